@@ -1,0 +1,517 @@
+//! What a log entry says: commands, their outcomes, and how both are coded.
+//!
+//! A log entry is the leader's time stamp and the commands that one shard gathered in one turn of
+//! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
+//! and every replica, so they carry decisions already made outside: ids, times, hashes.
+
+use crate::rows::{ConnectorStatus, DirectoryKind, Protocol, SessionState, StationState};
+use novax_ledger::{SplitRule, Tariff};
+use novax_model::{
+    Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
+    TransferKey, WattHours, Watts,
+};
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A salted hash of a station's Basic password (OCPP security profile 1). Station passwords are
+/// machine-made, 16 to 40 random characters, so one SHA-256 is enough.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PasswordHash {
+    /// Random, per station.
+    pub salt: [u8; 16],
+    /// SHA-256 over salt and password.
+    pub sha256: [u8; 32],
+}
+
+/// A transaction as the station names it.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TransactionRef {
+    /// OCPP 1.6: a number we allot, unique per station.
+    V16(i32),
+    /// OCPP 2.x: a text the station makes, at most 36 characters.
+    V201(Box<str>),
+}
+
+/// One state change. The variants follow a charge from provisioning to settlement.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// In the directory partition of an id: where the id's rows live. Idempotent; a different home
+    /// for a known id is refused with [`Refusal::KeyReused`].
+    PutDirectory {
+        /// What kind of id.
+        kind: DirectoryKind,
+        /// The id's text.
+        id: Box<str>,
+        /// The partition that holds its rows.
+        home: PartitionId,
+    },
+    /// In the directory partition: an identity nobody provisioned has connected (C6). Kept as a
+    /// pending row until an admin approves it; bounded count.
+    ReportUnknownStation {
+        /// The identity from the URL.
+        identity: Identity,
+        /// Protocol it speaks.
+        protocol: Protocol,
+        /// Vendor, when a BootNotification said so.
+        vendor: Box<str>,
+        /// Model, when a BootNotification said so.
+        model: Box<str>,
+    },
+    /// In the directory partition: forget a pending identity (it was approved or turned away).
+    ForgetUnknownStation {
+        /// The identity from the URL.
+        identity: Identity,
+    },
+    /// Creates or changes a site.
+    PutSite {
+        /// Its name.
+        site: Identity,
+        /// What all its connectors together may draw; `None` is no limit.
+        limit: Option<Watts>,
+        /// The price in force for sessions that start from now on.
+        tariff: Tariff,
+        /// How revenue is split from now on.
+        split: SplitRule,
+    },
+    /// Creates a station at a site of this partition, or changes its password.
+    PutStation {
+        /// Its OCPP identity.
+        identity: Identity,
+        /// Its site.
+        site: Identity,
+        /// Basic password; `None` accepts without (profile 0).
+        password: Option<PasswordHash>,
+    },
+    /// Creates a driver with a wallet in one currency, or adds tokens to one.
+    PutDriver {
+        /// The driver's name.
+        driver: Identity,
+        /// What the driver shows to stations.
+        tokens: Vec<TokenUid>,
+        /// The wallet's currency; must not change.
+        currency: Currency,
+        /// A blocked driver starts nothing.
+        blocked: bool,
+    },
+    /// Money from outside into a wallet. Same key and payload again: same answer, nothing booked.
+    Deposit {
+        /// Idempotency key.
+        key: TransferKey,
+        /// Whose wallet.
+        driver: Identity,
+        /// How much, in minor units of the wallet's currency.
+        amount: Amount,
+    },
+
+    /// This node became leader of the partition: no station is connected any more.
+    LeaderStarted,
+    /// A socket of this identity is open; sockets with a smaller epoch are stale.
+    StationConnected {
+        /// Which station.
+        identity: Identity,
+        /// Grows with every connection of the station.
+        epoch: u64,
+        /// Protocol it speaks.
+        protocol: Protocol,
+    },
+    /// The socket with this epoch closed. Ignored when a newer one is open.
+    StationDisconnected {
+        /// Which station.
+        identity: Identity,
+        /// The epoch of its `StationConnected`.
+        epoch: u64,
+    },
+    /// BootNotification.
+    StationBooted {
+        /// Which station.
+        identity: Identity,
+        /// chargePointVendor / vendorName
+        vendor: Box<str>,
+        /// chargePointModel / model
+        model: Box<str>,
+        /// firmwareVersion
+        firmware: Box<str>,
+        /// serialNumber
+        serial: Box<str>,
+    },
+    /// StatusNotification.
+    ConnectorStatus {
+        /// Which station.
+        identity: Identity,
+        /// Which connector.
+        connector: ConnectorRef,
+        /// Its state.
+        status: ConnectorStatus,
+        /// 1.6 errorCode when not NoError; empty otherwise.
+        error: Box<str>,
+        /// The station's time stamp, or the gateway's when it sent none.
+        at: Timestamp,
+    },
+
+    /// An app asks for a charge.
+    RequestStart(RequestStart),
+    /// A station says that a transaction runs: card-started, or the answer to our remote start.
+    StartTransaction(StartTransaction),
+    /// Somebody with the right asks for the end of a session.
+    RequestStop {
+        /// Which session.
+        session: SessionId,
+    },
+    /// A station says that a transaction ended.
+    EndTransaction(EndTransaction),
+    /// Ticks of many connectors: a block of `tsdb`, series ids as [`StationRow::series`].
+    ///
+    /// [`StationRow::series`]: crate::rows::StationRow::series
+    Telemetry {
+        /// `novax_tsdb::block`
+        block: Vec<u8>,
+    },
+    /// A station answered an outbox row, or did not within its deadline.
+    CommandAnswered {
+        /// The outbox row.
+        outbox: u64,
+        /// What it said.
+        answer: Answer,
+    },
+
+    /// From another partition, through its outbox.
+    Peer {
+        /// The partition that asks.
+        from: PartitionId,
+        /// What it asks.
+        command: PeerCommand,
+    },
+    /// A peer partition answered an outbox row of this one.
+    PeerAnswered {
+        /// The outbox row.
+        outbox: u64,
+        /// What the peer's apply said.
+        outcome: Box<Outcome>,
+    },
+    /// Nothing but the time: lets timers fire.
+    Tick,
+}
+
+/// An app asks for a charge: hold, session row and outbox row in one step.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct RequestStart {
+    /// Derived from the idempotency key.
+    pub session: SessionId,
+    /// Hash of the whole request: the same key with another payload is refused.
+    pub payload_hash: u64,
+    /// Which station.
+    pub identity: Identity,
+    /// Where; connector 0 lets the station choose within the EVSE.
+    pub connector: ConnectorRef,
+    /// Which token to send to the station.
+    pub token: TokenUid,
+    /// The driver who owns the token, and where the wallet is.
+    pub payer: PayerRef,
+}
+
+/// Who pays, as the gateway found out before it proposed.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum PayerRef {
+    /// The wallet is in this partition: look the token up here and hold in the same entry.
+    Local,
+    /// The wallet is elsewhere and the hold has been placed there under this session's id.
+    Held {
+        /// The driver's name, as the payer's partition said.
+        driver: Identity,
+        /// The payer's partition.
+        partition: PartitionId,
+        /// Held amount.
+        amount: Amount,
+        /// Currency of the wallet.
+        currency: Currency,
+    },
+    /// The payer's partition refused, or nobody knows the token.
+    Refused(Refusal),
+}
+
+/// A station says that a transaction runs.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct StartTransaction {
+    /// Derived from what identifies the transaction: 1.6 (station, connector, timestamp, meterStart,
+    /// idTag), 2.x (station, transactionId). Unused when it answers a remote start.
+    pub session: SessionId,
+    /// Which station.
+    pub identity: Identity,
+    /// Where.
+    pub connector: ConnectorRef,
+    /// 2.x: the station's id. 1.6: `None`, apply allots one.
+    pub transaction: Option<TransactionRef>,
+    /// 2.x remoteStartId, when it answers a remote start.
+    pub remote_start_id: Option<i32>,
+    /// What the driver showed.
+    pub token: TokenUid,
+    /// Register of the meter at the start.
+    pub meter_start: WattHours,
+    /// The station's time stamp.
+    pub at: Timestamp,
+    /// Who pays. `Local` also when it answers a remote start.
+    pub payer: PayerRef,
+}
+
+/// A station says that a transaction ended.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct EndTransaction {
+    /// Which station.
+    pub identity: Identity,
+    /// As the station names it.
+    pub transaction: TransactionRef,
+    /// Register of the meter at the end; `None` bills up to the last value heard.
+    pub meter_stop: Option<WattHours>,
+    /// The station's time stamp.
+    pub at: Timestamp,
+    /// Its reason, as it wrote it.
+    pub reason: Box<str>,
+}
+
+/// A command for a station that must not be lost: it goes through the outbox.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum StationCommand {
+    /// RemoteStartTransaction / RequestStartTransaction.
+    RemoteStart {
+        /// Which session.
+        session: SessionId,
+        /// Where; `connector` 0 lets the station choose.
+        connector: ConnectorRef,
+        /// The driver's token.
+        token: TokenUid,
+        /// 2.x correlation id; unique per station.
+        remote_start_id: i32,
+    },
+    /// RemoteStopTransaction / RequestStopTransaction.
+    RemoteStop {
+        /// Which session.
+        session: SessionId,
+        /// As the station names it.
+        transaction: TransactionRef,
+    },
+    /// SetChargingProfile: a TxProfile with one period from now on.
+    SetLimit {
+        /// Where.
+        connector: ConnectorRef,
+        /// For which transaction.
+        transaction: TransactionRef,
+        /// How much.
+        limit: Watts,
+    },
+}
+
+/// What a station said to a command.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// It will.
+    Accepted,
+    /// It will not; its own word ("Rejected", "NotSupported", a CALLERROR code).
+    Rejected(Box<str>),
+    /// It said nothing in time. Never a no.
+    Silent,
+}
+
+/// What one partition asks of another. All are idempotent by session id.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum PeerCommand {
+    /// Station's partition to payer's: hold.
+    PlaceHold(PlaceHold),
+    /// Station's partition to payer's: the session will not happen; void all its holds.
+    ReleaseHold {
+        /// Which session.
+        session: SessionId,
+    },
+    /// Station's partition to payer's: the session is over; take this much and void the rest.
+    Capture {
+        /// Which session.
+        session: SessionId,
+        /// How much, tax included.
+        amount: Amount,
+        /// Of which currency.
+        currency: Currency,
+    },
+    /// Payer's partition to station's: a hold is old; does its session live? A session never heard of
+    /// is refused for ever from here on, so that the payer may void.
+    AskSession {
+        /// Which session.
+        session: SessionId,
+    },
+}
+
+/// A hold for a session of another partition.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PlaceHold {
+    /// Which session.
+    pub session: SessionId,
+    /// 0 for the first hold, then one more each time it is raised.
+    pub sequence: u32,
+    /// Whose wallet.
+    pub token: TokenUid,
+    /// How much.
+    pub amount: Amount,
+    /// The currency of the tariff; another wallet currency is refused (FX comes with L3).
+    pub currency: Currency,
+}
+
+/// Why something was not done. Not an error of the caller's making alone: it is an answer.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// No such token.
+    UnknownToken,
+    /// The driver is blocked.
+    DriverBlocked,
+    /// Not enough in the wallet.
+    InsufficientFunds {
+        /// What can be held.
+        available: Amount,
+        /// What was asked.
+        required: Amount,
+    },
+    /// The wallet's currency is not the tariff's.
+    CurrencyMismatch,
+    /// No such site.
+    UnknownSite,
+    /// No such station here.
+    UnknownStation,
+    /// No such driver.
+    UnknownDriver,
+    /// No such session.
+    UnknownSession,
+    /// The station has no open socket.
+    StationOffline,
+    /// The station is not ready: faulted, unavailable or not booted.
+    StationNotReady,
+    /// Another session has the connector.
+    ConnectorBusy,
+    /// The session is in a state where this makes no sense.
+    WrongState(SessionState),
+    /// Same key, other payload.
+    KeyReused,
+    /// A bound is reached; nothing was done.
+    Full,
+    /// The driver has another session open with the same token.
+    TokenInUse,
+}
+
+/// What apply says to whoever proposed a command, one for each command of an entry, in order.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Done, nothing to say.
+    Done,
+    /// Not done.
+    Refused(Refusal),
+    /// A deposit was booked (or had been).
+    Deposited {
+        /// What can be spent or held now.
+        available: Amount,
+    },
+    /// A start is under way or the transaction runs.
+    Started {
+        /// Which session.
+        session: SessionId,
+        /// 1.6 transactionId to answer; also allotted when refused.
+        transaction_id: i32,
+        /// Why the driver may not charge; `None` when all is well.
+        refusal: Option<Refusal>,
+    },
+    /// A stop is under way.
+    Stopping {
+        /// Which session.
+        session: SessionId,
+    },
+    /// A transaction ended, now or before.
+    Ended {
+        /// Which session.
+        session: SessionId,
+        /// What the driver pays, tax included.
+        total: Amount,
+        /// In which currency.
+        currency: Currency,
+    },
+    /// The transaction is not known: parked as an exception, nothing billed.
+    Parked,
+    /// A hold stands.
+    Held {
+        /// Whose.
+        driver: Identity,
+        /// How much in all, over every hold of the session.
+        amount: Amount,
+        /// In which currency.
+        currency: Currency,
+    },
+    /// What the payer's partition took from the wallet; the rest is a receivable.
+    Captured {
+        /// From the wallet.
+        amount: Amount,
+    },
+    /// Where a session stands, answered to the payer's partition.
+    Session {
+        /// Its state; `None`: never heard of, and refused from now on.
+        state: Option<SessionState>,
+    },
+    /// The station's admission after boot.
+    Booted {
+        /// Accepted or pending.
+        state: StationState,
+    },
+}
+
+/// A row for the store: `None` deletes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RowWrite {
+    /// Which table.
+    pub keyspace: crate::rows::Keyspace,
+    /// Its key, see [`crate::rows`].
+    pub key: Vec<u8>,
+    /// Its value, an rkyv archive.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A log entry as written.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+struct Entry {
+    time: Timestamp,
+    commands: Vec<Command>,
+}
+
+/// First byte of an entry: the version of this coding.
+const ENTRY_VERSION: u8 = 1;
+/// rkyv wants its root aligned; the version byte is padded to this.
+const ENTRY_HEADER_LEN: usize = 16;
+
+/// The bytes are no entry of a version this build reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CorruptEntry {
+    /// Too short, or a version from another build.
+    #[error("log entry of unknown version")]
+    Version,
+    /// The archive does not validate.
+    #[error("log entry does not validate: {0}")]
+    Archive(String),
+}
+
+/// Codes an entry for the log.
+#[must_use]
+pub fn encode_entry(time: Timestamp, commands: Vec<Command>) -> Vec<u8> {
+    let mut bytes = rkyv::util::AlignedVec::<16>::new();
+    bytes.extend_from_slice(&[0; ENTRY_HEADER_LEN]);
+    bytes[0] = ENTRY_VERSION;
+    let entry = Entry { time, commands };
+    let bytes = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(&entry, bytes)
+        .expect("writing an archive to memory cannot fail");
+    bytes.into_vec()
+}
+
+/// Reads an entry back.
+///
+/// # Errors
+/// [`CorruptEntry`] when the bytes are not what [`encode_entry`] wrote.
+pub fn decode_entry(bytes: &[u8]) -> Result<(Timestamp, Vec<Command>), CorruptEntry> {
+    if bytes.len() < ENTRY_HEADER_LEN || bytes[0] != ENTRY_VERSION {
+        return Err(CorruptEntry::Version);
+    }
+    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(bytes.len());
+    aligned.extend_from_slice(&bytes[ENTRY_HEADER_LEN..]);
+    let entry: Entry = rkyv::from_bytes::<Entry, rkyv::rancor::Error>(&aligned)
+        .map_err(|error| CorruptEntry::Archive(error.to_string()))?;
+    Ok((entry.time, entry.commands))
+}

@@ -1,0 +1,582 @@
+//! The tables of a partition: key layout and row types.
+//!
+//! Rows are rkyv archives, keys are big-endian so that byte order is the order people expect.
+//!
+//! | keyspace | key | row |
+//! |---|---|---|
+//! | meta | `"meta"` | [`MetaRow`] |
+//! | directory | kind u8, id text | [`DirectoryRow`] |
+//! | sites | site text | [`SiteRow`] |
+//! | stations | identity text | [`StationRow`] |
+//! | connectors | identity text, 0, evse u16, connector u16 | [`ConnectorRow`] |
+//! | drivers | driver text | [`DriverRow`] |
+//! | tokens | token text | [`TokenRow`] |
+//! | sessions | session u128 | [`SessionRow`] |
+//! | accounts | account u128 | `novax_ledger::Account` |
+//! | holds | transfer key u128, leg u8 | `novax_ledger::Hold` |
+//! | transfers | journal number u64 | `novax_ledger::JournalRow` |
+//! | keys | transfer key u128 | fingerprint u64 |
+//! | outbox | outbox id u64 | [`OutboxRow`] |
+//! | series | series u64, first time stamp u64 | `novax_tsdb` chunk |
+//! | payer_sessions | session u128 | [`PayerSessionRow`] |
+//! | exceptions | number u64 | [`ExceptionRow`] |
+
+use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
+use novax_ledger::{Charges, SplitRule, Tariff};
+use novax_model::{
+    Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
+    TokenUid, WattHours, Watts,
+};
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A table. The number is the engine's keyspace number: append only.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Keyspace {
+    /// Counters, applied index, state hash.
+    Meta = 0,
+    /// Where the rows of an id live.
+    Directory = 1,
+    /// Sites.
+    Sites = 2,
+    /// Stations.
+    Stations = 3,
+    /// Connectors with their live values (the twin).
+    Connectors = 4,
+    /// Drivers.
+    Drivers = 5,
+    /// Tokens.
+    Tokens = 6,
+    /// Sessions, live and finished.
+    Sessions = 7,
+    /// Ledger accounts.
+    Accounts = 8,
+    /// Pending transfers.
+    Holds = 9,
+    /// The journal: every transfer, in order.
+    Transfers = 10,
+    /// Idempotency keys of the ledger.
+    Keys = 11,
+    /// Effects not yet answered.
+    Outbox = 12,
+    /// Compressed meter series.
+    Series = 13,
+    /// Holds placed here for sessions of other partitions.
+    PayerSessions = 14,
+    /// What a person should look at.
+    Exceptions = 15,
+}
+
+impl Keyspace {
+    /// How many there are.
+    pub const COUNT: u8 = 16;
+}
+
+/// Which kind of text id a directory row is about.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
+)]
+#[repr(u8)]
+pub enum DirectoryKind {
+    /// An OCPP identity.
+    Station = 0,
+    /// What a driver shows.
+    Token = 1,
+    /// A driver.
+    Driver = 2,
+    /// A site.
+    Site = 3,
+    /// An OCPP identity that connected and waits for approval.
+    PendingStation = 4,
+}
+
+/// Where the rows of an id live, or that the station waits for approval.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct DirectoryRow {
+    /// The kind, as in the key.
+    pub kind: DirectoryKind,
+    /// The id, as in the key.
+    pub id: Box<str>,
+    /// The partition that holds its rows; for a pending station, this one.
+    pub home: PartitionId,
+    /// Pending station: what it said of itself.
+    pub vendor: Box<str>,
+    /// Pending station: what it said of itself.
+    pub model: Box<str>,
+    /// Pending station: what it speaks.
+    pub protocol: Option<Protocol>,
+    /// When the row was made.
+    pub created: Timestamp,
+}
+
+/// The OCPP version of a socket.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// OCPP 1.6J.
+    V16,
+    /// OCPP 2.0.1.
+    V201,
+}
+
+impl Protocol {
+    /// The WebSocket subprotocol's name.
+    #[must_use]
+    pub fn subprotocol(self) -> &'static str {
+        match self {
+            Protocol::V16 => "ocpp1.6",
+            Protocol::V201 => "ocpp2.0.1",
+        }
+    }
+}
+
+/// Counters and marks of a partition.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct MetaRow {
+    /// The last entry whose effects are in the rows.
+    pub applied_index: u64,
+    /// The time of that entry; time never runs backwards.
+    pub time: Timestamp,
+    /// Chained over all row writes: equal on all replicas at equal index.
+    pub state_hash: u64,
+    /// Next outbox id.
+    pub next_outbox: u64,
+    /// Next station number.
+    pub next_station: u32,
+    /// Next exception number.
+    pub next_exception: u64,
+    /// Next journal number.
+    pub next_journal: u64,
+}
+
+/// A site: OCPI Location.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct SiteRow {
+    /// Its name.
+    pub site: Identity,
+    /// What all its connectors together may draw.
+    pub limit: Option<Watts>,
+    /// The price for sessions that start now.
+    pub tariff: Tariff,
+    /// How revenue is split.
+    pub split: SplitRule,
+}
+
+/// Whether a station may work.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StationState {
+    /// Connected without being provisioned; waits for an admin.
+    Pending,
+    /// Provisioned.
+    Accepted,
+}
+
+/// A charging station.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct StationRow {
+    /// Its OCPP identity.
+    pub identity: Identity,
+    /// Its number within the partition, for series ids.
+    pub number: u32,
+    /// Its site.
+    pub site: Identity,
+    /// Basic password.
+    pub password: Option<PasswordHash>,
+    /// Whether a socket is open.
+    pub connected: bool,
+    /// Epoch of the newest socket.
+    pub epoch: u64,
+    /// What it speaks, once it connected.
+    pub protocol: Option<Protocol>,
+    /// From its BootNotification; empty before.
+    pub vendor: Box<str>,
+    /// From its BootNotification.
+    pub model: Box<str>,
+    /// From its BootNotification.
+    pub firmware: Box<str>,
+    /// From its BootNotification.
+    pub serial: Box<str>,
+    /// When it last booted; zero before.
+    pub booted: Timestamp,
+    /// When it last connected or disconnected.
+    pub connection_changed: Timestamp,
+    /// The next 1.6 transaction id; also used as remoteStartId counter of 2.x.
+    pub next_transaction_id: i32,
+    /// The next remote start id.
+    pub next_remote_start_id: i32,
+}
+
+impl StationRow {
+    /// The series id of one of its connectors.
+    #[must_use]
+    pub fn series(&self, connector: ConnectorRef) -> u64 {
+        series_id(self.number, connector)
+    }
+}
+
+/// Packs a station number and a connector into a series id.
+#[must_use]
+pub fn series_id(station_number: u32, connector: ConnectorRef) -> u64 {
+    u64::from(station_number) << 32 | u64::from(connector.evse) << 16 | u64::from(connector.connector)
+}
+
+/// Takes a series id apart again.
+#[must_use]
+pub fn series_parts(series: u64) -> (u32, ConnectorRef) {
+    let part = |shift: u32| u16::try_from(series >> shift & 0xffff).expect("masked to 16 bits");
+    let number = u32::try_from(series >> 32).expect("32 bits left");
+    (number, ConnectorRef { evse: part(16), connector: part(0) })
+}
+
+/// State of a connector, the union of both versions.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnectorStatus {
+    /// Not heard of yet.
+    Unknown,
+    /// Free.
+    Available,
+    /// 1.6: a cable is in or a card was shown.
+    Preparing,
+    /// 1.6: energy flows.
+    Charging,
+    /// 1.6: the vehicle takes none.
+    SuspendedEv,
+    /// 1.6: the station offers none.
+    SuspendedEvse,
+    /// 1.6: over, cable still in.
+    Finishing,
+    /// Reserved.
+    Reserved,
+    /// Out of service.
+    Unavailable,
+    /// Broken.
+    Faulted,
+    /// 2.0.1: something is plugged in.
+    Occupied,
+}
+
+impl ConnectorStatus {
+    /// As OCPP writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConnectorStatus::Unknown => "Unknown",
+            ConnectorStatus::Available => "Available",
+            ConnectorStatus::Preparing => "Preparing",
+            ConnectorStatus::Charging => "Charging",
+            ConnectorStatus::SuspendedEv => "SuspendedEV",
+            ConnectorStatus::SuspendedEvse => "SuspendedEVSE",
+            ConnectorStatus::Finishing => "Finishing",
+            ConnectorStatus::Reserved => "Reserved",
+            ConnectorStatus::Unavailable => "Unavailable",
+            ConnectorStatus::Faulted => "Faulted",
+            ConnectorStatus::Occupied => "Occupied",
+        }
+    }
+}
+
+/// A connector and its live values: the digital twin.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ConnectorRow {
+    /// Its station.
+    pub identity: Identity,
+    /// Which one.
+    pub connector: ConnectorRef,
+    /// Its state.
+    pub status: ConnectorStatus,
+    /// 1.6 errorCode; empty when there is none.
+    pub error: Box<str>,
+    /// When the status changed, by the station's clock.
+    pub status_at: Timestamp,
+    /// The session that has it.
+    pub session: Option<SessionId>,
+    /// The newest value of each measurand; `at` is that of the newest tick.
+    pub live: MeterTick,
+    /// What the scheduler allows it; `None` is no limit.
+    pub limit: Option<Watts>,
+}
+
+/// A driver.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct DriverRow {
+    /// The driver's name.
+    pub driver: Identity,
+    /// Currency of the wallet.
+    pub currency: Currency,
+    /// Starts nothing when set.
+    pub blocked: bool,
+    /// The wallet.
+    pub wallet: novax_model::AccountId,
+    /// What the driver shows.
+    pub tokens: Vec<TokenUid>,
+}
+
+/// Who owns a token.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct TokenRow {
+    /// What is shown.
+    pub token: TokenUid,
+    /// By whom.
+    pub driver: Identity,
+}
+
+/// Where a session stands (notes: the saga). Text forms are upper case in SQL and HTTP.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
+)]
+#[rkyv(derive(Debug))]
+pub enum SessionState {
+    /// Held, remote start on its way to the station.
+    Starting,
+    /// The station accepted the remote start; no transaction yet.
+    StartAccepted,
+    /// The transaction runs.
+    Charging,
+    /// The transaction runs; a stop is on its way.
+    Stopping,
+    /// Over; the payer's partition has not yet confirmed the capture.
+    Settling,
+    /// Over, money booked on both sides.
+    Settled,
+    /// The station said no; hold voided.
+    Rejected,
+    /// No transaction came in time; hold voided. A late start is taken with a new hold.
+    Expired,
+    /// Never allowed: unknown token, no funds. Nothing held.
+    Refused,
+}
+
+impl SessionState {
+    /// Upper-case name for SQL and HTTP.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SessionState::Starting => "STARTING",
+            SessionState::StartAccepted => "START_ACCEPTED",
+            SessionState::Charging => "CHARGING",
+            SessionState::Stopping => "STOPPING",
+            SessionState::Settling => "SETTLING",
+            SessionState::Settled => "SETTLED",
+            SessionState::Rejected => "REJECTED",
+            SessionState::Expired => "EXPIRED",
+            SessionState::Refused => "REFUSED",
+        }
+    }
+
+    /// Whether the session still has the connector.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(
+            self,
+            SessionState::Starting
+                | SessionState::StartAccepted
+                | SessionState::Charging
+                | SessionState::Stopping
+        )
+    }
+}
+
+/// Where a session's money is.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Payer {
+    /// Wallet in this partition.
+    Local(novax_model::AccountId),
+    /// Wallet in another partition.
+    Remote(PartitionId),
+    /// Nobody: the start was refused.
+    None,
+}
+
+/// A charging session, from the request to the receipt.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct SessionRow {
+    /// Its id.
+    pub session: SessionId,
+    /// Hash of the request that made it.
+    pub payload_hash: u64,
+    /// Where it stands.
+    pub state: SessionState,
+    /// Its station.
+    pub identity: Identity,
+    /// Its site, for the books.
+    pub site: Identity,
+    /// Its connector.
+    pub connector: ConnectorRef,
+    /// Who charges; `None` when the token is not known.
+    pub driver: Option<Identity>,
+    /// With what.
+    pub token: TokenUid,
+    /// `true`: started from an app; `false`: at the station.
+    pub app: bool,
+    /// As the station names it, once it runs.
+    pub transaction: Option<TransactionRef>,
+    /// 2.x correlation of a remote start.
+    pub remote_start_id: i32,
+    /// Where the money is.
+    pub payer: Payer,
+    /// The price, frozen at the request.
+    pub tariff: Tariff,
+    /// The split, frozen at the request.
+    pub split: SplitRule,
+    /// Held over all holds.
+    pub held: Amount,
+    /// How many holds.
+    pub holds: u32,
+    /// Register at the start.
+    pub meter_start: WattHours,
+    /// Register last heard.
+    pub meter_last: WattHours,
+    /// When it was asked for.
+    pub requested: Timestamp,
+    /// When the transaction began, by the station's clock; zero before.
+    pub started: Timestamp,
+    /// When it ended, by the station's clock; zero before.
+    pub ended: Timestamp,
+    /// When the last word of it came, by our clock.
+    pub heard: Timestamp,
+    /// What it costs so far, or in the end.
+    pub charges: Charges,
+    /// Why it ended or was refused.
+    pub reason: Box<str>,
+    /// The bill is doubtful: the meter ran backwards, the stop never came.
+    pub suspect: bool,
+}
+
+impl SessionRow {
+    /// Energy delivered so far; never negative.
+    #[must_use]
+    pub fn energy(&self) -> WattHours {
+        WattHours(self.meter_last.0.saturating_sub(self.meter_start.0).max(0))
+    }
+}
+
+/// Whom an outbox row is for.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum OutboxKind {
+    /// A station of this partition.
+    Station {
+        /// Which.
+        identity: Identity,
+        /// What it should do.
+        command: StationCommand,
+    },
+    /// Another partition.
+    Peer {
+        /// Which.
+        to: PartitionId,
+        /// What it should do.
+        command: PeerCommand,
+    },
+}
+
+/// An effect that must happen: delivered at least once after commit, deleted when answered.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct OutboxRow {
+    /// Its id.
+    pub id: u64,
+    /// For whom.
+    pub kind: OutboxKind,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Not sent any more after this time (stations only; peers are asked for ever).
+    pub deadline: Timestamp,
+}
+
+/// Holds placed here for a session of another partition.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PayerSessionRow {
+    /// Which session.
+    pub session: SessionId,
+    /// Where it runs.
+    pub partition: PartitionId,
+    /// Who pays.
+    pub driver: Identity,
+    /// From which wallet.
+    pub wallet: novax_model::AccountId,
+    /// Currency of the wallet.
+    pub currency: Currency,
+    /// Held over all holds.
+    pub held: Amount,
+    /// How many holds.
+    pub holds: u32,
+    /// When the station's partition is asked whether the session lives.
+    pub ask_at: Timestamp,
+    /// What was taken, once it is over; the row stays to answer repeats.
+    pub captured: Option<Amount>,
+    /// The holds were voided.
+    pub released: bool,
+}
+
+/// Something a person should look at: billing data without a session, a doubtful meter.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ExceptionRow {
+    /// When.
+    pub at: Timestamp,
+    /// Which station.
+    pub identity: Identity,
+    /// What, in words.
+    pub text: Box<str>,
+}
+
+/// Writes a row.
+pub(crate) fn archive<T>(row: &T) -> Vec<u8>
+where
+    T: for<'a> Serialize<
+        rkyv::api::high::HighSerializer<
+            rkyv::util::AlignedVec,
+            rkyv::ser::allocator::ArenaHandle<'a>,
+            rkyv::rancor::Error,
+        >,
+    >,
+{
+    rkyv::to_bytes::<rkyv::rancor::Error>(row)
+        .expect("writing an archive to memory cannot fail")
+        .into_vec()
+}
+
+/// A stored row does not validate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stored row does not validate: {0}")]
+pub struct CorruptRow(pub String);
+
+/// Reads a row of any of this file's types (or the ledger's).
+///
+/// # Errors
+/// [`CorruptRow`] when the bytes are no such archive.
+pub fn read<T>(bytes: &[u8]) -> Result<T, CorruptRow>
+where
+    T: Archive,
+    T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rkyv::rancor::Error>>
+        + Deserialize<T, rkyv::api::high::HighDeserializer<rkyv::rancor::Error>>,
+{
+    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(bytes.len());
+    aligned.extend_from_slice(bytes);
+    rkyv::from_bytes::<T, rkyv::rancor::Error>(&aligned)
+        .map_err(|error| CorruptRow(error.to_string()))
+}
+
+/// Key of a connector row.
+#[must_use]
+pub fn connector_key(identity: &Identity, connector: ConnectorRef) -> Vec<u8> {
+    let mut key = identity.as_str().as_bytes().to_vec();
+    key.push(0);
+    key.extend_from_slice(&connector.evse.to_be_bytes());
+    key.extend_from_slice(&connector.connector.to_be_bytes());
+    key
+}
+
+/// Key of a directory row.
+#[must_use]
+pub fn directory_key(kind: DirectoryKind, id: &str) -> Vec<u8> {
+    let mut key = vec![kind as u8];
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// Key of a series chunk.
+#[must_use]
+pub fn series_key(series: u64, first: Timestamp) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&series.to_be_bytes());
+    key[8..].copy_from_slice(&first.0.to_be_bytes());
+    key
+}

@@ -1,0 +1,1 @@
+//! The web pages of operators, embedded in the binary.

@@ -1,0 +1,1 @@
+//! The LSM store: memtable, sorted tables, manifest, compaction, recovery.

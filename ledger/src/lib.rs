@@ -1,0 +1,4 @@
+//! Accounts, transfers, holds and splits. Pure: no I/O, clock, float or hash order.
+
+pub mod tariff;
+pub use tariff::{Charges, SplitRule, Tariff};

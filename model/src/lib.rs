@@ -1,0 +1,27 @@
+//! The words every other crate shares: ids, units, money and time.
+//!
+//! Newtypes keep a watt from being added to a watt-hour and a station's number from being
+//! taken for a driver's. Nothing here does I/O, reads a clock or knows a protocol.
+//!
+//! * [`ids`]: partitions, stations, sessions, accounts, transfers
+//! * [`units`]: watts, watt-hours, volts, amperes, temperature, state of charge
+//! * [`money`]: currencies and amounts in integer minor units
+//! * [`time`]: one time stamp type, microseconds since the Unix epoch
+//! * [`meter`]: the six measurands of a device tick
+
+pub mod ids;
+pub mod meter;
+pub mod money;
+pub mod time;
+pub mod units;
+
+pub use ids::{
+    AccountId, ConnectorRef, Identity, InvalidIdentity, PartitionId, SessionId, TokenUid,
+    TransferKey,
+};
+pub use meter::{MEASURANDS, Measurand, MeterTick};
+pub use money::{Amount, Currency, UnknownCurrency};
+pub use time::{Duration, InvalidTimestamp, Timestamp};
+pub use units::{
+    Centiamperes, Decicelsius, Decivolts, SocPermille, WattHours, Watts,
+};

@@ -1,0 +1,1 @@
+//! SQL over the state of a node: DataFusion tables, PostgreSQL wire protocol, the shell.

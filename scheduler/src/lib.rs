@@ -1,0 +1,1 @@
+//! Power allocation under site limits. Pure.

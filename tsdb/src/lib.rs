@@ -1,0 +1,1 @@
+//! Columnar compression of meter series: chunks of device ticks.
