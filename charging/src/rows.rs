@@ -88,6 +88,8 @@ pub enum DirectoryKind {
     Site = 3,
     /// An OCPP identity that connected and waits for approval.
     PendingStation = 4,
+    /// The idempotency key of an app's start request; its home is the station's partition.
+    RequestKey = 5,
 }
 
 /// Where the rows of an id live, or that the station waits for approval.

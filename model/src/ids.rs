@@ -152,6 +152,21 @@ text_id!(
 #[rkyv(compare(PartialEq, PartialOrd))]
 pub struct SessionId(pub u128);
 
+impl SessionId {
+    /// The session a request names: `hash` is of the request's key, the top 16 bits give way to the
+    /// partition of its station, so that any node can route by the id alone.
+    #[must_use]
+    pub fn new(partition: PartitionId, hash: u128) -> SessionId {
+        SessionId(u128::from(partition.0) << 112 | hash & (u128::MAX >> 16))
+    }
+
+    /// The partition of the session's station.
+    #[must_use]
+    pub fn partition(self) -> PartitionId {
+        PartitionId(u16::try_from(self.0 >> 112).expect("16 bits are left"))
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

@@ -1,0 +1,592 @@
+//! The async handle into the shards, for everything that is not a shard: HTTP, SQL, start-up.
+//!
+//! Requests go through one bounded queue per shard; a full queue is answered [`Unavailable`] at once. Answers come
+//! through one-shot channels, which never block the shard. This file also holds the few
+//! operations that touch two partitions (an id's directory row and its home), each written so that a
+//! crash between the two leaves something that the same request, sent again, completes.
+
+use crate::counters::Counters;
+use crossbeam_queue::ArrayQueue;
+use novax_charging::{
+    Command, DirectoryKind, Outcome, PasswordHash, Refusal,
+};
+use novax_ledger::{SplitRule, Tariff};
+use novax_model::{
+    Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, TokenUid, TransferKey, Watts,
+};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// The node cannot do it now: a queue is full, it is shutting down, or a partition has no leader.
+/// Nothing is known about whether a command that was already under way took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is overloaded or shutting down; try again")]
+pub struct Unavailable;
+
+/// Why an operation did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// See [`Unavailable`].
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The state machine said no.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+}
+
+/// A call to a station on an admin's behalf: answered by the station itself, not through the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StationCall {
+    /// Reset; `immediate` is Hard / Immediate, otherwise Soft / OnIdle.
+    Reset {
+        /// Without waiting for transactions to end.
+        immediate: bool,
+    },
+    /// ChangeAvailability of a connector or (0, 0) the station.
+    ChangeAvailability {
+        /// Which.
+        connector: ConnectorRef,
+        /// Operative or not.
+        operative: bool,
+    },
+    /// UnlockConnector.
+    UnlockConnector {
+        /// Which.
+        connector: ConnectorRef,
+    },
+    /// TriggerMessage.
+    TriggerMessage {
+        /// The message's name as OCPP writes it.
+        message: String,
+        /// For which connector.
+        connector: Option<ConnectorRef>,
+    },
+    /// 1.6 GetConfiguration; no keys asks for all.
+    GetConfiguration {
+        /// Which keys.
+        keys: Vec<String>,
+    },
+    /// 1.6 ChangeConfiguration.
+    ChangeConfiguration {
+        /// Which key.
+        key: String,
+        /// To what.
+        value: String,
+    },
+    /// 2.0.1 GetVariables.
+    GetVariables {
+        /// Component and variable names.
+        variables: Vec<(String, String)>,
+    },
+    /// 2.0.1 SetVariables.
+    SetVariables {
+        /// Component and variable names, and the value.
+        variables: Vec<(String, String, String)>,
+    },
+    /// 2.0.1 GetBaseReport; answered once the last NotifyReport has come.
+    GetBaseReport {
+        /// ConfigurationInventory, FullInventory or SummaryInventory.
+        report: String,
+    },
+    /// SetChargingProfile: a default profile with one period.
+    SetChargingProfile {
+        /// Which; (0, 0) is the station.
+        connector: ConnectorRef,
+        /// How much.
+        limit: Watts,
+    },
+    /// ClearCache.
+    ClearCache,
+}
+
+/// What a station answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StationReply {
+    /// The payload of its CALLRESULT, as it wrote it; for GetBaseReport an object with `status` and
+    /// `reportData`.
+    pub payload: String,
+}
+
+/// Why a station did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallFailed {
+    /// See [`Unavailable`].
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// No such station.
+    #[error("no such station")]
+    UnknownStation,
+    /// It has no open socket.
+    #[error("the station is not connected")]
+    Offline,
+    /// Too many calls wait for this station.
+    #[error("too many calls wait for this station")]
+    Busy,
+    /// The OCPP version it speaks has no such call.
+    #[error("the station's OCPP version has no such call")]
+    NotInVersion,
+    /// It said nothing in time.
+    #[error("the station did not answer in time")]
+    Silent,
+    /// It answered with a CALLERROR.
+    #[error("the station answered {code}: {description}")]
+    CallError {
+        /// The error code.
+        code: String,
+        /// The error description.
+        description: String,
+    },
+}
+
+/// Counters of the partitions of one shard, added up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Sessions that hold a connector now.
+    pub live_sessions: u64,
+    /// Sessions that ended since the data directory was made.
+    pub ended_sessions: u64,
+    /// Power of all connectors now, in watts.
+    pub power_w: i64,
+    /// Energy of ended sessions, in watt-hours.
+    pub energy_wh: u64,
+    /// What drivers paid, per currency in code order.
+    pub settled: Vec<(Currency, Amount)>,
+    /// Stations with an open socket.
+    pub stations_connected: u64,
+}
+
+/// An app's request for a charge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartCharge {
+    /// The idempotency key, with the caller's name in it.
+    pub key: String,
+    /// Which station.
+    pub station: Identity,
+    /// Which connector; connector 0 lets the station choose within the EVSE.
+    pub connector: ConnectorRef,
+    /// What the driver would show.
+    pub token: TokenUid,
+}
+
+/// What a shard is asked.
+#[derive(Debug)]
+pub enum Request {
+    /// Propose a command to a partition of this shard and answer after apply.
+    Propose {
+        /// Which partition.
+        partition: PartitionId,
+        /// What.
+        command: Command,
+        /// The answer.
+        reply: oneshot::Sender<Result<Outcome, Unavailable>>,
+    },
+    /// Where the rows of an id live, from its directory partition.
+    Locate {
+        /// The directory partition, on this shard.
+        partition: PartitionId,
+        /// Which kind of id.
+        kind: DirectoryKind,
+        /// The id.
+        id: String,
+        /// The answer.
+        reply: oneshot::Sender<Option<PartitionId>>,
+    },
+    /// An app's charge, to the shard of the station's partition.
+    StartCharge {
+        /// The station's partition.
+        partition: PartitionId,
+        /// What.
+        request: StartCharge,
+        /// The answer.
+        reply: oneshot::Sender<Result<Outcome, Unavailable>>,
+    },
+    /// A call to a station of a partition of this shard.
+    Call {
+        /// The station's partition.
+        partition: PartitionId,
+        /// Which station.
+        station: Identity,
+        /// What.
+        call: StationCall,
+        /// The answer.
+        reply: oneshot::Sender<Result<StationReply, CallFailed>>,
+    },
+    /// The rows of all partitions of this shard, as of now.
+    Snapshot {
+        /// Write open series heads out first.
+        with_series: bool,
+        /// The answer.
+        reply: oneshot::Sender<Vec<(PartitionId, novax_engine::Snapshot)>>,
+    },
+    /// Counters over the partitions of this shard.
+    Totals {
+        /// The answer.
+        reply: oneshot::Sender<Totals>,
+    },
+    /// Close all sockets, flush and end.
+    Stop,
+}
+
+/// The way into one shard.
+#[derive(Clone)]
+pub struct ShardPort {
+    /// Bounded; a full queue is overload.
+    pub queue: Arc<ArrayQueue<Request>>,
+    /// Wakes the shard's ring.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// What the shard counts.
+    pub counters: Arc<Counters>,
+}
+
+impl std::fmt::Debug for ShardPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShardPort").field("queued", &self.queue.len()).finish_non_exhaustive()
+    }
+}
+
+/// The handle. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Control {
+    shards: Arc<[ShardPort]>,
+    partitions: u16,
+}
+
+impl Control {
+    /// Over the ports of all shards, in shard order.
+    #[must_use]
+    pub fn new(shards: Vec<ShardPort>, partitions: u16) -> Control {
+        assert!(!shards.is_empty() && partitions > 0, "a node has shards and partitions");
+        Control { shards: shards.into(), partitions }
+    }
+
+    /// How many partitions the cluster has.
+    #[must_use]
+    pub fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    /// The shards' counters, in shard order.
+    pub fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.shards.iter().map(|shard| &*shard.counters)
+    }
+
+    fn shard_of(&self, partition: PartitionId) -> &ShardPort {
+        let count = u16::try_from(self.shards.len()).expect("few shards");
+        &self.shards[usize::from(partition.shard(count))]
+    }
+
+    async fn ask<T>(
+        &self,
+        shard: &ShardPort,
+        make: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        shard.queue.push(make(reply)).map_err(|_| Unavailable)?;
+        (shard.wake)();
+        answer.await.map_err(|_| Unavailable)
+    }
+
+    /// Proposes a command and waits for its outcome.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; a refusal is an outcome, not an error.
+    pub async fn propose(
+        &self,
+        partition: PartitionId,
+        command: Command,
+    ) -> Result<Outcome, Unavailable> {
+        let shard = self.shard_of(partition);
+        self.ask(shard, |reply| Request::Propose { partition, command, reply }).await?
+    }
+
+    /// Proposes and turns a refusal into an error.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn propose_ok(
+        &self,
+        partition: PartitionId,
+        command: Command,
+    ) -> Result<Outcome, ControlError> {
+        match self.propose(partition, command).await? {
+            Outcome::Refused(refusal) => Err(ControlError::Refused(refusal)),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Where the rows of an id live; `None` when nobody made it.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn locate(
+        &self,
+        kind: DirectoryKind,
+        id: &str,
+    ) -> Result<Option<PartitionId>, Unavailable> {
+        let partition = PartitionId::of_directory(id, self.partitions);
+        let id = id.to_owned();
+        let shard = self.shard_of(partition);
+        self.ask(shard, |reply| Request::Locate { partition, kind, id, reply }).await
+    }
+
+    async fn put_directory(
+        &self,
+        kind: DirectoryKind,
+        id: &str,
+        home: PartitionId,
+    ) -> Result<(), ControlError> {
+        let directory = PartitionId::of_directory(id, self.partitions);
+        let command = Command::PutDirectory { kind, id: id.into(), home };
+        self.propose_ok(directory, command).await.map(|_| ())
+    }
+
+    /// The home of an id: where it is, or where it goes when it is new.
+    async fn home_of(
+        &self,
+        kind: DirectoryKind,
+        id: &str,
+        wanted: Option<PartitionId>,
+    ) -> Result<PartitionId, ControlError> {
+        let found = self.locate(kind, id).await?;
+        let home = found.or(wanted).unwrap_or(PartitionId::of_directory(id, self.partitions));
+        if wanted.is_some_and(|wanted| wanted != home) {
+            return Err(ControlError::Refused(Refusal::KeyReused));
+        }
+        Ok(home)
+    }
+
+    /// Creates or changes a site. `home` is where it goes when it is new; by default by its name.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn put_site(
+        &self,
+        site: &Identity,
+        limit: Option<Watts>,
+        tariff: Tariff,
+        split: SplitRule,
+        home: Option<PartitionId>,
+    ) -> Result<(), ControlError> {
+        let home = self.home_of(DirectoryKind::Site, site.as_str(), home).await?;
+        let command = Command::PutSite { site: site.clone(), limit, tariff, split };
+        self.propose_ok(home, command).await?;
+        self.put_directory(DirectoryKind::Site, site.as_str(), home).await
+    }
+
+    /// Provisions a station at a site, or approves a pending one, or changes its password.
+    ///
+    /// # Errors
+    /// [`ControlError`]; [`Refusal::UnknownSite`] when nobody made the site.
+    pub async fn put_station(
+        &self,
+        identity: &Identity,
+        site: &Identity,
+        password: Option<PasswordHash>,
+    ) -> Result<(), ControlError> {
+        let Some(home) = self.locate(DirectoryKind::Site, site.as_str()).await? else {
+            return Err(ControlError::Refused(Refusal::UnknownSite));
+        };
+        let known = self.home_of(DirectoryKind::Station, identity.as_str(), Some(home)).await?;
+        assert_eq!(known, home, "home_of refuses another home");
+        let command =
+            Command::PutStation { identity: identity.clone(), site: site.clone(), password };
+        self.propose_ok(home, command).await?;
+        self.put_directory(DirectoryKind::Station, identity.as_str(), home).await?;
+        let directory = PartitionId::of_directory(identity.as_str(), self.partitions);
+        let forget = Command::ForgetUnknownStation { identity: identity.clone() };
+        self.propose_ok(directory, forget).await.map(|_| ())
+    }
+
+    /// Creates a driver with a wallet, or adds tokens. `home` is where it goes when it is new.
+    ///
+    /// # Errors
+    /// [`ControlError`]; [`Refusal::KeyReused`] when a token belongs to somebody else.
+    pub async fn put_driver(
+        &self,
+        driver: &Identity,
+        tokens: Vec<TokenUid>,
+        currency: Currency,
+        blocked: bool,
+        home: Option<PartitionId>,
+    ) -> Result<(), ControlError> {
+        let home = self.home_of(DirectoryKind::Driver, driver.as_str(), home).await?;
+        let command = Command::PutDriver {
+            driver: driver.clone(),
+            tokens: tokens.clone(),
+            currency,
+            blocked,
+        };
+        self.propose_ok(home, command).await?;
+        self.put_directory(DirectoryKind::Driver, driver.as_str(), home).await?;
+        for token in &tokens {
+            self.put_directory(DirectoryKind::Token, token.as_str(), home).await?;
+        }
+        Ok(())
+    }
+
+    /// Books money from outside into a wallet; answers what can be spent now.
+    ///
+    /// # Errors
+    /// [`ControlError`]; [`Refusal::KeyReused`] when the key came with another payload before.
+    pub async fn deposit(
+        &self,
+        key: &str,
+        driver: &Identity,
+        amount: Amount,
+    ) -> Result<Amount, ControlError> {
+        let Some(home) = self.locate(DirectoryKind::Driver, driver.as_str()).await? else {
+            return Err(ControlError::Refused(Refusal::UnknownDriver));
+        };
+        // Keys are kept where the wallet is, so the same key for two wallets needs one owner too.
+        let digest = digest(&["deposit", key]);
+        self.put_directory(DirectoryKind::RequestKey, &format!("d{digest:032x}"), home).await?;
+        let key = TransferKey(digest);
+        let command = Command::Deposit { key, driver: driver.clone(), amount };
+        match self.propose_ok(home, command).await? {
+            Outcome::Deposited { available } => Ok(available),
+            other => unreachable!("a deposit is deposited or refused, not {other:?}"),
+        }
+    }
+
+    /// Starts a charge for an app. Same key and payload again: the same session.
+    ///
+    /// # Errors
+    /// [`ControlError`]; [`Refusal::KeyReused`] when the key came with another payload before.
+    pub async fn start_charge(&self, request: StartCharge) -> Result<SessionId, ControlError> {
+        let station = request.station.as_str();
+        let Some(partition) = self.locate(DirectoryKind::Station, station).await? else {
+            return Err(ControlError::Refused(Refusal::UnknownStation));
+        };
+        let digest = digest(&["start", &request.key]);
+        self.put_directory(DirectoryKind::RequestKey, &format!("s{digest:032x}"), partition)
+            .await?;
+        let shard = self.shard_of(partition);
+        let outcome =
+            self.ask(shard, |reply| Request::StartCharge { partition, request, reply }).await??;
+        match outcome {
+            Outcome::Started { session, refusal: None, .. } => Ok(session),
+            Outcome::Started { refusal: Some(refusal), .. } | Outcome::Refused(refusal) => {
+                Err(ControlError::Refused(refusal))
+            }
+            other => unreachable!("a start is started or refused, not {other:?}"),
+        }
+    }
+
+    /// Asks for the end of a session.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn stop_charge(&self, session: SessionId) -> Result<(), ControlError> {
+        if session.partition().0 >= self.partitions {
+            return Err(ControlError::Refused(Refusal::UnknownSession));
+        }
+        let command = Command::RequestStop { session };
+        self.propose_ok(session.partition(), command).await.map(|_| ())
+    }
+
+    /// Sends a call to a station and waits for its answer.
+    ///
+    /// # Errors
+    /// [`CallFailed`].
+    pub async fn call_station(
+        &self,
+        station: &Identity,
+        call: StationCall,
+    ) -> Result<StationReply, CallFailed> {
+        let Some(partition) = self.locate(DirectoryKind::Station, station.as_str()).await? else {
+            return Err(CallFailed::UnknownStation);
+        };
+        let station = station.clone();
+        let shard = self.shard_of(partition);
+        self.ask(shard, |reply| Request::Call { partition, station, call, reply }).await?
+    }
+
+    /// Consistent rows of every partition, in partition order.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn snapshots(
+        &self,
+        with_series: bool,
+    ) -> Result<Vec<(PartitionId, novax_engine::Snapshot)>, Unavailable> {
+        let mut all = Vec::with_capacity(usize::from(self.partitions));
+        for shard in self.shards.iter() {
+            all.extend(self.ask(shard, |reply| Request::Snapshot { with_series, reply }).await?);
+        }
+        all.sort_by_key(|(partition, _)| *partition);
+        Ok(all)
+    }
+
+    /// Counters over all partitions.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn totals(&self) -> Result<Totals, Unavailable> {
+        let mut sum = Totals::default();
+        for shard in self.shards.iter() {
+            let part = self.ask(shard, |reply| Request::Totals { reply }).await?;
+            sum.add(&part);
+        }
+        Ok(sum)
+    }
+}
+
+impl Totals {
+    /// Adds another's counts to this one's.
+    pub fn add(&mut self, other: &Totals) {
+        self.live_sessions += other.live_sessions;
+        self.ended_sessions += other.ended_sessions;
+        self.power_w += other.power_w;
+        self.energy_wh += other.energy_wh;
+        self.stations_connected += other.stations_connected;
+        for (currency, amount) in &other.settled {
+            match self.settled.binary_search_by_key(currency, |(known, _)| *known) {
+                Ok(at) => self.settled[at].1 += amount,
+                Err(at) => self.settled.insert(at, (*currency, *amount)),
+            }
+        }
+    }
+}
+
+/// 128 bits of SHA-256 over length-prefixed parts: how keys from outside become ids.
+#[must_use]
+pub fn digest(parts: &[&str]) -> u128 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(u64::try_from(part.len()).expect("fits").to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let hash = hash.finalize();
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash[..16]);
+    u128::from_be_bytes(first)
+}
+
+/// Hashes a station's password with the given salt.
+#[must_use]
+pub fn hash_password(salt: [u8; 16], password: &[u8]) -> PasswordHash {
+    let mut hash = Sha256::new();
+    hash.update(salt);
+    hash.update(password);
+    PasswordHash { salt, sha256: hash.finalize().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_tell_parts_apart() {
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+        assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
+    }
+
+    #[test]
+    fn totals_add_per_currency() {
+        let usd = Currency::new("USD").unwrap();
+        let mut sum = Totals { settled: vec![(usd, 5)], ..Totals::default() };
+        sum.add(&Totals { settled: vec![(Currency::EUR, 2), (usd, 1)], ..Totals::default() });
+        assert_eq!(sum.settled, vec![(Currency::EUR, 2), (usd, 6)]);
+    }
+}
