@@ -1,0 +1,229 @@
+//! The one table of configuration keys.
+//!
+//! The flags of the command line, the checks of files and environment, `novax config show` and
+//! `docs/config.md` all come from [`KEYS`], so none of them can tell a different story.
+
+use super::value::Kind;
+
+/// One thing that can be configured.
+#[derive(Debug)]
+pub struct Key {
+    /// Its path in a TOML file: `section.key`, or a bare key at the top.
+    pub name: &'static str,
+    /// The flag of `novax serve` (without the dashes).
+    pub flag: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// Its value when nobody says otherwise; `None`: it stays unset.
+    pub default: Option<&'static str>,
+    /// What it does, in one or two sentences.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// The environment variable that sets it: `NOVAX__SECTION__KEY`.
+    #[must_use]
+    pub fn env(&self) -> String {
+        format!("{ENV_PREFIX}{}", self.name.replace('.', "__").to_ascii_uppercase())
+    }
+
+    /// Its section in a TOML file; empty at the top.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(section, _)| section)
+    }
+}
+
+/// What every environment variable of ours starts with.
+pub const ENV_PREFIX: &str = "NOVAX__";
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Every key, in the order people read about them. Keys of a section stand together.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "data",
+        flag: "data",
+        kind: Kind::Path,
+        default: Some("./novax-data"),
+        doc: "Directory of everything the node keeps: log, tables, API key. Made when missing.",
+    },
+    Key {
+        name: "node.shards",
+        flag: "shards",
+        kind: Kind::Count { min: 0, max: 256 },
+        default: Some("0"),
+        doc: "Threads that own sockets, log and partitions, each pinned to a core. \
+              0 takes one for each core. May change between starts.",
+    },
+    Key {
+        name: "node.partitions",
+        flag: "partitions",
+        kind: Kind::Count { min: 1, max: 1024 },
+        default: Some("8"),
+        doc: "Units of ownership and replication. Fixed when the data directory is made: \
+              another number later is refused at start.",
+    },
+    Key {
+        name: "ocpp.listen",
+        flag: "ocpp",
+        kind: Kind::Address,
+        default: Some("127.0.0.1:9000"),
+        doc: "Where charging stations connect: `ws://ADDRESS/ocpp/IDENTITY`.",
+    },
+    Key {
+        name: "ocpp.heartbeat_s",
+        flag: "heartbeat-s",
+        kind: Kind::Seconds { min: 10, max: 86_400 },
+        default: Some("300"),
+        doc: "Heartbeat interval told to stations when they boot.",
+    },
+    Key {
+        name: "ocpp.message_bytes_max",
+        flag: "message-bytes-max",
+        kind: Kind::Bytes { min: 4 << 10, max: 4 * MIB },
+        default: Some("64KiB"),
+        doc: "Longest OCPP message taken; a station that sends more is answered by closing \
+              its socket.",
+    },
+    Key {
+        name: "ocpp.auto_approve_site",
+        flag: "auto-approve-site",
+        kind: Kind::Identity,
+        default: None,
+        doc: "Site to which unknown stations are added when they connect. Unset: they wait as \
+              pending until somebody approves them.",
+    },
+    Key {
+        name: "http.listen",
+        flag: "http",
+        kind: Kind::Address,
+        default: Some("127.0.0.1:8080"),
+        doc: "Where the HTTP API and the console are.",
+    },
+    Key {
+        name: "http.api_key",
+        flag: "api-key",
+        kind: Kind::Secret { min: 16 },
+        default: None,
+        doc: "What clients send as `Authorization: Bearer KEY`. Unset: made at the first start \
+              and kept in `api.key` in the data directory.",
+    },
+    Key {
+        name: "http.body_bytes_max",
+        flag: "body-bytes-max",
+        kind: Kind::Bytes { min: 1 << 10, max: 16 * MIB },
+        default: Some("256KiB"),
+        doc: "Longest request body taken; more is answered with 413.",
+    },
+    Key {
+        name: "http.requests_max",
+        flag: "requests-max",
+        kind: Kind::Count { min: 1, max: 65_535 },
+        default: Some("256"),
+        doc: "Requests worked on at once; more are answered with 503 and `Retry-After`.",
+    },
+    Key {
+        name: "http.subscribers_max",
+        flag: "subscribers-max",
+        kind: Kind::Count { min: 1, max: 10_000 },
+        default: Some("64"),
+        doc: "Open `/v1/events` streams; more are answered with 503.",
+    },
+    Key {
+        name: "sql.listen",
+        flag: "sql",
+        kind: Kind::Address,
+        default: Some("127.0.0.1:5433"),
+        doc: "Where PostgreSQL clients connect for read-only SQL.",
+    },
+    Key {
+        name: "sql.password",
+        flag: "sql-password",
+        kind: Kind::Secret { min: 8 },
+        default: None,
+        doc: "Password of SQL clients. Unset: none is asked on a loopback address, and the API \
+              key is the password on any other.",
+    },
+    Key {
+        name: "sql.sessions_max",
+        flag: "sql-sessions-max",
+        kind: Kind::Count { min: 1, max: 10_000 },
+        default: Some("64"),
+        doc: "SQL connections open at once; more are turned away.",
+    },
+    Key {
+        name: "sql.statement_timeout_s",
+        flag: "sql-statement-timeout-s",
+        kind: Kind::Seconds { min: 1, max: 86_400 },
+        default: Some("60"),
+        doc: "A statement that runs longer is cancelled.",
+    },
+    Key {
+        name: "sql.memory_bytes_max",
+        flag: "sql-memory-bytes-max",
+        kind: Kind::Bytes { min: 16 * MIB, max: 1024 * GIB },
+        default: Some("512MiB"),
+        doc: "Memory of all running statements together; a statement that needs more fails.",
+    },
+    Key {
+        name: "engine.memtable_bytes",
+        flag: "memtable-bytes",
+        kind: Kind::Bytes { min: 64 << 10, max: GIB },
+        default: Some("8MiB"),
+        doc: "Memory for fresh rows of one partition before they are written to a table.",
+    },
+    Key {
+        name: "log.segment_bytes",
+        flag: "log-segment-bytes",
+        kind: Kind::Bytes { min: MIB, max: 4 * GIB },
+        default: Some("64MiB"),
+        doc: "Size of a file of the log. Files are written with zeros ahead of their use.",
+    },
+    Key {
+        name: "log.direct",
+        flag: "log-direct",
+        kind: Kind::Bool,
+        default: Some("true"),
+        doc: "Write the log past the page cache (O_DIRECT) where the file system can. `false` \
+              is for file systems that pretend.",
+    },
+];
+
+/// Looks a key up by its name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value::parse;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_and_flags_are_unique_and_sections_stand_together() {
+        let names: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
+        let flags: BTreeSet<_> = KEYS.iter().map(|key| key.flag).collect();
+        assert_eq!(names.len(), KEYS.len());
+        assert_eq!(flags.len(), KEYS.len());
+        let mut seen = Vec::new();
+        for key in KEYS {
+            if seen.last() != Some(&key.section()) {
+                assert!(!seen.contains(&key.section()), "{} is apart from its section", key.name);
+                seen.push(key.section());
+            }
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_value_of_its_kind() {
+        for key in KEYS {
+            if let Some(default) = key.default {
+                parse(key.kind, default).unwrap_or_else(|error| panic!("{}: {error}", key.name));
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Configuration: defaults < TOML file < environment < flags.
+//!
+//! * [`keys`]: the one table of keys
+//! * [`value`]: what values may be
+//! * [`layers`]: reading the layers, with every mistake found at once
+//! * [`docs`]: `docs/config.md`
+//!
+//! **Invariants**
+//! * An unknown key is an error, in every layer.
+//! * A [`Config`] is valid: nothing behind it checks ranges again.
+//! * A secret is never printed.
+
+pub mod docs;
+pub mod keys;
+pub mod layers;
+mod suggest;
+pub mod value;
+
+pub use keys::{KEYS, Key};
+pub use layers::{ConfigError, Origin, Setting, Sources};
+pub use value::{Kind, Secret, Value};
+
+use novax_model::{Duration, Identity};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Everything a node is told before it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `data`
+    pub data: PathBuf,
+    /// `[node]`
+    pub node: NodeConfig,
+    /// `[ocpp]`
+    pub ocpp: OcppConfig,
+    /// `[http]`
+    pub http: HttpConfig,
+    /// `[sql]`
+    pub sql: SqlConfig,
+    /// `[engine]`
+    pub engine: EngineConfig,
+    /// `[log]`
+    pub log: LogConfig,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Threads; at least one.
+    pub shards: u16,
+    /// Units of ownership; at least one.
+    pub partitions: u16,
+}
+
+/// `[ocpp]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OcppConfig {
+    /// Where stations connect.
+    pub listen: SocketAddr,
+    /// Interval told at boot.
+    pub heartbeat: Duration,
+    /// Longest message.
+    pub message_bytes_max: u32,
+    /// Where unknown stations go by themselves.
+    pub auto_approve_site: Option<Identity>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Where the API and the console are.
+    pub listen: SocketAddr,
+    /// The key, if it is not in the data directory.
+    pub api_key: Option<Secret>,
+    /// Longest request body.
+    pub body_bytes_max: usize,
+    /// Requests at once.
+    pub requests_max: usize,
+    /// Event streams at once.
+    pub subscribers_max: usize,
+}
+
+/// `[sql]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlConfig {
+    /// Where SQL clients connect.
+    pub listen: SocketAddr,
+    /// Their password, as configured; see [`SqlConfig::password_in_force`].
+    pub password: Option<Secret>,
+    /// Connections at once.
+    pub sessions_max: usize,
+    /// When a statement is cancelled.
+    pub statement_timeout: Duration,
+    /// Memory of all statements.
+    pub memory_bytes_max: usize,
+}
+
+impl SqlConfig {
+    /// The password clients must give, or `None` when none is asked: only on a loopback address,
+    /// and only when none is configured.
+    #[must_use]
+    pub fn password_in_force(&self, api_key: &str) -> Option<String> {
+        match &self.password {
+            Some(password) => Some(password.reveal().to_owned()),
+            None if self.listen.ip().is_loopback() => None,
+            None => Some(api_key.to_owned()),
+        }
+    }
+}
+
+/// `[engine]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Fresh rows of one partition in memory.
+    pub memtable_bytes: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Size of a log file.
+    pub segment_bytes: u64,
+    /// Past the page cache.
+    pub direct: bool,
+}
+
+/// A configuration with the origin of each value.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What the node uses.
+    pub config: Config,
+    settings: BTreeMap<&'static str, Setting>,
+}
+
+/// Reads all layers.
+///
+/// # Errors
+/// [`ConfigError`] with every problem found.
+pub fn load(sources: &Sources) -> Result<Resolved, ConfigError> {
+    let settings = layers::read(sources)?;
+    let reader = Reader { settings: &settings };
+    let config = Config {
+        data: reader.path("data"),
+        node: NodeConfig {
+            shards: reader.shards("node.shards"),
+            partitions: reader.sized("node.partitions"),
+        },
+        ocpp: OcppConfig {
+            listen: reader.address("ocpp.listen"),
+            heartbeat: Duration::from_secs(reader.number("ocpp.heartbeat_s")),
+            message_bytes_max: reader.sized("ocpp.message_bytes_max"),
+            auto_approve_site: reader.identity("ocpp.auto_approve_site"),
+        },
+        http: HttpConfig {
+            listen: reader.address("http.listen"),
+            api_key: reader.secret("http.api_key"),
+            body_bytes_max: reader.sized("http.body_bytes_max"),
+            requests_max: reader.sized("http.requests_max"),
+            subscribers_max: reader.sized("http.subscribers_max"),
+        },
+        sql: SqlConfig {
+            listen: reader.address("sql.listen"),
+            password: reader.secret("sql.password"),
+            sessions_max: reader.sized("sql.sessions_max"),
+            statement_timeout: Duration::from_secs(reader.number("sql.statement_timeout_s")),
+            memory_bytes_max: reader.sized("sql.memory_bytes_max"),
+        },
+        engine: EngineConfig { memtable_bytes: reader.sized("engine.memtable_bytes") },
+        log: LogConfig {
+            segment_bytes: reader.number("log.segment_bytes"),
+            direct: reader.bool("log.direct"),
+        },
+    };
+    assert!(config.node.shards > 0 && config.node.partitions > 0, "ranges are checked above");
+    Ok(Resolved { config, settings })
+}
+
+impl Resolved {
+    /// One line for each key: `key = value`, and where it came from when asked.
+    #[must_use]
+    pub fn show(&self, with_origin: bool) -> String {
+        let mut text = String::new();
+        for key in KEYS {
+            let (value, origin) = match self.settings.get(key.name) {
+                Some(setting) => (setting.text.as_str(), setting.origin.to_string()),
+                None => ("(unset)", Origin::Default.to_string()),
+            };
+            if with_origin {
+                let _ = writeln!(text, "{} = {value}  # {origin}", key.name);
+            } else {
+                let _ = writeln!(text, "{} = {value}", key.name);
+            }
+        }
+        text
+    }
+}
+
+/// Takes typed values out of the settings. A mismatch of kind and type here is a mistake in the
+/// table of keys, which the tests of this file find, not one of the person who configures.
+struct Reader<'a> {
+    settings: &'a BTreeMap<&'static str, Setting>,
+}
+
+impl Reader<'_> {
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.settings.get(name).map(|setting| &setting.value)
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        let Some(Value::Number(number)) = self.get(name) else {
+            panic!("{name} is a number with a default")
+        };
+        *number
+    }
+
+    fn sized<T: TryFrom<u64>>(&self, name: &str) -> T {
+        let Ok(number) = T::try_from(self.number(name)) else {
+            panic!("the range of {name} fits its type")
+        };
+        number
+    }
+
+    fn shards(&self, name: &str) -> u16 {
+        match self.sized(name) {
+            0 => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                u16::try_from(cores.min(256)).expect("at most 256")
+            }
+            shards => shards,
+        }
+    }
+
+    fn bool(&self, name: &str) -> bool {
+        let Some(Value::Bool(flag)) = self.get(name) else {
+            panic!("{name} is a bool with a default")
+        };
+        *flag
+    }
+
+    fn address(&self, name: &str) -> SocketAddr {
+        let Some(Value::Address(address)) = self.get(name) else {
+            panic!("{name} is an address with a default")
+        };
+        *address
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        let Some(Value::Path(path)) = self.get(name) else {
+            panic!("{name} is a path with a default")
+        };
+        path.clone()
+    }
+
+    fn identity(&self, name: &str) -> Option<Identity> {
+        match self.get(name)? {
+            Value::Identity(identity) => Some(identity.clone()),
+            other => panic!("{name} is a name, not {other:?}"),
+        }
+    }
+
+    fn secret(&self, name: &str) -> Option<Secret> {
+        match self.get(name)? {
+            Value::Secret(secret) => Some(secret.clone()),
+            other => panic!("{name} is a secret, not {other:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
