@@ -1,0 +1,136 @@
+//! An account: four sums that only grow or return, and a limit.
+//!
+//! Debits and credits are kept apart, and held (pending) apart from booked (posted), so that no
+//! balance is ever negative and each sum can be checked by itself. A limit counts what is held
+//! against the account: resolving a hold can therefore never break it.
+
+use novax_model::{AccountId, Amount, Currency};
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// The most bytes the name of an account may have.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// What an account must never do.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[rkyv(derive(Debug))]
+pub enum Limit {
+    /// Anything goes.
+    None,
+    /// A wallet: it cannot give more than it was given.
+    DebitsMustNotExceedCredits,
+    /// The other way round: it cannot be given more than it gave.
+    CreditsMustNotExceedDebits,
+}
+
+/// An account and its balances, in minor units of its currency.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// Its place in the chart of accounts, for people.
+    pub name: Box<str>,
+    /// The one currency it is kept in.
+    pub currency: Currency,
+    /// What it must never do.
+    pub limit: Limit,
+    /// Held, to be debited.
+    pub debits_pending: Amount,
+    /// Debited.
+    pub debits_posted: Amount,
+    /// Held elsewhere, to be credited here.
+    pub credits_pending: Amount,
+    /// Credited.
+    pub credits_posted: Amount,
+}
+
+impl Account {
+    /// What can still be debited: credits less debits less what is held. Zero, not negative, for
+    /// an account without limit that has given more than it was given.
+    #[must_use]
+    pub fn available(&self) -> Amount {
+        self.balances().debit_room()
+    }
+
+    pub(crate) fn balances(&self) -> Balances {
+        Balances {
+            debits_pending: self.debits_pending,
+            debits_posted: self.debits_posted,
+            credits_pending: self.credits_pending,
+            credits_posted: self.credits_posted,
+        }
+    }
+
+    pub(crate) fn set_balances(&mut self, balances: Balances) {
+        self.debits_pending = balances.debits_pending;
+        self.debits_posted = balances.debits_posted;
+        self.credits_pending = balances.credits_pending;
+        self.credits_posted = balances.credits_posted;
+    }
+}
+
+/// The four sums of an account, or of all accounts of a currency.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Balances {
+    pub(crate) debits_pending: Amount,
+    pub(crate) debits_posted: Amount,
+    pub(crate) credits_pending: Amount,
+    pub(crate) credits_posted: Amount,
+}
+
+impl Balances {
+    /// What can be debited before debits, held ones included, exceed posted credits.
+    pub(crate) fn debit_room(&self) -> Amount {
+        self.credits_posted.saturating_sub(self.debits_posted).saturating_sub(self.debits_pending)
+    }
+
+    /// What can be credited before credits, held ones included, exceed posted debits.
+    pub(crate) fn credit_room(&self) -> Amount {
+        self.debits_posted.saturating_sub(self.credits_posted).saturating_sub(self.credits_pending)
+    }
+
+    /// Whether the sums respect `limit`; `false` also when they overflow.
+    pub(crate) fn within(&self, limit: Limit) -> bool {
+        let fits = |pending: Amount, posted: Amount, bound: Amount| {
+            pending.checked_add(posted).is_some_and(|sum| sum <= bound)
+        };
+        match limit {
+            Limit::None => true,
+            Limit::DebitsMustNotExceedCredits => {
+                fits(self.debits_pending, self.debits_posted, self.credits_posted)
+            }
+            Limit::CreditsMustNotExceedDebits => {
+                fits(self.credits_pending, self.credits_posted, self.debits_posted)
+            }
+        }
+    }
+
+    /// Each sum less that of `before` plus that of `after`; `None` when one would not fit.
+    pub(crate) fn shifted(&self, before: &Balances, after: &Balances) -> Option<Balances> {
+        let shift = |total: Amount, before: Amount, after: Amount| {
+            total.checked_sub(before)?.checked_add(after)
+        };
+        Some(Balances {
+            debits_pending: shift(
+                self.debits_pending,
+                before.debits_pending,
+                after.debits_pending,
+            )?,
+            debits_posted: shift(self.debits_posted, before.debits_posted, after.debits_posted)?,
+            credits_pending: shift(
+                self.credits_pending,
+                before.credits_pending,
+                after.credits_pending,
+            )?,
+            credits_posted: shift(
+                self.credits_posted,
+                before.credits_posted,
+                after.credits_posted,
+            )?,
+        })
+    }
+
+    /// Double entry: what is debited is credited, held or posted.
+    pub(crate) fn is_conserved(&self) -> bool {
+        self.debits_pending == self.credits_pending && self.debits_posted == self.credits_posted
+    }
+}

@@ -1,0 +1,89 @@
+//! Why the ledger said no. A refused set of legs has left no trace.
+
+use novax_model::{AccountId, Amount, Currency, TransferKey};
+
+use crate::transfer::{HoldId, LEGS_MAX};
+
+/// Why a call was refused.
+///
+/// All but the last two are the caller's to answer for: the request, not the ledger, is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// A leg names an account that was never opened.
+    #[error("account {0} does not exist")]
+    AccountMissing(AccountId),
+    /// The account is open already, with another name, currency or limit.
+    #[error("account {0} is already open with another name, currency or limit")]
+    AccountDiffers(AccountId),
+    /// The name is longer than [`crate::account::NAME_BYTES_MAX`].
+    #[error("the name of account {0} is too long")]
+    NameTooLong(AccountId),
+    /// The two accounts of a leg are kept in different currencies.
+    #[error("the debit account is kept in {debit}, the credit account in {credit}")]
+    CurrencyDiffers {
+        /// Of the account to debit.
+        debit: Currency,
+        /// Of the account to credit.
+        credit: Currency,
+    },
+    /// The leg would take an account past its limit, counting what is held on it.
+    #[error("account {account} can give {available}, the leg needs {required}")]
+    LimitExceeded {
+        /// Whose limit.
+        account: AccountId,
+        /// What is left under the limit.
+        available: Amount,
+        /// What the leg asked for.
+        required: Amount,
+    },
+    /// No such hold was ever placed.
+    #[error("hold {0} was never placed")]
+    HoldMissing(HoldId),
+    /// The hold was posted before; each hold is resolved once.
+    #[error("hold {0} has already been posted")]
+    HoldAlreadyPosted(HoldId),
+    /// The hold was voided before; each hold is resolved once.
+    #[error("hold {0} has already been voided")]
+    HoldAlreadyVoided(HoldId),
+    /// The hold's time is over.
+    #[error("hold {0} has expired")]
+    HoldExpired(HoldId),
+    /// More was to be posted than is held.
+    #[error("hold {hold} is for {held}, the leg needs {required}")]
+    ExceedsHold {
+        /// Which hold.
+        hold: HoldId,
+        /// What it holds.
+        held: Amount,
+        /// What the leg asked for.
+        required: Amount,
+    },
+    /// A hold would be over before it begins.
+    #[error("the hold would expire at or before the time it is placed")]
+    ExpiresInPast,
+    /// A leg would move money from an account to itself.
+    #[error("account {0} stands on both sides of a leg")]
+    SameAccount(AccountId),
+    /// A post or a hold of nothing.
+    #[error("a post or a hold must be of more than zero")]
+    ZeroAmount,
+    /// A balance or a currency's total would not fit 128 bits.
+    #[error("a balance would overflow")]
+    Overflow,
+    /// A set without legs.
+    #[error("a set of transfers has at least one leg")]
+    NoLegs,
+    /// More legs than [`LEGS_MAX`].
+    #[error("a set of transfers has at most {LEGS_MAX} legs, not {0}")]
+    TooManyLegs(usize),
+    /// The key was used for other legs before.
+    #[error("key {0} was used before, for other legs")]
+    KeyReused(TransferKey),
+    /// Stored rows do not belong together: our fault, or the disk's.
+    #[error("the stored rows do not fit together: {0}")]
+    Inconsistent(&'static str),
+    /// Debits and credits of a currency differ: our fault, or the disk's.
+    #[error("debits and credits in {0} differ")]
+    NotConserved(Currency),
+}
