@@ -22,6 +22,4 @@ pub use ids::{
 pub use meter::{MEASURANDS, Measurand, MeterTick};
 pub use money::{Amount, Currency, UnknownCurrency};
 pub use time::{Duration, InvalidTimestamp, Timestamp};
-pub use units::{
-    Centiamperes, Decicelsius, Decivolts, SocPermille, WattHours, Watts,
-};
+pub use units::{Centiamperes, Decicelsius, Decivolts, SocPermille, WattHours, Watts};

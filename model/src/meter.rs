@@ -7,6 +7,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 #[derive(
     Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
 )]
+#[rkyv(derive(Debug))]
 pub enum Measurand {
     /// [`crate::Decivolts`]
     Voltage = 0,
@@ -35,6 +36,7 @@ pub const MEASURANDS: [Measurand; 6] = [
 /// One row of a series: what a connector's meter said at one time. Values are scaled integers in
 /// the unit named at the [`Measurand`]; `None` where the device said nothing.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[rkyv(derive(Debug))]
 pub struct MeterTick {
     /// When the device took the values.
     pub at: Timestamp,

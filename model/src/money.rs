@@ -7,10 +7,8 @@ use std::fmt;
 pub type Amount = u128;
 
 /// An ISO 4217 currency code.
-#[derive(
-    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
-)]
-#[rkyv(compare(PartialEq, PartialOrd))]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[rkyv(compare(PartialEq, PartialOrd), derive(Debug))]
 pub struct Currency([u8; 3]);
 
 /// The text is no currency this build knows the minor unit of.

@@ -8,7 +8,7 @@ pub use std::time::Duration;
 #[derive(
     Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
 )]
-#[rkyv(compare(PartialEq, PartialOrd))]
+#[rkyv(compare(PartialEq, PartialOrd), derive(Debug))]
 pub struct Timestamp(pub u64);
 
 /// The text is no RFC 3339 date-time.
@@ -130,7 +130,8 @@ impl Timestamp {
             }
             _ => return Err(InvalidTimestamp),
         };
-        let seconds = days_of_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+        let seconds =
+            days_of_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
         let seconds = i64::try_from(seconds).map_err(|_| InvalidTimestamp)? - offset_minutes * 60;
         let seconds = u64::try_from(seconds).map_err(|_| InvalidTimestamp)?;
         Ok(Timestamp(seconds * 1_000_000 + micros))
@@ -206,7 +207,16 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse_rfc3339(text), Ok(expected), "{text}");
         }
-        for text in ["", "2026-11-22", "2026-13-22T13:14:24Z", "2026-02-30T00:00:00Z", "1969-12-31T23:59:59Z", "2026-11-22T13:14:24.Z", "2026-11-22T13:14:24+1", "2026-11-22T25:14:24Z"] {
+        for text in [
+            "",
+            "2026-11-22",
+            "2026-13-22T13:14:24Z",
+            "2026-02-30T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2026-11-22T13:14:24.Z",
+            "2026-11-22T13:14:24+1",
+            "2026-11-22T25:14:24Z",
+        ] {
             assert_eq!(Timestamp::parse_rfc3339(text), Err(InvalidTimestamp), "{text}");
         }
     }

@@ -1,7 +1,22 @@
 //! Physical units as scaled integers, at the resolution the series keep.
 
+#![expect(
+    missing_debug_implementations,
+    reason = "rkyv's resolvers, made within a macro, have none"
+)]
+
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
+
+fn write_scaled(f: &mut fmt::Formatter<'_>, value: i64, scale: u64, symbol: &str) -> fmt::Result {
+    if scale == 1 {
+        return write!(f, "{value} {symbol}");
+    }
+    let digits = scale.ilog10() as usize;
+    let sign = if value < 0 { "-" } else { "" };
+    let (whole, part) = (value.unsigned_abs() / scale, value.unsigned_abs() % scale);
+    write!(f, "{sign}{whole}.{part:0digits$} {symbol}")
+}
 
 macro_rules! unit {
     ($(#[$doc:meta])* $name:ident, $symbol:expr, $scale:expr) => {
@@ -10,6 +25,7 @@ macro_rules! unit {
             Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
             Debug, Default,
         )]
+        #[rkyv(derive(Debug))]
         pub struct $name(pub i64);
 
         impl $name {
@@ -21,13 +37,7 @@ macro_rules! unit {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                if Self::SCALE == 1 {
-                    return write!(f, "{} {}", self.0, Self::SYMBOL);
-                }
-                let digits = Self::SCALE.ilog10() as usize;
-                let sign = if self.0 < 0 { "-" } else { "" };
-                let (whole, part) = (self.0.abs() / Self::SCALE, self.0.abs() % Self::SCALE);
-                write!(f, "{sign}{whole}.{part:0digits$} {}", Self::SYMBOL)
+                write_scaled(f, self.0, Self::SCALE.unsigned_abs(), Self::SYMBOL)
             }
         }
     };
@@ -67,5 +77,6 @@ mod tests {
         assert_eq!(Decivolts(2301).to_string(), "230.1 V");
         assert_eq!(Centiamperes(-1605).to_string(), "-16.05 A");
         assert_eq!(Watts(-5).to_string(), "-5 W");
+        assert_eq!(Decivolts(i64::MIN).to_string(), "-922337203685477580.8 V");
     }
 }
