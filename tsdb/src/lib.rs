@@ -1,1 +1,27 @@
-//! Columnar compression of meter series: chunks of device ticks.
+//! Columnar compression of meter series. Pure: no I/O, no clock, no float.
+//!
+//! A row is a device tick: one stamp, shared by six scaled integers that may be missing. Floors,
+//! each using only what stands below:
+//!
+//! * [`head`]: the open end of a series
+//! * [`chunk`]: one stretch of one series, as the store keeps it
+//! * [`block`]: ticks of many series, as the log carries them
+//! * `columns`: presence and values of the six columns, units of stamps
+//! * `pack`: integers in as many bits as they need
+//! * `bytes`, [`error`]: little-endian numbers, varints, checksum
+//!
+//! Decoders take any bytes: they never panic, and what they allocate is bounded by
+//! [`CHUNK_TICKS_MAX`] and [`BLOCK_TICKS_MAX`] whatever the bytes announce.
+
+pub mod block;
+mod bytes;
+pub mod chunk;
+mod columns;
+pub mod error;
+pub mod head;
+mod pack;
+
+pub use block::{BLOCK_TICKS_MAX, BlockBuilder, decode_block};
+pub use chunk::{CHUNK_TICKS_MAX, Chunk, chunk_bounds, decode_chunk, decode_column, encode_chunk};
+pub use error::Error;
+pub use head::{HEAD_TICKS, Head, Pushed};
