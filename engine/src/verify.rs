@@ -1,0 +1,83 @@
+//! Reads every block of every table and checks it, for the operator and for tests.
+
+use crate::disk::{Disk, RealDisk};
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::table::cache::BlockCache;
+use crate::table::{Table, TableContext, file_name};
+use crate::trash::Trash;
+use crate::version::Version;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What [`verify`] found.
+#[derive(Debug, Default)]
+pub struct VerifyReport {
+    /// Up to which mark the store is complete.
+    pub mark: u64,
+    /// Tables read.
+    pub tables: u64,
+    /// Data blocks read and found whole.
+    pub blocks: u64,
+    /// Entries in whole tables.
+    pub entries: u64,
+    /// Bytes of all tables.
+    pub bytes: u64,
+    /// What is damaged: at most one finding a table. Empty when all is well.
+    pub problems: Vec<Error>,
+}
+
+/// Checks a store that is not being written to. Damaged tables are listed in the report.
+///
+/// # Errors
+/// When the manifest is damaged, missing or cannot be read.
+pub fn verify(dir: &Path) -> Result<VerifyReport, Error> {
+    verify_on(Arc::new(RealDisk), dir)
+}
+
+/// As [`verify`], on a given disk.
+///
+/// # Errors
+/// When the manifest is damaged, missing or cannot be read.
+pub fn verify_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport, Error> {
+    let recovered = Manifest::read(&*disk, dir)?;
+    let cache = BlockCache::new(0);
+    let trash = Arc::new(Trash::default());
+    let context = Arc::new(TableContext { disk, dir: dir.to_path_buf(), cache, trash });
+    let mut report = VerifyReport { mark: recovered.state.mark, ..VerifyReport::default() };
+    let mut tables = Vec::new();
+    for (level, meta) in recovered.state.tables.into_values() {
+        report.tables += 1;
+        report.bytes += meta.bytes;
+        let table = Arc::new(Table::new(meta, Arc::clone(&context)));
+        match table.verify() {
+            Ok(blocks) => {
+                report.blocks += blocks;
+                report.entries += table.meta().entries;
+            }
+            Err(error) => report.problems.push(error),
+        }
+        tables.push((level, table));
+    }
+    if Version::new(tables).is_none() {
+        let file = dir.join(crate::manifest::FILE_NAME);
+        let what = "tables of one level overlap";
+        report.problems.push(Error::ManifestCorruption { file, offset: 0, what });
+    }
+    Ok(report)
+}
+
+/// The tables that the manifest names and the folder lacks are found before anything is served.
+pub(crate) fn find_missing(
+    numbers: impl Iterator<Item = u64>,
+    dir: &Path,
+    files: &[(String, u64)],
+) -> Result<(), Error> {
+    for number in numbers {
+        let name = file_name(number);
+        if !files.iter().any(|(file, _)| *file == name) {
+            return Err(Error::TableMissing { file: dir.join(name) });
+        }
+    }
+    Ok(())
+}
