@@ -1,0 +1,360 @@
+//! One Raft group: the raft crate's node over a log in memory, which holds the entries that are
+//! not flushed yet.
+//!
+//! Invariants: what the raft crate takes for stable is in [`GroupLog`] first; it is told that a
+//! ready is persisted only when the write that holds it is durable.
+
+use crate::error::Error;
+use crate::merge::{Frame, GroupMeta, HardState, LoggedEntry, Position};
+use crate::multi::{Committed, PeerMessage};
+use crate::writer::{LogConfig, ShardLog};
+use bytes::Bytes;
+use novax_model::PartitionId;
+use raft::eraftpb::{self, ConfState, Entry, EntryType, Snapshot};
+use raft::{GetEntriesContext, RaftState, RawNode, StateRole, Storage, StorageError};
+use std::collections::VecDeque;
+
+/// Ticks are 100 ms: a leader is heard five times before anybody doubts it.
+const HEARTBEAT_TICKS: usize = 2;
+/// No election before a second of silence, and at the latest after two.
+const ELECTION_TICKS: usize = 10;
+/// Entries sent to a peer in one message.
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+/// Messages with entries under way to a peer: with the size above, 64 MiB at the worst.
+const MESSAGES_IN_FLIGHT_MAX: usize = 64;
+/// Committed entries taken from the raft crate at a time.
+const COMMITTED_BYTES_MAX: u64 = 4 << 20;
+/// Readies taken of one group at a time; what is left comes next time.
+const READIES_MAX: usize = 64;
+
+/// The entries of a group that are not flushed, as the raft crate reads them.
+pub(crate) struct GroupLog {
+    hard: HardState,
+    conf: ConfState,
+    /// Entries up to here are gone.
+    mark: Position,
+    entries: VecDeque<Entry>,
+}
+
+impl GroupLog {
+    fn last_index(&self) -> u64 {
+        self.entries.back().map_or(self.mark.index, |entry| entry.index)
+    }
+
+    fn position(&self, index: u64) -> Option<usize> {
+        usize::try_from(index.checked_sub(self.mark.index + 1)?).ok()
+    }
+
+    /// Appends, replacing from the first index on.
+    fn append(&mut self, entries: Vec<Entry>) {
+        let Some(first) = entries.first() else { return };
+        assert!(first.index > self.mark.index, "flushed entries are never replaced");
+        assert!(first.index <= self.last_index() + 1, "entries leave no gap");
+        let keep = self.position(first.index).expect("above the mark");
+        self.entries.truncate(keep);
+        self.entries.extend(entries);
+    }
+
+    fn compact(&mut self, index: u64) {
+        while self.entries.front().is_some_and(|entry| entry.index <= index) {
+            let entry = self.entries.pop_front().expect("looked at above");
+            self.mark = Position { index: entry.index, term: entry.term };
+        }
+        assert_eq!(self.mark.index, index, "only entries that are there are compacted");
+    }
+}
+
+impl Storage for GroupLog {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        let hard_state = eraftpb::HardState {
+            term: self.hard.term,
+            vote: self.hard.vote,
+            commit: self.hard.commit,
+            ..eraftpb::HardState::default()
+        };
+        Ok(RaftState { hard_state, conf_state: self.conf.clone() })
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        let Some(from) = self.position(low) else {
+            return Err(StorageError::Compacted.into());
+        };
+        if high > self.last_index() + 1 || low > high {
+            return Err(StorageError::Unavailable.into());
+        }
+        let count = usize::try_from(high - low).unwrap_or(usize::MAX);
+        let bytes_max = max_size.into().unwrap_or(u64::MAX);
+        let mut bytes = 0_u64;
+        let fits = |entry: &&Entry| {
+            // The first one always fits, or nothing would ever move.
+            let first = bytes == 0;
+            bytes += u64::try_from(entry.data.len() + 64).expect("usize fits u64");
+            first || bytes <= bytes_max
+        };
+        Ok(self.entries.range(from..).take(count).take_while(fits).cloned().collect())
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index == self.mark.index {
+            return Ok(self.mark.term);
+        }
+        let Some(position) = self.position(index) else {
+            return Err(StorageError::Compacted.into());
+        };
+        self.entries
+            .get(position)
+            .map(|entry| entry.term)
+            .ok_or_else(|| StorageError::Unavailable.into())
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.mark.index + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(GroupLog::last_index(self))
+    }
+
+    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    }
+}
+
+/// A group: Raft's node, and where its log stands.
+pub(crate) struct Group {
+    pub(crate) partition: PartitionId,
+    slot: usize,
+    node: RawNode<GroupLog>,
+    /// As of the last frame pushed.
+    meta: GroupMeta,
+    /// The hard state Raft gave last; only its commit index may be ahead of `meta`.
+    hard: HardState,
+    /// The last ready that waits for a write.
+    unpersisted: Option<u64>,
+    /// Entries up to here were handed to the caller.
+    delivered: u64,
+    /// Whether it is on the list of groups to look at.
+    pub(crate) dirty: bool,
+}
+
+/// What a group needs to start.
+pub(crate) struct GroupStart {
+    pub(crate) partition: PartitionId,
+    pub(crate) meta: GroupMeta,
+    pub(crate) entries: VecDeque<Entry>,
+}
+
+/// Prepares a group: `applied` is what the engine holds, so entries up to it are dropped.
+pub(crate) fn prepare(
+    partition: PartitionId,
+    applied: u64,
+    meta: GroupMeta,
+    logged: &VecDeque<LoggedEntry>,
+) -> Result<GroupStart, Error> {
+    let mut meta = meta;
+    if applied > meta.last.index {
+        return Err(Error::LogBehindState { partition, applied, last: meta.last.index });
+    }
+    if applied < meta.mark.index {
+        return Err(Error::StateBehindLog { partition, applied, mark: meta.mark.index });
+    }
+    let mut entries = VecDeque::with_capacity(logged.len());
+    for LoggedEntry { at, data } in logged {
+        if at.index <= applied {
+            meta.mark = *at;
+        } else {
+            entries.push_back(entry(*at, data.clone()));
+        }
+    }
+    assert_eq!(meta.mark.index, applied, "recovery checked that no entry is missing");
+    // What is applied was committed, whether or not the log had come to say so.
+    meta.hard.commit = meta.hard.commit.max(applied);
+    Ok(GroupStart { partition, meta, entries })
+}
+
+fn entry(at: Position, data: Bytes) -> Entry {
+    Entry { index: at.index, term: at.term, data, ..Entry::default() }
+}
+
+/// Every field on purpose: the crate's defaults do not suit a server.
+fn raft_config(node: u64, applied: u64, limits: &LogConfig) -> raft::Config {
+    let group_bytes_max = u64::try_from(limits.group_bytes_max()).expect("usize fits u64");
+    raft::Config {
+        id: node,
+        election_tick: ELECTION_TICKS,
+        heartbeat_tick: HEARTBEAT_TICKS,
+        applied,
+        max_size_per_msg: MESSAGE_BYTES_MAX.min(group_bytes_max),
+        max_inflight_msgs: MESSAGES_IN_FLIGHT_MAX,
+        // A leader cut off from its quorum steps down, and a returning node disturbs nobody.
+        check_quorum: true,
+        pre_vote: true,
+        min_election_tick: ELECTION_TICKS,
+        max_election_tick: 2 * ELECTION_TICKS,
+        // A lease counts ticks, which a stopped process does not see pass: not for money.
+        read_only_option: raft::ReadOnlyOption::Safe,
+        skip_bcast_commit: false,
+        batch_append: true,
+        priority: 0,
+        max_uncommitted_size: group_bytes_max,
+        max_committed_size_per_ready: COMMITTED_BYTES_MAX,
+    }
+}
+
+impl Group {
+    /// Starts a group whose only voter is this node.
+    pub(crate) fn start(
+        slot: usize,
+        start: GroupStart,
+        node: u64,
+        limits: &LogConfig,
+        logger: &slog::Logger,
+    ) -> Result<Group, Error> {
+        let GroupStart { partition, meta, entries } = start;
+        let failed = |source| Error::Raft { partition, source };
+        let conf = ConfState { voters: vec![node], ..ConfState::default() };
+        let log = GroupLog { hard: meta.hard, conf, mark: meta.mark, entries };
+        let config = raft_config(node, meta.mark.index, limits);
+        let mut node = RawNode::new(&config, log, logger).map_err(failed)?;
+        // No other voter could object, so there is no reason to wait for an election timeout.
+        node.campaign().map_err(failed)?;
+        Ok(Group {
+            partition,
+            slot,
+            node,
+            meta,
+            hard: meta.hard,
+            unpersisted: None,
+            delivered: meta.mark.index,
+            dirty: false,
+        })
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    /// Entries proposed and not yet known to be committed.
+    pub(crate) fn uncommitted_entries(&self) -> u64 {
+        let log = &self.node.raft.raft_log;
+        log.last_index() - log.committed
+    }
+
+    /// False if too much is uncommitted.
+    pub(crate) fn propose(&mut self, data: Vec<u8>) -> bool {
+        self.node.propose(Vec::new(), data).is_ok()
+    }
+
+    pub(crate) fn tick(&mut self) -> bool {
+        self.node.tick()
+    }
+
+    /// The write that holds ready `number` is durable.
+    pub(crate) fn persisted(&mut self, number: u64) {
+        assert!(self.unpersisted >= Some(number), "only what waits is persisted");
+        if self.unpersisted == Some(number) {
+            self.unpersisted = None;
+        }
+        self.node.on_persist_ready(number);
+    }
+
+    /// Takes what Raft has ready: frames into the log, committed entries and messages out.
+    /// True if there may be more.
+    pub(crate) fn pump(
+        &mut self,
+        log: &mut ShardLog,
+        committed: &mut Vec<Committed>,
+        messages: &mut Vec<PeerMessage>,
+    ) -> bool {
+        for _ in 0..READIES_MAX {
+            if !self.node.has_ready() {
+                return false;
+            }
+            self.take_ready(log, committed, messages);
+        }
+        true
+    }
+
+    fn take_ready(
+        &mut self,
+        log: &mut ShardLog,
+        committed: &mut Vec<Committed>,
+        messages: &mut Vec<PeerMessage>,
+    ) {
+        let mut ready = self.node.ready();
+        assert!(ready.snapshot().is_empty(), "a sole voter is never sent a snapshot");
+        if let Some(hard) = ready.hs() {
+            self.hard = HardState { term: hard.term, vote: hard.vote, commit: hard.commit };
+        }
+        let must_write = ready.must_sync();
+        let entries = ready.take_entries();
+        assert!(must_write || entries.is_empty(), "entries are always written");
+        if must_write {
+            self.write(log, ready.number(), entries);
+        }
+        let to_send = |message| PeerMessage { partition: self.partition, message };
+        messages.extend(ready.take_messages().into_iter().map(to_send));
+        let mut held: Vec<_> = ready.take_persisted_messages().into_iter().map(to_send).collect();
+        if !held.is_empty() && (self.unpersisted.is_none() || !log.hold_messages(&mut held)) {
+            messages.append(&mut held);
+        }
+        let newly_committed = ready.take_committed_entries();
+        let number = ready.number();
+        self.node.advance_append_async(ready);
+        if self.unpersisted.is_none() {
+            // Nothing of it had to be written: a commit index may be lost without harm.
+            self.node.on_persist_ready(number);
+        }
+        self.deliver(newly_committed, committed);
+    }
+
+    fn write(&mut self, log: &mut ShardLog, number: u64, entries: Vec<Entry>) {
+        let gather = log.gather();
+        if self.meta.hard != self.hard {
+            self.meta.hard = self.hard;
+            gather.push(self.partition, &Frame::HardState(self.hard));
+        }
+        for entry in &entries {
+            assert_eq!(entry.entry_type, EntryType::EntryNormal, "membership is not changed yet");
+            let at = Position { index: entry.index, term: entry.term };
+            gather.push(self.partition, &Frame::Entry { at, data: &entry.data });
+            self.meta.last = at;
+        }
+        let entry_index_max = entries.last().map_or(0, |entry| entry.index);
+        gather.note(self.slot, self.meta, entry_index_max);
+        gather.readies.push((self.slot, number));
+        self.unpersisted = Some(number);
+        self.node.mut_store().append(entries);
+    }
+
+    fn deliver(&mut self, entries: Vec<Entry>, committed: &mut Vec<Committed>) {
+        for entry in entries {
+            assert_eq!(entry.index, self.delivered + 1, "each index is delivered once, in order");
+            self.delivered = entry.index;
+            let Entry { index, data, .. } = entry;
+            committed.push(Committed { partition: self.partition, index, data });
+        }
+        if self.delivered > self.node.raft.raft_log.applied {
+            self.node.advance_apply_to(self.delivered);
+        }
+    }
+
+    /// The engine holds everything up to `index`: drops it here and says so in the log.
+    pub(crate) fn set_flushed(&mut self, log: &mut ShardLog, index: u64) {
+        if index <= self.meta.mark.index {
+            return;
+        }
+        assert!(index <= self.delivered, "only what was delivered can have been flushed");
+        self.node.mut_store().compact(index);
+        self.meta.mark = self.node.store().mark;
+        let gather = log.gather();
+        gather.push(self.partition, &Frame::Mark(self.meta.mark));
+        gather.note(self.slot, self.meta, 0);
+    }
+}

@@ -1,0 +1,246 @@
+//! All Raft groups of one shard over one log.
+//!
+//! The caller's loop: `propose` as commands come, `poll_write` when no write is in flight,
+//! `on_written` when it is durable, `take_committed` then, `tick` every 100 ms. Nothing here
+//! blocks, reads a clock or starts I/O.
+
+use crate::block::Block;
+use crate::error::{Error, ProposeError};
+use crate::group::{Group, GroupStart, prepare};
+use crate::merge::GroupMeta;
+use crate::recover::Recovered;
+use crate::writer::{LogConfig, LogStats, LogWrite, ShardLog};
+use bytes::Bytes;
+use novax_model::PartitionId;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+/// Committed entries that wait for `take_committed`; beyond it proposals are refused.
+const COMMITTED_WAITING_MAX: usize = 1 << 16;
+const NO_SLOT: usize = usize::MAX;
+
+/// A committed entry. Each index of a partition comes once, in order, from the applied mark + 1 on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Its place in the partition's log.
+    pub index: u64,
+    /// What was proposed; empty for the entry by which a leader takes office.
+    pub data: Bytes,
+}
+
+/// A message to the replica of a partition on another node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerMessage {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The message; `to` names the node.
+    pub message: raft::eraftpb::Message,
+}
+
+/// The Raft groups of one shard.
+pub struct MultiRaft {
+    groups: Vec<Group>,
+    /// Slot of each partition, by its number.
+    slots: Vec<usize>,
+    log: ShardLog,
+    /// Slots of groups that may have something ready.
+    dirty: Vec<usize>,
+    committed: Vec<Committed>,
+    messages: Vec<PeerMessage>,
+    proposal_bytes_max: usize,
+    uncommitted_entries_max: u64,
+    /// A write failed: nothing more is handed out.
+    failed: bool,
+}
+
+impl std::fmt::Debug for MultiRaft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MultiRaft")
+            .field("groups", &self.groups.len())
+            .field("log", &self.log.stats())
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MultiRaft {
+    /// Starts the groups of a shard, with `node` as their only voter, and a new run of its log.
+    ///
+    /// `groups` names each partition with its applied mark: what the engine holds durably.
+    /// Committed entries are delivered from there on. `wake` is called from another thread when a
+    /// segment has become ready after `poll_write` found none. Blocking: call it at start-up.
+    pub fn start(
+        config: LogConfig,
+        node: u64,
+        recovered: &Recovered,
+        groups: &[(PartitionId, u64)],
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<MultiRaft, Error> {
+        if node == 0 {
+            return Err(Error::Config("node 0 stands for no node"));
+        }
+        let mut starts = Vec::with_capacity(groups.len());
+        for (partition, applied) in groups {
+            recovered.root.claim(*partition)?;
+            starts.push(prepare_from(recovered, *partition, *applied)?);
+        }
+        let logged: Vec<(PartitionId, GroupMeta)> =
+            starts.iter().map(|start| (start.partition, start.meta)).collect();
+        let log = ShardLog::start(&config, Arc::clone(&recovered.root), &logged, wake)?;
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let mut raft = MultiRaft {
+            groups: Vec::with_capacity(starts.len()),
+            slots: Vec::new(),
+            log,
+            dirty: Vec::new(),
+            committed: Vec::new(),
+            messages: Vec::new(),
+            proposal_bytes_max: config.group_bytes_max(),
+            uncommitted_entries_max: u64::try_from(config.group_entries_max()).expect("small"),
+            failed: false,
+        };
+        for (slot, start) in starts.into_iter().enumerate() {
+            let number = usize::from(start.partition.0);
+            if raft.slots.len() <= number {
+                raft.slots.resize(number + 1, NO_SLOT);
+            }
+            raft.slots[number] = slot;
+            raft.groups.push(Group::start(slot, start, node, &config, &logger)?);
+            raft.mark_dirty(slot);
+        }
+        Ok(raft)
+    }
+
+    /// Proposes an entry; it comes back from `take_committed` when it is committed. An entry of no
+    /// bytes is taken, but cannot be told from that of a new leader.
+    pub fn propose(&mut self, partition: PartitionId, data: Vec<u8>) -> Result<(), ProposeError> {
+        let Some(slot) = self.slot(partition) else { return Err(ProposeError::UnknownPartition) };
+        if data.len() > self.proposal_bytes_max {
+            return Err(ProposeError::TooLarge { max: self.proposal_bytes_max });
+        }
+        let group = &mut self.groups[slot];
+        if !group.is_leader() {
+            return Err(ProposeError::NotLeader);
+        }
+        let waiting = self.committed.len() >= COMMITTED_WAITING_MAX;
+        let full = group.uncommitted_entries() >= self.uncommitted_entries_max;
+        if self.failed || waiting || full || !group.propose(data) {
+            return Err(ProposeError::Busy);
+        }
+        self.mark_dirty(slot);
+        Ok(())
+    }
+
+    /// Lets 100 ms pass for all groups.
+    pub fn tick(&mut self) {
+        for slot in 0..self.groups.len() {
+            if self.groups[slot].tick() {
+                self.mark_dirty(slot);
+            }
+        }
+    }
+
+    /// What is to be written next, of all groups together. None while a write is in flight, when
+    /// there is nothing to write, or when no segment is ready (`wake` is called when one is).
+    pub fn poll_write(&mut self) -> Option<LogWrite> {
+        if self.failed {
+            return None;
+        }
+        self.pump();
+        self.log.next_write()
+    }
+
+    /// The outcome of a write. An error is fatal: what is on disk is unknown now, so the node has
+    /// to stop and recover.
+    pub fn on_written(&mut self, id: u64, result: io::Result<()>) -> Result<(), Error> {
+        if let Err(error) = result {
+            self.failed = true;
+            return Err(Error::Write(error));
+        }
+        let durable = self.log.written(id)?;
+        for (slot, number) in durable.readies {
+            self.groups[slot].persisted(number);
+            self.mark_dirty(slot);
+        }
+        self.messages.extend(durable.messages);
+        Ok(())
+    }
+
+    /// Moves what has been committed to the end of `out`.
+    pub fn take_committed(&mut self, out: &mut Vec<Committed>) {
+        self.pump();
+        out.append(&mut self.committed);
+    }
+
+    /// Moves messages for other nodes to the end of `out`. A sole voter has none.
+    pub fn take_messages(&mut self, out: &mut Vec<PeerMessage>) {
+        self.pump();
+        out.append(&mut self.messages);
+    }
+
+    /// Whether this node leads the partition.
+    #[must_use]
+    pub fn is_leader(&self, partition: PartitionId) -> bool {
+        self.slot(partition).is_some_and(|slot| self.groups[slot].is_leader())
+    }
+
+    /// The engine holds everything of a partition up to `index` durably: it may go from memory and
+    /// log. The index must have been delivered; an older one, or an unknown partition, changes nothing.
+    pub fn set_flushed(&mut self, partition: PartitionId, index: u64) {
+        if let Some(slot) = self.slot(partition) {
+            self.groups[slot].set_flushed(&mut self.log, index);
+        }
+    }
+
+    /// The partitions whose unflushed entries keep the oldest segment of this run on disk. Flush
+    /// their engines when [`LogStats::segments`] grows beyond what the disk should hold.
+    pub fn holding_oldest_segment(&self) -> impl Iterator<Item = PartitionId> {
+        self.log.holding_oldest().map(|slot| self.groups[slot].partition)
+    }
+
+    /// Takes the memory of a finished write for a next one. Only saves an allocation.
+    pub fn recycle(&mut self, blocks: Vec<Block>) {
+        self.log.recycle(blocks);
+    }
+
+    /// Figures about the log.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        self.log.stats()
+    }
+
+    fn slot(&self, partition: PartitionId) -> Option<usize> {
+        self.slots.get(usize::from(partition.0)).copied().filter(|slot| *slot != NO_SLOT)
+    }
+
+    fn mark_dirty(&mut self, slot: usize) {
+        let group = &mut self.groups[slot];
+        if !group.dirty {
+            group.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    fn pump(&mut self) {
+        let MultiRaft { groups, log, dirty, committed, messages, .. } = self;
+        dirty.retain(|slot| {
+            let group = &mut groups[*slot];
+            group.dirty = group.pump(log, committed, messages);
+            group.dirty
+        });
+    }
+}
+
+fn prepare_from(
+    recovered: &Recovered,
+    partition: PartitionId,
+    applied: u64,
+) -> Result<GroupStart, Error> {
+    match recovered.partitions.get(&partition) {
+        Some(log) => prepare(partition, applied, log.meta, &log.entries),
+        None => prepare(partition, applied, GroupMeta::default(), &VecDeque::new()),
+    }
+}
