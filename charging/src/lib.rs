@@ -10,16 +10,52 @@
 //! * Debits equal credits per currency after every entry, asserted in release.
 //! * A session is in one state; each hold is resolved at most once.
 //! * Effects leave only as outbox rows, and only after their entry is committed.
+//!
+//! Floors, each using only what stands below:
+//!
+//! * [`partition`]: entries in, outcomes and rows out; reads. [`restore`]: from rows
+//! * `answers`: answers to outbox rows, timers firing
+//! * `start`, `stop`, `telemetry`, `peers`, `stations`, `provision`: one command each, or a few
+//! * `sessions`: the life of a session row
+//! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
+//! * `state`: the tables in memory and which rows changed
+//! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
+//! * [`command`], [`rows`]: what the log and the store say
 
+mod accounts;
+mod answers;
 pub mod command;
+pub mod config;
+mod finished;
+mod hash;
+mod limits;
+mod money;
+mod outbox;
+pub mod partition;
+mod peers;
+mod provision;
+mod refusal;
+pub mod restore;
 pub mod rows;
+mod series;
+mod sessions;
+mod start;
+mod state;
+mod stations;
+mod stop;
+mod telemetry;
+mod timers;
 
 pub use command::{
-    Answer, Command, EndTransaction, Outcome, PasswordHash, PeerCommand, PlaceHold, Refusal,
-    RequestStart, RowWrite, StartTransaction, StationCommand, TransactionRef, decode_entry,
-    encode_entry,
+    Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
+    PlaceHold, Refusal, RequestStart, RowWrite, StartTransaction, StationCommand, TransactionRef,
+    decode_entry, encode_entry,
 };
+pub use config::PartitionConfig;
+pub use partition::{Applied, Partition, Totals};
+pub use restore::RestoreError;
 pub use rows::{
-    ConnectorRow, ConnectorStatus, DirectoryKind, Keyspace, OutboxKind, OutboxRow, Payer, Protocol,
-    SessionRow, SessionState, SiteRow, StationRow, StationState,
+    ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, Keyspace, OutboxKind,
+    OutboxRow, Payer, PayerSessionRow, Protocol, SessionRow, SessionState, SiteRow, StationRow,
+    StationState, TokenRow,
 };

@@ -218,7 +218,9 @@ impl StationRow {
 /// Packs a station number and a connector into a series id.
 #[must_use]
 pub fn series_id(station_number: u32, connector: ConnectorRef) -> u64 {
-    u64::from(station_number) << 32 | u64::from(connector.evse) << 16 | u64::from(connector.connector)
+    u64::from(station_number) << 32
+        | u64::from(connector.evse) << 16
+        | u64::from(connector.connector)
 }
 
 /// Takes a series id apart again.

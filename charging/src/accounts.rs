@@ -1,0 +1,137 @@
+//! The chart of accounts and the keys of transfers.
+//!
+//! An account is named by a path and a currency; its id is the 128-bit FNV-1a of both, so a name
+//! leads to its account without a table. Opened on first use.
+//!
+//! | name | limit | what it is |
+//! |---|---|---|
+//! | `driver/<driver>` | never below zero, holds counted | a driver's wallet |
+//! | `receivable/<driver>` | none | what a driver owes beyond the wallet |
+//! | `funding` | none | where money comes in: its debit is all deposits |
+//! | `site-host/<site>` | none | a site host's share |
+//! | `operator` | none | the operator's share |
+//! | `platform` | none | the platform's share |
+//! | `tax` | none | tax collected |
+//! | `clearing/p<n>` | none | money between this partition and partition n; with itself: passing through |
+//!
+//! Clearing with itself is zero after every settlement; clearing between two partitions is zero
+//! once both have booked, summed over both.
+
+use crate::hash::key128;
+use novax_ledger::Limit;
+use novax_model::{AccountId, Currency, Identity, PartitionId, SessionId, TransferKey};
+
+/// An account's name, before its currency.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Name<'a> {
+    Driver(&'a Identity),
+    Receivable(&'a Identity),
+    Funding,
+    SiteHost(&'a Identity),
+    Operator,
+    Platform,
+    Tax,
+    Clearing(PartitionId),
+}
+
+impl Name<'_> {
+    /// As it stands in the account row.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Name::Driver(driver) => format!("driver/{driver}"),
+            Name::Receivable(driver) => format!("receivable/{driver}"),
+            Name::Funding => "funding".to_owned(),
+            Name::SiteHost(site) => format!("site-host/{site}"),
+            Name::Operator => "operator".to_owned(),
+            Name::Platform => "platform".to_owned(),
+            Name::Tax => "tax".to_owned(),
+            Name::Clearing(partition) => format!("clearing/{partition}"),
+        }
+    }
+
+    /// Only a wallet has a limit.
+    pub(crate) fn limit(self) -> Limit {
+        match self {
+            Name::Driver(_) => Limit::DebitsMustNotExceedCredits,
+            _ => Limit::None,
+        }
+    }
+
+    /// The account's id.
+    pub(crate) fn id(self, currency: Currency) -> AccountId {
+        AccountId(key128(&[self.text().as_bytes(), &currency.bytes()]))
+    }
+}
+
+/// What a linked set of transfers does for a session. One partition may be on both sides of a
+/// session, so the payer's sets have names of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Hold from a wallet of the session's own partition.
+    Hold,
+    /// That hold voided.
+    Release,
+    /// The bill.
+    Settle,
+    /// Hold for a session of another partition.
+    PeerHold,
+    /// That hold voided.
+    PeerRelease,
+    /// That hold taken.
+    Capture,
+}
+
+impl Purpose {
+    fn text(self) -> &'static str {
+        match self {
+            Purpose::Hold => "hold",
+            Purpose::Release => "release",
+            Purpose::Settle => "settle",
+            Purpose::PeerHold => "peer-hold",
+            Purpose::PeerRelease => "peer-release",
+            Purpose::Capture => "capture",
+        }
+    }
+
+    /// The key of the n-th such set of a session.
+    pub(crate) fn key(self, session: SessionId, n: u32) -> TransferKey {
+        let parts: [&[u8]; 3] =
+            [self.text().as_bytes(), &session.0.to_le_bytes(), &n.to_le_bytes()];
+        TransferKey(key128(&parts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_purpose_and_number_has_a_key_of_its_own() {
+        let purposes = [
+            Purpose::Hold,
+            Purpose::Release,
+            Purpose::Settle,
+            Purpose::PeerHold,
+            Purpose::PeerRelease,
+            Purpose::Capture,
+        ];
+        let mut keys = std::collections::BTreeSet::new();
+        for purpose in purposes {
+            for n in 0..4 {
+                for session in 0..4 {
+                    assert!(keys.insert(purpose.key(SessionId(session), n)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_wallet_is_apart_from_what_is_owed_and_from_other_currencies() {
+        let driver = Identity::new("alice").unwrap();
+        let usd = Currency::new("USD").unwrap();
+        let wallet = Name::Driver(&driver).id(Currency::EUR);
+        assert_ne!(wallet, Name::Receivable(&driver).id(Currency::EUR));
+        assert_ne!(wallet, Name::Driver(&driver).id(usd));
+        assert_eq!(Name::Clearing(PartitionId(3)).text(), "clearing/p3");
+    }
+}

@@ -1,0 +1,84 @@
+//! What a partition is told when it is made: who it is, how long it waits, how much it keeps.
+//!
+//! Every replica of a partition must run with the same values: they decide what `apply` does.
+
+use novax_model::{Amount, Duration, PartitionId, WattHours, Watts};
+
+/// No amount in a command may be larger, so that sums of amounts never overflow.
+pub const AMOUNT_MAX: Amount = 1_000_000_000_000_000_000_000_000_000;
+
+/// Limits and waiting times of a [`Partition`](crate::Partition).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionConfig {
+    /// Which partition this is.
+    pub partition: PartitionId,
+    /// How long an app's start may take until the transaction runs.
+    pub start_timeout: Duration,
+    /// How long a stop or a limit may wait in the outbox for its station.
+    pub outbox_deadline: Duration,
+    /// How old a hold for another partition's session gets before that partition is asked.
+    pub hold_check_after: Duration,
+    /// How far a station's clock may be ahead before its ticks are not kept.
+    pub clock_ahead_max: Duration,
+    /// Most unprovisioned stations remembered.
+    pub pending_stations_max: usize,
+    /// Most rows of each kind in the directory.
+    pub directory_max: usize,
+    /// Most sites.
+    pub sites_max: usize,
+    /// Most stations.
+    pub stations_max: usize,
+    /// Most connectors of one station.
+    pub connectors_per_station_max: usize,
+    /// Most drivers.
+    pub drivers_max: usize,
+    /// Most tokens of one driver.
+    pub tokens_per_driver_max: usize,
+    /// Most sessions not yet settled.
+    pub live_sessions_max: usize,
+    /// Most outbox rows before new sessions are refused.
+    pub outbox_max: usize,
+    /// How many finished sessions are remembered by id.
+    pub finished_sessions_max: usize,
+    /// How many finished transactions of one station are remembered, for repeats.
+    pub finished_per_station_max: usize,
+    /// How many finished sessions can be read in full without the store.
+    pub recent_sessions_max: usize,
+    /// Most holds standing for sessions of other partitions, and as many resolved ones remembered.
+    pub payer_sessions_max: usize,
+    /// Most timers fired by one entry; the rest fire with the next.
+    pub timers_per_entry_max: usize,
+    /// No session delivers more: a meter that says so is not believed.
+    pub session_energy_max: WattHours,
+    /// A vehicle stops charging below this, so a connector gets this much or nothing.
+    pub connector_power_min: Watts,
+}
+
+impl Default for PartitionConfig {
+    fn default() -> Self {
+        PartitionConfig {
+            partition: PartitionId(0),
+            start_timeout: Duration::from_secs(90),
+            outbox_deadline: Duration::from_secs(15 * 60),
+            hold_check_after: Duration::from_secs(10 * 60),
+            clock_ahead_max: Duration::from_secs(60 * 60),
+            pending_stations_max: 10_000,
+            directory_max: 10_000_000,
+            sites_max: 100_000,
+            stations_max: 200_000,
+            connectors_per_station_max: 64,
+            drivers_max: 5_000_000,
+            tokens_per_driver_max: 64,
+            live_sessions_max: 200_000,
+            outbox_max: 400_000,
+            finished_sessions_max: 500_000,
+            finished_per_station_max: 64,
+            recent_sessions_max: 1_024,
+            payer_sessions_max: 200_000,
+            timers_per_entry_max: 1_000,
+            session_energy_max: WattHours(1_000_000),
+            // 6 A at 230 V, the least a vehicle charges with (IEC 61851).
+            connector_power_min: Watts(1_380),
+        }
+    }
+}

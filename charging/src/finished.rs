@@ -1,0 +1,143 @@
+//! What is remembered of sessions that are over.
+//!
+//! Stations repeat stops and starts, apps repeat requests: each repeat gets the first answer. Two
+//! memories, both bounded, both rebuilt from session rows in the order of `(heard, session)`, which
+//! is the order in which sessions finish:
+//! * by session id, across the partition ([`Finished`])
+//! * the last transactions of each station ([`Past`], kept at the station)
+
+use crate::command::Refusal;
+use crate::command::TransactionRef;
+use crate::refusal::refusal_of_text;
+use crate::rows::{SessionRow, SessionState};
+use novax_model::{Amount, ConnectorRef, Currency, SessionId, Timestamp, TokenUid, WattHours};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Reason of a session that was stopped before it began.
+pub(crate) const CANCELLED: &str = "cancelled";
+/// Reason of a session whose stop never came.
+pub(crate) const CLOSED_BY_NEXT_START: &str = "closed by the next start on its connector";
+/// Reason of the row that keeps an id from ever starting.
+pub(crate) const ASKED_BEFORE_KNOWN: &str = "the payer asked before it was known";
+
+/// A finished session, as its station may refer to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Past {
+    pub(crate) session: SessionId,
+    pub(crate) transaction: Option<TransactionRef>,
+    pub(crate) connector: ConnectorRef,
+    pub(crate) token: TokenUid,
+    pub(crate) app: bool,
+    pub(crate) remote_start_id: i32,
+    pub(crate) requested: Timestamp,
+    pub(crate) started: Timestamp,
+    pub(crate) meter_start: WattHours,
+    pub(crate) meter_last: WattHours,
+    pub(crate) cancelled: bool,
+    /// The stop never came; the bill went by the last value heard.
+    pub(crate) estimated: bool,
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) total: Amount,
+    pub(crate) currency: Currency,
+    /// A refused transaction that the station may still end: its row, to be completed then.
+    pub(crate) unsecured: Option<Box<SessionRow>>,
+}
+
+impl Past {
+    pub(crate) fn of(row: &SessionRow) -> Past {
+        let refused = row.state == SessionState::Refused;
+        let billed = row.state == SessionState::Settled;
+        Past {
+            session: row.session,
+            transaction: row.transaction.clone(),
+            connector: row.connector,
+            token: row.token.clone(),
+            app: row.app,
+            remote_start_id: row.remote_start_id,
+            requested: row.requested,
+            started: row.started,
+            meter_start: row.meter_start,
+            meter_last: row.meter_last,
+            cancelled: row.state == SessionState::Rejected && &*row.reason == CANCELLED,
+            estimated: billed && row.suspect && &*row.reason == CLOSED_BY_NEXT_START,
+            refusal: refused.then(|| refusal_of_text(&row.reason)),
+            total: if billed { row.charges.total() } else { 0 },
+            currency: row.tariff.currency,
+            unsecured: (refused && row.ended == Timestamp::ZERO).then(|| Box::new(row.clone())),
+        }
+    }
+
+    /// The number that answers a 1.6 start.
+    pub(crate) fn transaction_id(&self) -> i32 {
+        transaction_id(self.transaction.as_ref())
+    }
+}
+
+/// The 1.6 number of a transaction; 0 for 2.x, which names its own.
+pub(crate) fn transaction_id(transaction: Option<&TransactionRef>) -> i32 {
+    match transaction {
+        Some(TransactionRef::V16(id)) => *id,
+        Some(TransactionRef::V201(_)) | None => 0,
+    }
+}
+
+/// What is remembered of a finished session by its id alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) payload_hash: u64,
+    pub(crate) state: SessionState,
+    pub(crate) transaction_id: i32,
+    pub(crate) heard: Timestamp,
+    /// Nothing but a mark that the id must never start.
+    pub(crate) tombstone: bool,
+}
+
+/// Finished sessions by id, the newest ones.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    by_id: BTreeMap<SessionId, Memory>,
+    oldest_first: BTreeSet<(Timestamp, SessionId)>,
+    recent: BTreeMap<SessionId, SessionRow>,
+    recent_order: VecDeque<SessionId>,
+}
+
+impl Finished {
+    pub(crate) fn get(&self, session: SessionId) -> Option<&Memory> {
+        self.by_id.get(&session)
+    }
+
+    /// A full row, if it finished lately. For readers; `apply` must not depend on it.
+    pub(crate) fn recent(&self, session: SessionId) -> Option<&SessionRow> {
+        self.recent.get(&session)
+    }
+
+    pub(crate) fn remember(&mut self, row: &SessionRow, max: usize) {
+        let memory = Memory {
+            payload_hash: row.payload_hash,
+            state: row.state,
+            transaction_id: transaction_id(row.transaction.as_ref()),
+            heard: row.heard,
+            tombstone: row.state == SessionState::Refused && &*row.reason == ASKED_BEFORE_KNOWN,
+        };
+        if let Some(before) = self.by_id.insert(row.session, memory) {
+            self.oldest_first.remove(&(before.heard, row.session));
+        }
+        self.oldest_first.insert((row.heard, row.session));
+        while self.oldest_first.len() > max {
+            let Some((_, session)) = self.oldest_first.pop_first() else { break };
+            self.by_id.remove(&session);
+        }
+        assert_eq!(self.by_id.len(), self.oldest_first.len(), "one mark of age for each memory");
+    }
+
+    pub(crate) fn keep_recent(&mut self, row: SessionRow, max: usize) {
+        let session = row.session;
+        if self.recent.insert(session, row).is_none() {
+            self.recent_order.push_back(session);
+        }
+        while self.recent_order.len() > max {
+            let Some(session) = self.recent_order.pop_front() else { break };
+            self.recent.remove(&session);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What admins make: the directory, sites, stations, drivers, deposits.
+//!
+//! Each is idempotent: sent again after a lost answer it changes nothing and says the same.
+
+use crate::accounts::Name;
+use crate::command::{Outcome, PasswordHash, Refusal};
+use crate::config::AMOUNT_MAX;
+use crate::rows::{
+    DirectoryKind, DirectoryRow, DriverRow, Protocol, SiteRow, StationRow, StationState, TokenRow,
+};
+use crate::state::State;
+use novax_ledger::{Code, LedgerError, Leg};
+use novax_model::{Amount, Currency, Identity, PartitionId, Timestamp, TokenUid, TransferKey};
+
+impl State {
+    /// Where the rows of an id live.
+    pub(crate) fn put_directory(
+        &mut self,
+        kind: DirectoryKind,
+        id: &str,
+        home: PartitionId,
+    ) -> Result<Outcome, Refusal> {
+        let rows = &self.directory[kind as usize];
+        if let Some(known) = rows.get(id) {
+            let same = known.home == home;
+            return if same { Ok(Outcome::Done) } else { Err(Refusal::KeyReused) };
+        }
+        if rows.len() >= self.config.directory_max {
+            return Err(Refusal::Full);
+        }
+        self.put_directory_row(DirectoryRow {
+            kind,
+            id: id.into(),
+            home,
+            vendor: "".into(),
+            model: "".into(),
+            protocol: None,
+            created: self.now(),
+        });
+        Ok(Outcome::Done)
+    }
+
+    /// An identity nobody provisioned has connected.
+    pub(crate) fn report_unknown(
+        &mut self,
+        identity: &Identity,
+        protocol: Protocol,
+        vendor: &str,
+        model: &str,
+    ) -> Result<Outcome, Refusal> {
+        let id = identity.as_str();
+        if self.directory[DirectoryKind::Station as usize].contains_key(id) {
+            return Ok(Outcome::Booted { state: StationState::Accepted });
+        }
+        let pending = &self.directory[DirectoryKind::PendingStation as usize];
+        let known = pending.get(id).cloned();
+        if known.is_none() && pending.len() >= self.config.pending_stations_max {
+            return Err(Refusal::Full);
+        }
+        let mut row = known.clone().unwrap_or_else(|| DirectoryRow {
+            kind: DirectoryKind::PendingStation,
+            id: id.into(),
+            home: self.config.partition,
+            vendor: "".into(),
+            model: "".into(),
+            protocol: None,
+            created: self.now(),
+        });
+        row.protocol = Some(protocol);
+        // A socket that opens again has not yet said what it is: keep what it said before.
+        if !vendor.is_empty() || !model.is_empty() {
+            (row.vendor, row.model) = (vendor.into(), model.into());
+        }
+        if known.as_ref() != Some(&row) {
+            self.put_directory_row(row);
+        }
+        Ok(Outcome::Booted { state: StationState::Pending })
+    }
+
+    /// Creates or changes a site. A limit that is lifted is not taken back from transactions that
+    /// already run; it ends with them.
+    pub(crate) fn put_site(&mut self, row: SiteRow) -> Result<Outcome, Refusal> {
+        let limit_valid = row.limit.is_none_or(|limit| limit.0 >= 0);
+        if row.tariff.check().is_err() || row.split.check().is_err() || !limit_valid {
+            return Err(Refusal::Full);
+        }
+        let name = row.site.clone();
+        if let Some(site) = self.touch_site(&name) {
+            let limit_changed = site.row.limit != row.limit;
+            site.row = row;
+            if limit_changed {
+                self.share_limit(&name);
+            }
+        } else if self.sites.len() < self.config.sites_max {
+            self.add_site(row);
+        } else {
+            return Err(Refusal::Full);
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Creates a station, or changes its password.
+    pub(crate) fn put_station(
+        &mut self,
+        identity: &Identity,
+        site: &Identity,
+        password: Option<PasswordHash>,
+    ) -> Result<Outcome, Refusal> {
+        if !self.sites.contains_key(site) {
+            return Err(Refusal::UnknownSite);
+        }
+        if let Some(number) = self.find_station(identity.as_str()) {
+            if self.station(number).row.site != *site {
+                return Err(Refusal::KeyReused);
+            }
+            self.touch_station(number).password = password;
+            return Ok(Outcome::Done);
+        }
+        if self.stations.len() >= self.config.stations_max {
+            return Err(Refusal::Full);
+        }
+        let number = self.meta.next_station;
+        self.meta.next_station += 1;
+        self.add_station(StationRow {
+            identity: identity.clone(),
+            number,
+            site: site.clone(),
+            password,
+            connected: false,
+            epoch: 0,
+            protocol: None,
+            vendor: "".into(),
+            model: "".into(),
+            firmware: "".into(),
+            serial: "".into(),
+            booted: Timestamp::ZERO,
+            connection_changed: Timestamp::ZERO,
+            next_transaction_id: 1,
+            next_remote_start_id: 1,
+        });
+        Ok(Outcome::Done)
+    }
+
+    /// Creates a driver with a wallet, or adds tokens and blocks or frees.
+    pub(crate) fn put_driver(
+        &mut self,
+        driver: &Identity,
+        tokens: &[TokenUid],
+        currency: Currency,
+        blocked: bool,
+    ) -> Result<Outcome, Refusal> {
+        let foreign =
+            |token: &TokenUid| self.tokens.get(token).is_some_and(|row| row.driver != *driver);
+        if tokens.iter().any(foreign) {
+            return Err(Refusal::KeyReused);
+        }
+        let known = self.drivers.get(driver).cloned();
+        if known.is_none() && self.drivers.len() >= self.config.drivers_max {
+            return Err(Refusal::Full);
+        }
+        if known.as_ref().is_some_and(|row| row.currency != currency) {
+            return Err(Refusal::CurrencyMismatch);
+        }
+        let mut all = known.as_ref().map(|row| row.tokens.clone()).unwrap_or_default();
+        for token in tokens {
+            if !all.contains(token) {
+                all.push(token.clone());
+            }
+            if all.len() > self.config.tokens_per_driver_max {
+                return Err(Refusal::Full);
+            }
+        }
+        let wallet = self.open(Name::Driver(driver), currency)?;
+        for token in tokens {
+            self.put_token_row(TokenRow { token: token.clone(), driver: driver.clone() });
+        }
+        let driver = driver.clone();
+        self.put_driver_row(DriverRow { driver, currency, blocked, wallet, tokens: all });
+        Ok(Outcome::Done)
+    }
+
+    /// Money from outside into a wallet.
+    pub(crate) fn deposit(
+        &mut self,
+        key: TransferKey,
+        driver: &Identity,
+        amount: Amount,
+    ) -> Result<Outcome, Refusal> {
+        let row = self.drivers.get(driver).ok_or(Refusal::UnknownDriver)?;
+        let (wallet, currency) = (row.wallet, row.currency);
+        if amount == 0 || amount > AMOUNT_MAX {
+            return Err(Refusal::Full);
+        }
+        let funding = self.open(Name::Funding, currency)?;
+        let leg = Leg::Post { debit: funding, credit: wallet, amount, code: Code::Deposit };
+        let now = self.now();
+        match self.ledger.post(now, now, key, &[leg]) {
+            Ok(_) => Ok(Outcome::Deposited { available: self.available(wallet) }),
+            Err(LedgerError::KeyReused(_)) => Err(Refusal::KeyReused),
+            Err(_) => Err(Refusal::Full),
+        }
+    }
+}

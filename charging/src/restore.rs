@@ -1,0 +1,244 @@
+//! A partition from its rows: the same one as if it had never stopped.
+//!
+//! Rows come from one consistent snapshot of the store, in any order. What memory holds beyond rows
+//! is derived here: indices, timers, memories, counters.
+
+use crate::config::PartitionConfig;
+use crate::partition::Partition;
+use crate::rows::{
+    self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
+    PayerSessionRow, SessionRow, SessionState, SiteRow, StationRow, TokenRow,
+};
+use crate::state::{Session, Site, State, Station};
+use novax_ledger::{Account, Hold, Ledger, LedgerError};
+use novax_model::TransferKey;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// Why a partition cannot be restored. All but the first mean that the store is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The store could not be read.
+    #[error("the store could not be read: {0}")]
+    Read(String),
+    /// A row is no archive of its type.
+    #[error("{keyspace:?}: {error}")]
+    Row {
+        /// Which table.
+        keyspace: Keyspace,
+        /// What is wrong.
+        error: CorruptRow,
+    },
+    /// A key has not the length of its keyspace.
+    #[error("{0:?}: a key of the wrong length")]
+    Key(Keyspace),
+    /// A row refers to one that is not there.
+    #[error("{0}")]
+    Inconsistent(String),
+    /// The books do not fit together.
+    #[error("the ledger's rows: {0}")]
+    Ledger(#[from] LedgerError),
+    /// A series chunk cannot be read.
+    #[error("series {series}: {error}")]
+    Series {
+        /// Which series.
+        series: u64,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+/// Rows by kind, read but not yet put together.
+#[derive(Default)]
+struct Sorted {
+    meta: Option<MetaRow>,
+    directory: Vec<DirectoryRow>,
+    sites: Vec<SiteRow>,
+    stations: BTreeMap<u32, StationRow>,
+    connectors: Vec<ConnectorRow>,
+    drivers: Vec<DriverRow>,
+    tokens: Vec<TokenRow>,
+    sessions: Vec<SessionRow>,
+    accounts: Vec<Account>,
+    holds: Vec<Hold>,
+    keys: Vec<(TransferKey, u64)>,
+    outbox: Vec<OutboxRow>,
+    payers: Vec<PayerSessionRow>,
+    /// The newest chunk of each series, with its key's time.
+    series: BTreeMap<u64, (u64, Vec<u8>)>,
+    any: bool,
+}
+
+impl Partition {
+    /// The partition whose rows these are; entries after [`Partition::applied_index`] are to be
+    /// applied next.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn restore<E: Display>(
+        config: PartitionConfig,
+        rows: impl Iterator<Item = Result<(Keyspace, Vec<u8>, Vec<u8>), E>>,
+    ) -> Result<Self, RestoreError> {
+        let mut sorted = Sorted::default();
+        for row in rows {
+            let (keyspace, key, value) =
+                row.map_err(|error| RestoreError::Read(error.to_string()))?;
+            sorted.take(keyspace, &key, value)?;
+        }
+        sorted.assemble(config)
+    }
+}
+
+fn archive<T>(keyspace: Keyspace, bytes: &[u8]) -> Result<T, RestoreError>
+where
+    T: rkyv::Archive,
+    T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rkyv::rancor::Error>>
+        + rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<rkyv::rancor::Error>>,
+{
+    rows::read(bytes).map_err(|error| RestoreError::Row { keyspace, error })
+}
+
+fn number<const N: usize>(keyspace: Keyspace, bytes: &[u8]) -> Result<[u8; N], RestoreError> {
+    bytes.try_into().map_err(|_| RestoreError::Key(keyspace))
+}
+
+impl Sorted {
+    fn take(&mut self, keyspace: Keyspace, key: &[u8], value: Vec<u8>) -> Result<(), RestoreError> {
+        self.any = true;
+        match keyspace {
+            Keyspace::Meta => self.meta = Some(archive(keyspace, &value)?),
+            Keyspace::Directory => self.directory.push(archive(keyspace, &value)?),
+            Keyspace::Sites => self.sites.push(archive(keyspace, &value)?),
+            Keyspace::Stations => {
+                let row: StationRow = archive(keyspace, &value)?;
+                self.stations.insert(row.number, row);
+            }
+            Keyspace::Connectors => self.connectors.push(archive(keyspace, &value)?),
+            Keyspace::Drivers => self.drivers.push(archive(keyspace, &value)?),
+            Keyspace::Tokens => self.tokens.push(archive(keyspace, &value)?),
+            Keyspace::Sessions => self.sessions.push(archive(keyspace, &value)?),
+            Keyspace::Accounts => self.accounts.push(archive(keyspace, &value)?),
+            Keyspace::Holds => self.holds.push(archive(keyspace, &value)?),
+            Keyspace::Keys => {
+                let key = TransferKey(u128::from_be_bytes(number(keyspace, key)?));
+                self.keys.push((key, u64::from_be_bytes(number(keyspace, &value)?)));
+            }
+            Keyspace::Outbox => self.outbox.push(archive(keyspace, &value)?),
+            Keyspace::PayerSessions => self.payers.push(archive(keyspace, &value)?),
+            Keyspace::Series => {
+                let key: [u8; 16] = number(keyspace, key)?;
+                let (series, first) = key.split_at(8);
+                let series = u64::from_be_bytes(number(keyspace, series)?);
+                let first = u64::from_be_bytes(number(keyspace, first)?);
+                let newest = self.series.entry(series).or_default();
+                if newest.1.is_empty() || first > newest.0 {
+                    *newest = (first, value);
+                }
+            }
+            // Written once, never read back by the state machine.
+            Keyspace::Transfers | Keyspace::Exceptions => {}
+        }
+        Ok(())
+    }
+
+    fn assemble(self, config: PartitionConfig) -> Result<Partition, RestoreError> {
+        let mut state = State::new(config);
+        match self.meta {
+            Some(meta) => state.meta = meta,
+            None if self.any => {
+                return Err(RestoreError::Inconsistent("rows without a meta row".to_owned()));
+            }
+            None => return Ok(Partition { state }),
+        }
+        for row in self.directory {
+            state.directory[row.kind as usize].insert(row.id.clone(), row);
+        }
+        for row in self.sites {
+            let name = row.site.clone();
+            state.sites.insert(name, Site { row, charging: std::collections::BTreeSet::new() });
+        }
+        state.restore_stations(self.stations, self.connectors)?;
+        state.drivers = self.drivers.into_iter().map(|row| (row.driver.clone(), row)).collect();
+        state.tokens = self.tokens.into_iter().map(|row| (row.token.clone(), row)).collect();
+        let next_journal = state.meta.next_journal;
+        state.ledger = Ledger::restore(self.accounts, self.holds, self.keys, next_journal)?;
+        for row in self.outbox {
+            state.index_outbox_row(&row);
+            state.outbox.insert(row.id, row);
+        }
+        state.restore_sessions(self.sessions)?;
+        for row in self.payers {
+            state.payers.insert(row.session, row.clone());
+            state.index_payer(&row);
+        }
+        for (series, (_, chunk)) in self.series {
+            state
+                .restore_series(series, &chunk)
+                .map_err(|error| RestoreError::Series { series, error: error.to_string() })?;
+        }
+        state.ledger.audit()?;
+        Ok(Partition { state })
+    }
+}
+
+impl State {
+    fn restore_stations(
+        &mut self,
+        stations: BTreeMap<u32, StationRow>,
+        connectors: Vec<ConnectorRow>,
+    ) -> Result<(), RestoreError> {
+        for (number, row) in stations {
+            if number as usize != self.stations.len() {
+                let text = format!("station {number} follows {} stations", self.stations.len());
+                return Err(RestoreError::Inconsistent(text));
+            }
+            self.counters.stations_connected += u64::from(row.connected);
+            self.numbers.insert(row.identity.clone(), number);
+            self.stations.push(Station::new(row));
+        }
+        if self.meta.next_station as usize != self.stations.len() {
+            return Err(RestoreError::Inconsistent("stations are missing".to_owned()));
+        }
+        for row in connectors {
+            let Some(number) = self.find_station(row.identity.as_str()) else {
+                let text = format!("connector of station {}, which is missing", row.identity);
+                return Err(RestoreError::Inconsistent(text));
+            };
+            self.station_mut(number).connectors.insert(row.connector, row);
+        }
+        Ok(())
+    }
+
+    /// Sessions in the order in which they finished: memories keep the newest.
+    fn restore_sessions(&mut self, mut sessions: Vec<SessionRow>) -> Result<(), RestoreError> {
+        sessions.sort_by_key(|row| (row.heard, row.session));
+        for row in sessions {
+            let billed = matches!(row.state, SessionState::Settling | SessionState::Settled);
+            if billed {
+                self.counters.count_ended(&row);
+            }
+            let station = self.find_station(row.identity.as_str());
+            let open = row.state.is_live() || row.state == SessionState::Settling;
+            match station {
+                Some(station) if open => {
+                    self.index_session(station, &row);
+                    self.sessions.insert(row.session, Session { row, station });
+                }
+                Some(station) => {
+                    self.remember(station, &row);
+                    self.finished.keep_recent(row, self.config.recent_sessions_max);
+                }
+                // The mark that keeps an id from starting belongs to no station.
+                None if row.state == SessionState::Refused => {
+                    self.finished.remember(&row, self.config.finished_sessions_max);
+                }
+                None => {
+                    let text = format!("session {} of a station that is missing", row.session);
+                    return Err(RestoreError::Inconsistent(text));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,291 @@
+//! The life of a session row: opened, running, off its connector, finished.
+//!
+//! **Invariant:** the indices (a station's live sessions and transactions, a connector's session, a
+//! site's list, the start timer) agree with the row's state after each function here.
+
+use crate::command::{PeerCommand, Refusal, TransactionRef};
+use crate::finished::{CLOSED_BY_NEXT_START, Past};
+use crate::rows::{Payer, SessionRow, SessionState};
+use crate::state::{State, StationNumber};
+use crate::timers::Timer;
+use novax_model::{ConnectorRef, SessionId, Timestamp, WattHours};
+
+/// Whether two connectors of a station cannot both be in use: they are the same, or one of them
+/// means "any of this EVSE".
+pub(crate) fn overlap(a: ConnectorRef, b: ConnectorRef) -> bool {
+    a.evse == b.evse && (a.connector == b.connector || a.connector == 0 || b.connector == 0)
+}
+
+impl State {
+    /// Whether one more session fits.
+    pub(crate) fn session_has_room(&self) -> bool {
+        self.sessions.len() < self.config.live_sessions_max && self.outbox_has_room()
+    }
+
+    /// The session that has this connector; one that runs rather than one that is starting.
+    pub(crate) fn session_on(
+        &self,
+        station: StationNumber,
+        connector: ConnectorRef,
+    ) -> Option<&SessionRow> {
+        let live = &self.station(station).live;
+        let rows = live.iter().filter_map(|id| self.sessions.get(id)).map(|session| &session.row);
+        let here = rows.filter(|row| overlap(row.connector, connector));
+        here.min_by_key(|row| (row.transaction.is_none(), row.session))
+    }
+
+    pub(crate) fn start_deadline(&self, row: &SessionRow) -> Timestamp {
+        row.requested.saturating_add(self.config.start_timeout)
+    }
+
+    /// Puts a session that has a connector into the table and its indices.
+    pub(crate) fn index_session(&mut self, station: StationNumber, row: &SessionRow) {
+        let id = row.session;
+        let transaction = row.transaction.clone();
+        if let Some(transaction) = transaction {
+            self.station_mut(station).transactions.insert(transaction, id);
+        }
+        if !row.state.is_live() {
+            return;
+        }
+        self.station_mut(station).live.insert(id);
+        match row.state {
+            SessionState::Starting | SessionState::StartAccepted => {
+                self.timers.insert((self.start_deadline(row), Timer::Start(id)));
+            }
+            _ => {
+                if let Some(site) = self.sites.get_mut(&row.site) {
+                    site.charging.insert((row.requested, id));
+                }
+            }
+        }
+    }
+
+    /// Opens a session on its connector.
+    pub(crate) fn open_session(&mut self, station: StationNumber, row: SessionRow) {
+        assert!(row.state.is_live(), "a session is opened alive");
+        if let Some(connector) = self.touch_connector(station, row.connector) {
+            connector.session = Some(row.session);
+        }
+        self.index_session(station, &row);
+        let site = (row.state == SessionState::Charging).then(|| row.site.clone());
+        self.add_session(station, row);
+        if let Some(site) = site {
+            self.share_limit(&site);
+        }
+    }
+
+    /// A starting session's transaction runs.
+    pub(crate) fn begin_charging(
+        &mut self,
+        id: SessionId,
+        connector: ConnectorRef,
+        transaction: TransactionRef,
+        meter_start: WattHours,
+        at: Timestamp,
+    ) {
+        let session = self.sessions.get(&id).expect("the caller found it");
+        let (station, site) = (session.station, session.row.site.clone());
+        let (deadline, requested) = (self.start_deadline(&session.row), session.row.requested);
+        let asked_for = session.row.connector;
+        self.timers.remove(&(deadline, Timer::Start(id)));
+        self.unqueue_session(station, id);
+        if asked_for != connector {
+            self.free_connector(station, asked_for, id);
+        }
+        if let Some(row) = self.touch_connector(station, connector) {
+            row.session = Some(id);
+        }
+        self.station_mut(station).transactions.insert(transaction.clone(), id);
+        let now = self.now();
+        let row = self.touch_session(id).expect("found above");
+        assert!(row.transaction.is_none(), "a session starts once");
+        row.state = SessionState::Charging;
+        row.connector = connector;
+        row.transaction = Some(transaction);
+        row.meter_start = meter_start;
+        row.meter_last = meter_start;
+        row.started = at;
+        row.heard = now;
+        row.charges = row.tariff.rate(WattHours(0));
+        if let Some(site) = self.sites.get_mut(&site) {
+            site.charging.insert((requested, id));
+        }
+        self.share_limit(&site);
+    }
+
+    fn free_connector(&mut self, station: StationNumber, connector: ConnectorRef, id: SessionId) {
+        let held = self.station(station).connectors.get(&connector).map(|row| row.session);
+        if held == Some(Some(id))
+            && let Some(row) = self.touch_connector(station, connector)
+        {
+            row.session = None;
+            row.limit = None;
+        }
+    }
+
+    /// Takes a session off its connector, with its timer, commands and share of the limit.
+    fn leave_connector(&mut self, id: SessionId) {
+        let session = self.sessions.get(&id).expect("the caller found it");
+        let (station, row) = (session.station, &session.row);
+        let (connector, site, requested) = (row.connector, row.site.clone(), row.requested);
+        let deadline = self.start_deadline(row);
+        self.timers.remove(&(deadline, Timer::Start(id)));
+        self.station_mut(station).live.remove(&id);
+        self.unqueue_session(station, id);
+        self.free_connector(station, connector, id);
+        let drew = match self.sites.get_mut(&site) {
+            Some(site) => site.charging.remove(&(requested, id)),
+            None => false,
+        };
+        if drew {
+            self.unqueue_set_limit(station, connector);
+            self.share_limit(&site);
+        }
+    }
+
+    /// Ends a session for good: off its connector, out of the table, into the memories.
+    pub(crate) fn finish(&mut self, id: SessionId, state: SessionState) -> SessionRow {
+        assert!(!state.is_live() && state != SessionState::Settling, "an end state");
+        if self.sessions.get(&id).is_some_and(|session| session.row.state.is_live()) {
+            self.leave_connector(id);
+        }
+        let session = self.sessions.remove(&id).expect("the caller found it");
+        let (station, mut row) = (session.station, session.row);
+        row.state = state;
+        row.heard = self.now();
+        if let Some(transaction) = &row.transaction {
+            self.station_mut(station).transactions.remove(transaction);
+        }
+        self.remember(station, &row);
+        self.write_closing(row.clone());
+        row
+    }
+
+    /// Takes a finished row into the memories.
+    pub(crate) fn remember(&mut self, station: StationNumber, row: &SessionRow) {
+        let max = self.config.finished_per_station_max;
+        let past = &mut self.station_mut(station).past;
+        past.insert((row.heard, row.session), Past::of(row));
+        while past.len() > max {
+            past.pop_first();
+        }
+        self.finished.remember(row, self.config.finished_sessions_max);
+    }
+
+    /// A session that never ran is over: the money goes back.
+    pub(crate) fn abandon(&mut self, id: SessionId, state: SessionState, reason: &str) {
+        if let Some(row) = self.touch_session(id) {
+            assert!(row.transaction.is_none(), "only a session without transaction is abandoned");
+            row.reason = reason.into();
+        }
+        let row = self.finish(id, state);
+        self.release_money(&row);
+    }
+
+    /// A refused start leaves a row that says why, and the money goes back.
+    pub(crate) fn refuse_session(
+        &mut self,
+        station: StationNumber,
+        mut row: SessionRow,
+        refusal: &Refusal,
+    ) {
+        row.state = SessionState::Refused;
+        row.reason = crate::refusal::refusal_text(refusal);
+        row.heard = self.now();
+        if let Payer::Remote(_) = row.payer {
+            self.release_money(&row);
+        }
+        row.payer = Payer::None;
+        (row.held, row.holds) = (0, 0);
+        self.remember(station, &row);
+        self.write_closing(row);
+    }
+
+    /// What a meter said. The register never goes back: what was seen is owed, the rest is doubted.
+    pub(crate) fn hear_meter(&mut self, id: SessionId, register: WattHours) {
+        let energy_max = self.config.session_energy_max;
+        let now = self.now();
+        let Some(row) = self.touch_session(id) else { return };
+        row.heard = now;
+        let delivered = register.0.checked_sub(row.meter_start.0);
+        let plausible = delivered.is_some_and(|energy| energy <= energy_max.0);
+        let doubt = if register < row.meter_last {
+            Some("the meter ran backwards")
+        } else if !plausible {
+            Some("the meter jumped")
+        } else {
+            row.meter_last = register;
+            row.charges = row.tariff.rate(row.energy());
+            None
+        };
+        if let Some(doubt) = doubt
+            && !row.suspect
+        {
+            row.suspect = true;
+            let text = format!(
+                "session {id}: {doubt}, from {} to {register}; that part is not billed",
+                row.meter_last
+            );
+            let identity = row.identity.clone();
+            self.except(&identity, &text);
+        }
+    }
+
+    /// Bills a transaction that is over.
+    pub(crate) fn bill(&mut self, id: SessionId, at: Timestamp, reason: &str) {
+        let now = self.now();
+        let Some(row) = self.touch_session(id) else { return };
+        row.ended = at;
+        row.heard = now;
+        row.reason = reason.into();
+        row.charges = row.tariff.rate(row.energy());
+        self.leave_connector(id);
+        let row = self.sessions.get(&id).expect("touched above").row.clone();
+        self.counters.count_ended(&row);
+        if let Err(error) = self.settle(&row) {
+            let text = format!("session {id}: the bill was not booked: {error}");
+            self.except(&row.identity, &text);
+            if let Some(row) = self.touch_session(id) {
+                row.suspect = true;
+            }
+        }
+        match row.payer {
+            Payer::Remote(to) => {
+                let (amount, currency) = (row.charges.total(), row.tariff.currency);
+                if let Some(row) = self.touch_session(id) {
+                    row.state = SessionState::Settling;
+                }
+                self.queue_peer(to, PeerCommand::Capture { session: id, amount, currency });
+            }
+            Payer::Local(_) | Payer::None => {
+                self.finish(id, SessionState::Settled);
+            }
+        }
+    }
+
+    /// Window 11: the stop never came, and the connector has begun something else.
+    pub(crate) fn close_unheard(&mut self, id: SessionId) {
+        let now = self.now();
+        let Some(row) = self.touch_session(id) else { return };
+        row.suspect = true;
+        let identity = row.identity.clone();
+        let text = format!(
+            "session {id}: its stop never came; billed up to the last value heard, {}",
+            row.meter_last
+        );
+        self.except(&identity, &text);
+        self.bill(id, now, CLOSED_BY_NEXT_START);
+    }
+}
+
+impl crate::state::Counters {
+    /// A session ended with this bill.
+    pub(crate) fn count_ended(&mut self, row: &SessionRow) {
+        self.sessions_ended += 1;
+        let energy = u64::try_from(row.energy().0).unwrap_or(0);
+        self.energy_wh_total = self.energy_wh_total.saturating_add(energy);
+        let settled = self.settled.entry(row.tariff.currency).or_insert(0);
+        *settled = settled.saturating_add(row.charges.total());
+    }
+}

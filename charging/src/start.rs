@@ -1,0 +1,473 @@
+//! Starts: asked for by an app, or told by a station.
+//!
+//! Money is held before anything is promised. A station's word that a transaction runs is never
+//! turned away: without money it becomes a refused session, and the station is asked to end it.
+
+use crate::accounts::Purpose;
+use crate::command::{
+    Outcome, PayerRef, PeerCommand, Refusal, RequestStart, StartTransaction, StationCommand,
+    TransactionRef,
+};
+use crate::finished::{Past, transaction_id};
+use crate::money::HoldPlace;
+use crate::rows::{ConnectorStatus, Payer, SessionRow, SessionState};
+use crate::sessions::overlap;
+use crate::state::{State, StationNumber};
+use novax_ledger::{Charges, SplitRule, Tariff};
+use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
+
+/// Who pays and what is held.
+struct Secured {
+    driver: Option<Identity>,
+    payer: Payer,
+    held: Amount,
+    holds: u32,
+}
+
+/// What a site charges now.
+struct Terms {
+    site: Identity,
+    tariff: Tariff,
+    split: SplitRule,
+}
+
+impl State {
+    /// An app asks for a charge.
+    pub(crate) fn request_start(&mut self, ask: &RequestStart) -> Outcome {
+        if let Some(answer) = self.repeated_request(ask) {
+            return answer;
+        }
+        match self.try_request(ask) {
+            Ok(()) => Outcome::Started { session: ask.session, transaction_id: 0, refusal: None },
+            Err(refusal) => {
+                self.release_unused(&ask.payer, ask.session);
+                Outcome::Refused(refusal)
+            }
+        }
+    }
+
+    /// The first answer, when the request has been made before.
+    fn repeated_request(&mut self, ask: &RequestStart) -> Option<Outcome> {
+        let live = self.sessions.get(&ask.session).map(|session| session.row.payload_hash);
+        let memory = self.finished.get(ask.session).copied();
+        if memory.is_some_and(|memory| memory.tombstone) {
+            // The payer asked about this id before it was known here and has let its hold go.
+            return Some(Outcome::Refused(Refusal::WrongState(SessionState::Refused)));
+        }
+        let payload_hash = live.or(memory.map(|memory| memory.payload_hash))?;
+        if payload_hash != ask.payload_hash {
+            // A hold under this id belongs to the first request: it is not released here.
+            return Some(Outcome::Refused(Refusal::KeyReused));
+        }
+        Some(Outcome::Started { session: ask.session, transaction_id: 0, refusal: None })
+    }
+
+    fn try_request(&mut self, ask: &RequestStart) -> Result<(), Refusal> {
+        let station = self.find_station(ask.identity.as_str()).ok_or(Refusal::UnknownStation)?;
+        self.check_ready(station, ask.connector)?;
+        if self.session_on(station, ask.connector).is_some() {
+            return Err(Refusal::ConnectorBusy);
+        }
+        if !self.session_has_room() {
+            return Err(Refusal::Full);
+        }
+        let terms = self.terms(station)?;
+        self.touch_connector_or_new(station, ask.connector)?;
+        let secured = self.secure(ask.session, &ask.token, &ask.payer, &terms.tariff)?;
+        let row = self.touch_station(station);
+        let remote_start_id = row.next_remote_start_id;
+        row.next_remote_start_id = next_positive(remote_start_id);
+        let mut session = self.session_row(ask.session, station, ask.connector, &ask.token, terms);
+        session.payload_hash = ask.payload_hash;
+        session.state = SessionState::Starting;
+        session.app = true;
+        session.remote_start_id = remote_start_id;
+        secured.write_to(&mut session);
+        let deadline = self.start_deadline(&session);
+        self.open_session(station, session);
+        let command = StationCommand::RemoteStart {
+            session: ask.session,
+            connector: ask.connector,
+            token: ask.token.clone(),
+            remote_start_id,
+        };
+        self.queue_station(station, command, deadline);
+        Ok(())
+    }
+
+    /// Connected, booted, and the connector not known to be out of order.
+    fn check_ready(&self, station: StationNumber, connector: ConnectorRef) -> Result<(), Refusal> {
+        let station = self.station(station);
+        if !station.row.connected {
+            return Err(Refusal::StationOffline);
+        }
+        if station.row.booted == Timestamp::ZERO || connector.evse == 0 {
+            return Err(Refusal::StationNotReady);
+        }
+        let out_of_order = |status: ConnectorStatus| {
+            matches!(status, ConnectorStatus::Faulted | ConnectorStatus::Unavailable)
+        };
+        let mut known = station
+            .connectors
+            .values()
+            .filter(|row| row.connector.connector > 0 && overlap(row.connector, connector))
+            .peekable();
+        if known.peek().is_some() && known.all(|row| out_of_order(row.status)) {
+            return Err(Refusal::StationNotReady);
+        }
+        Ok(())
+    }
+
+    fn terms(&self, station: StationNumber) -> Result<Terms, Refusal> {
+        let site = &self.station(station).row.site;
+        let row = &self.sites.get(site).ok_or(Refusal::UnknownSite)?.row;
+        Ok(Terms { site: row.site.clone(), tariff: row.tariff.clone(), split: row.split })
+    }
+
+    /// Holds the tariff's hold, here or as the payer's partition already has.
+    fn secure(
+        &mut self,
+        session: SessionId,
+        token: &TokenUid,
+        payer: &PayerRef,
+        tariff: &Tariff,
+    ) -> Result<Secured, Refusal> {
+        match payer {
+            PayerRef::Refused(refusal) => Err(refusal.clone()),
+            PayerRef::Held { driver, partition, amount, currency } => {
+                if *currency != tariff.currency {
+                    return Err(Refusal::CurrencyMismatch);
+                }
+                if *amount > crate::config::AMOUNT_MAX {
+                    return Err(Refusal::Full);
+                }
+                let (driver, payer) = (Some(driver.clone()), Payer::Remote(*partition));
+                Ok(Secured { driver, payer, held: *amount, holds: 1 })
+            }
+            PayerRef::Local => {
+                let owner = self.tokens.get(token).ok_or(Refusal::UnknownToken)?;
+                let row = self.drivers.get(&owner.driver).ok_or(Refusal::UnknownDriver)?;
+                if row.blocked {
+                    return Err(Refusal::DriverBlocked);
+                }
+                if row.currency != tariff.currency {
+                    return Err(Refusal::CurrencyMismatch);
+                }
+                let (driver, wallet) = (row.driver.clone(), row.wallet);
+                let purpose = Purpose::Hold;
+                let place = HoldPlace { purpose, session, holds: 0, held: 0 };
+                self.hold_local(place, tariff.hold, wallet, tariff.currency)?;
+                Ok(Secured {
+                    driver: Some(driver),
+                    payer: Payer::Local(wallet),
+                    held: tariff.hold,
+                    holds: u32::from(tariff.hold > 0),
+                })
+            }
+        }
+    }
+
+    /// A row with everything that does not depend on who pays.
+    fn session_row(
+        &self,
+        session: SessionId,
+        station: StationNumber,
+        connector: ConnectorRef,
+        token: &TokenUid,
+        terms: Terms,
+    ) -> SessionRow {
+        SessionRow {
+            session,
+            payload_hash: 0,
+            state: SessionState::Charging,
+            identity: self.station(station).row.identity.clone(),
+            site: terms.site,
+            connector,
+            driver: None,
+            token: token.clone(),
+            app: false,
+            transaction: None,
+            remote_start_id: 0,
+            payer: Payer::None,
+            tariff: terms.tariff,
+            split: terms.split,
+            held: 0,
+            holds: 0,
+            meter_start: WattHours(0),
+            meter_last: WattHours(0),
+            requested: self.now(),
+            started: Timestamp::ZERO,
+            ended: Timestamp::ZERO,
+            heard: self.now(),
+            charges: Charges::default(),
+            reason: "".into(),
+            suspect: false,
+        }
+    }
+
+    /// A hold placed elsewhere for a session that will not use it goes back.
+    fn release_unused(&mut self, payer: &PayerRef, session: SessionId) {
+        if let PayerRef::Held { partition, .. } = payer {
+            self.queue_peer(*partition, PeerCommand::ReleaseHold { session });
+        }
+    }
+
+    /// A station says that a transaction runs.
+    pub(crate) fn start_transaction(&mut self, start: &StartTransaction) -> Outcome {
+        let Some(station) = self.find_station(start.identity.as_str()) else {
+            self.release_unused(&start.payer, start.session);
+            return Outcome::Refused(Refusal::UnknownStation);
+        };
+        if let Some((session, answer)) = self.repeated_start(station, start) {
+            if session != start.session {
+                self.release_unused(&start.payer, start.session);
+            }
+            return answer;
+        }
+        if let Some(session) = self.awaited_session(station, start) {
+            if session != start.session {
+                self.release_unused(&start.payer, start.session);
+            }
+            return self.start_awaited(station, session, start);
+        }
+        self.start_with_card(station, start)
+    }
+
+    /// The first answer, when the station has said the same before: by the id derived from it, by
+    /// the 2.x transaction, or by where, when, who and the meter, which name a 1.6 transaction.
+    fn repeated_start(
+        &self,
+        station: StationNumber,
+        start: &StartTransaction,
+    ) -> Option<(SessionId, Outcome)> {
+        if let Some(session) = self.sessions.get(&start.session)
+            && session.row.transaction.is_some()
+        {
+            return Some((start.session, started(&session.row)));
+        }
+        let here = self.station(station);
+        let open = match given_transaction(start) {
+            Some(transaction) => here.transactions.get(transaction).copied(),
+            None => here.transactions.values().copied().find(|id| {
+                self.sessions.get(id).is_some_and(|session| is_same_v16(&session.row, start))
+            }),
+        };
+        if let Some(session) = open.and_then(|id| self.sessions.get(&id)) {
+            return Some((session.row.session, started(&session.row)));
+        }
+        if let Some(past) = here.past.values().rev().find(|past| is_past(past, start)) {
+            let (session, refusal) = (past.session, past.refusal.clone());
+            let transaction_id = past.transaction_id();
+            return Some((session, Outcome::Started { session, transaction_id, refusal }));
+        }
+        let memory = self.finished.get(start.session).filter(|memory| !memory.tombstone)?;
+        let refusal = (memory.state == SessionState::Refused)
+            .then_some(Refusal::WrongState(SessionState::Refused));
+        let (session, transaction_id) = (start.session, memory.transaction_id);
+        Some((session, Outcome::Started { session, transaction_id, refusal }))
+    }
+
+    /// The app's session that this transaction answers.
+    fn awaited_session(
+        &self,
+        station: StationNumber,
+        start: &StartTransaction,
+    ) -> Option<SessionId> {
+        let live = &self.station(station).live;
+        let waiting = || {
+            live.iter()
+                .filter_map(|id| self.sessions.get(id))
+                .map(|session| &session.row)
+                .filter(|row| row.app && row.transaction.is_none())
+        };
+        let by_id =
+            start.remote_start_id.and_then(|id| waiting().find(|row| row.remote_start_id == id));
+        let found = by_id.or_else(|| {
+            waiting()
+                .find(|row| overlap(row.connector, start.connector) && row.token == start.token)
+        });
+        found.map(|row| row.session)
+    }
+
+    fn start_awaited(
+        &mut self,
+        station: StationNumber,
+        session: SessionId,
+        start: &StartTransaction,
+    ) -> Outcome {
+        self.close_stale(station, start.connector);
+        if self.touch_connector_or_new(station, start.connector).is_err() {
+            self.except(&start.identity, "a transaction runs on one connector too many");
+        }
+        let transaction = self.transaction_of(station, start);
+        let transaction_id = transaction_id(Some(&transaction));
+        self.begin_charging(session, start.connector, transaction, start.meter_start, start.at);
+        Outcome::Started { session, transaction_id, refusal: None }
+    }
+
+    /// Nobody asked for it: shown a card, or an app's start that came too late.
+    fn start_with_card(&mut self, station: StationNumber, start: &StartTransaction) -> Outcome {
+        let session = start.session;
+        if self.sessions.contains_key(&session) {
+            // An app's session of this id waits elsewhere: ids are hashes, so this is a fault.
+            return Outcome::Refused(Refusal::KeyReused);
+        }
+        self.close_stale(station, start.connector);
+        let transaction = self.transaction_of(station, start);
+        let transaction_id = transaction_id(Some(&transaction));
+        let terms = match self.terms(station) {
+            Ok(terms) => terms,
+            Err(refusal) => return Outcome::Refused(refusal),
+        };
+        let secured = self.secure_card(station, start, &terms.tariff);
+        let mut row = self.session_row(session, station, start.connector, &start.token, terms);
+        row.transaction = Some(transaction.clone());
+        row.meter_start = start.meter_start;
+        row.meter_last = start.meter_start;
+        row.started = start.at;
+        match secured {
+            Ok(secured) => {
+                secured.write_to(&mut row);
+                row.charges = row.tariff.rate(WattHours(0));
+                self.open_session(station, row);
+                Outcome::Started { session, transaction_id, refusal: None }
+            }
+            Err(refusal) => {
+                self.release_unused(&start.payer, session);
+                self.refuse_session(station, row, &refusal);
+                // A 1.6 station may go on in spite of idTagInfo.
+                if self.outbox_has_room() {
+                    self.queue_remote_stop(station, session, transaction);
+                }
+                Outcome::Started { session, transaction_id, refusal: Some(refusal) }
+            }
+        }
+    }
+
+    fn secure_card(
+        &mut self,
+        station: StationNumber,
+        start: &StartTransaction,
+        tariff: &Tariff,
+    ) -> Result<Secured, Refusal> {
+        if self.finished.get(start.session).is_some_and(|memory| memory.tombstone) {
+            return Err(Refusal::WrongState(SessionState::Refused));
+        }
+        if self.is_cancelled(station, start) {
+            return Err(Refusal::WrongState(SessionState::Rejected));
+        }
+        if !self.session_has_room() {
+            return Err(Refusal::Full);
+        }
+        self.touch_connector_or_new(station, start.connector)?;
+        self.secure(start.session, &start.token, &start.payer, tariff)
+    }
+
+    /// Whether this is the late start of a session that its driver cancelled: named by its remote
+    /// start id, or the same card at the same connector while the remote start may still act.
+    fn is_cancelled(&self, station: StationNumber, start: &StartTransaction) -> bool {
+        let timeout = self.config.start_timeout;
+        self.station(station).past.values().any(|past| {
+            let named = start.remote_start_id == Some(past.remote_start_id);
+            let unnamed = start.remote_start_id.is_none()
+                && overlap(past.connector, start.connector)
+                && past.token == start.token
+                && self.now() < past.requested.saturating_add(timeout);
+            past.cancelled && past.app && (named || unnamed)
+        })
+    }
+
+    /// Window 11: a connector that begins a transaction has ended the one before.
+    fn close_stale(&mut self, station: StationNumber, connector: ConnectorRef) {
+        while let Some(id) = self.running_on(station, connector) {
+            self.close_unheard(id);
+        }
+    }
+
+    fn running_on(&self, station: StationNumber, connector: ConnectorRef) -> Option<SessionId> {
+        let live = self.station(station).live.iter().filter_map(|id| self.sessions.get(id));
+        let mut running = live.filter(|session| {
+            session.row.transaction.is_some() && overlap(session.row.connector, connector)
+        });
+        running.next().map(|session| session.row.session)
+    }
+
+    /// As the station named it, or the next 1.6 number.
+    fn transaction_of(
+        &mut self,
+        station: StationNumber,
+        start: &StartTransaction,
+    ) -> TransactionRef {
+        if let Some(given) = given_transaction(start) {
+            return given.clone();
+        }
+        let mut id = self.station(station).row.next_transaction_id;
+        // Numbers wrap after 2^31 transactions; one still open is stepped over.
+        while self.station(station).transactions.contains_key(&TransactionRef::V16(id)) {
+            id = next_positive(id);
+        }
+        self.touch_station(station).next_transaction_id = next_positive(id);
+        TransactionRef::V16(id)
+    }
+}
+
+impl Secured {
+    fn write_to(self, row: &mut SessionRow) {
+        row.driver = self.driver;
+        row.payer = self.payer;
+        row.held = self.held;
+        row.holds = self.holds;
+    }
+}
+
+/// Only 2.x names its transactions; a 1.6 number comes from us.
+fn given_transaction(start: &StartTransaction) -> Option<&TransactionRef> {
+    start.transaction.as_ref().filter(|given| matches!(given, TransactionRef::V201(_)))
+}
+
+fn started(row: &SessionRow) -> Outcome {
+    let transaction_id = transaction_id(row.transaction.as_ref());
+    Outcome::Started { session: row.session, transaction_id, refusal: None }
+}
+
+fn is_same_v16(row: &SessionRow, start: &StartTransaction) -> bool {
+    row.connector == start.connector
+        && row.token == start.token
+        && row.meter_start == start.meter_start
+        && row.started == start.at
+        && matches!(row.transaction, Some(TransactionRef::V16(_)))
+}
+
+fn is_past(past: &Past, start: &StartTransaction) -> bool {
+    let Some(transaction) = &past.transaction else { return false };
+    if past.session == start.session {
+        return true;
+    }
+    match given_transaction(start) {
+        Some(given) => transaction == given,
+        None => {
+            past.connector == start.connector
+                && past.token == start.token
+                && past.meter_start == start.meter_start
+                && past.started == start.at
+                && matches!(transaction, TransactionRef::V16(_))
+        }
+    }
+}
+
+/// The next id of a counter that stays a positive 31-bit number (OCPP 1.6 transaction ids).
+fn next_positive(id: i32) -> i32 {
+    id.checked_add(1).unwrap_or(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_positive_31_bit() {
+        assert_eq!(next_positive(1), 2);
+        assert_eq!(next_positive(i32::MAX), 1);
+        assert_eq!(next_positive(-7), 1);
+    }
+}

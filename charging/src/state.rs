@@ -1,0 +1,489 @@
+//! The tables of a partition in memory, and which rows an entry changed.
+//!
+//! Every change of a row goes through a `touch_*` method, which marks it; [`State::take_rows`]
+//! writes each marked row once per entry. What is not in a row is derived from rows, so that
+//! `restore` rebuilds it: the connector index, running transactions, timers, finished sessions.
+
+use crate::command::{PeerCommand, Refusal, RowWrite, StationCommand, TransactionRef};
+use crate::config::PartitionConfig;
+use crate::finished::{Finished, Past};
+use crate::hash::Chain;
+use crate::rows::{
+    self, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow,
+    Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow, StationRow,
+    TokenRow,
+};
+use crate::timers::Timer;
+use novax_ledger::Ledger;
+use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
+use novax_tsdb::Head;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A station's number: its place in [`State::stations`].
+pub(crate) type StationNumber = u32;
+
+/// A station and all that hangs on it.
+#[derive(Debug)]
+pub(crate) struct Station {
+    pub(crate) row: StationRow,
+    pub(crate) connectors: BTreeMap<ConnectorRef, ConnectorRow>,
+    /// Sessions that hold a connector.
+    pub(crate) live: BTreeSet<SessionId>,
+    /// Transactions of sessions not yet settled.
+    pub(crate) transactions: BTreeMap<TransactionRef, SessionId>,
+    /// The last finished sessions, oldest first.
+    pub(crate) past: BTreeMap<(Timestamp, SessionId), Past>,
+    /// Outbox rows for this station, in id order.
+    pub(crate) outbox: BTreeSet<u64>,
+}
+
+impl Station {
+    pub(crate) fn new(row: StationRow) -> Station {
+        Station {
+            row,
+            connectors: BTreeMap::new(),
+            live: BTreeSet::new(),
+            transactions: BTreeMap::new(),
+            past: BTreeMap::new(),
+            outbox: BTreeSet::new(),
+        }
+    }
+}
+
+/// A site and the sessions that draw power at it.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) row: SiteRow,
+    /// Ordered by who asked first.
+    pub(crate) charging: BTreeSet<(Timestamp, SessionId)>,
+}
+
+/// A session not yet settled.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) row: SessionRow,
+    pub(crate) station: StationNumber,
+}
+
+/// A row that an entry changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Dirty {
+    Directory(DirectoryKind, Box<str>),
+    Site(Identity),
+    Station(StationNumber),
+    Connector(StationNumber, ConnectorRef),
+    Driver(Identity),
+    Token(TokenUid),
+    Session(SessionId),
+    Outbox(u64),
+    PayerSession(SessionId),
+}
+
+/// What is counted for people; no part of the replicated state.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) sessions_ended: u64,
+    pub(crate) energy_wh_total: u64,
+    pub(crate) settled: BTreeMap<Currency, u128>,
+    pub(crate) stations_connected: u64,
+    pub(crate) ticks: u64,
+    pub(crate) ticks_ignored: u64,
+    pub(crate) ticks_late: u64,
+    pub(crate) blocks_corrupt: u64,
+}
+
+/// All of a partition.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) config: PartitionConfig,
+    pub(crate) meta: MetaRow,
+    /// Indexed by [`DirectoryKind`].
+    pub(crate) directory: [BTreeMap<Box<str>, DirectoryRow>; 5],
+    pub(crate) sites: BTreeMap<Identity, Site>,
+    pub(crate) stations: Vec<Station>,
+    pub(crate) numbers: BTreeMap<Identity, StationNumber>,
+    pub(crate) drivers: BTreeMap<Identity, DriverRow>,
+    pub(crate) tokens: BTreeMap<TokenUid, TokenRow>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) finished: Finished,
+    pub(crate) payers: BTreeMap<SessionId, PayerSessionRow>,
+    /// Resolved payer rows, oldest first.
+    pub(crate) payers_resolved: BTreeSet<(Timestamp, SessionId)>,
+    pub(crate) outbox: BTreeMap<u64, OutboxRow>,
+    /// Sessions whose hold a peer is being asked to raise.
+    pub(crate) raising: BTreeSet<SessionId>,
+    /// Sessions a peer is being asked about.
+    pub(crate) asking: BTreeSet<SessionId>,
+    pub(crate) ledger: Ledger,
+    pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
+    pub(crate) series: BTreeMap<u64, Head>,
+    pub(crate) counters: Counters,
+    dirty: BTreeSet<Dirty>,
+    /// Rows that are written once and not kept: exceptions, series chunks.
+    appended: Vec<RowWrite>,
+    /// Full rows of sessions that finished in this entry.
+    closing: BTreeMap<SessionId, SessionRow>,
+    new_outbox: BTreeSet<u64>,
+}
+
+impl State {
+    pub(crate) fn new(config: PartitionConfig) -> State {
+        State {
+            config,
+            meta: MetaRow::default(),
+            directory: std::array::from_fn(|_| BTreeMap::new()),
+            sites: BTreeMap::new(),
+            stations: Vec::new(),
+            numbers: BTreeMap::new(),
+            drivers: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            finished: Finished::default(),
+            payers: BTreeMap::new(),
+            payers_resolved: BTreeSet::new(),
+            outbox: BTreeMap::new(),
+            raising: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            ledger: Ledger::new(),
+            timers: BTreeSet::new(),
+            series: BTreeMap::new(),
+            counters: Counters::default(),
+            dirty: BTreeSet::new(),
+            appended: Vec::new(),
+            closing: BTreeMap::new(),
+            new_outbox: BTreeSet::new(),
+        }
+    }
+
+    /// The time of the entry being applied.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.meta.time
+    }
+
+    pub(crate) fn find_station(&self, identity: &str) -> Option<StationNumber> {
+        self.numbers.get(identity).copied()
+    }
+
+    pub(crate) fn station(&self, number: StationNumber) -> &Station {
+        self.stations.get(number as usize).expect("numbers come from the index")
+    }
+
+    /// For the station's indices; rows go through `touch_station`.
+    pub(crate) fn station_mut(&mut self, number: StationNumber) -> &mut Station {
+        self.stations.get_mut(number as usize).expect("numbers come from the index")
+    }
+
+    pub(crate) fn add_station(&mut self, row: StationRow) -> StationNumber {
+        let number = row.number;
+        assert_eq!(number as usize, self.stations.len(), "stations are numbered without gaps");
+        self.numbers.insert(row.identity.clone(), number);
+        self.stations.push(Station::new(row));
+        self.dirty.insert(Dirty::Station(number));
+        number
+    }
+
+    pub(crate) fn touch_station(&mut self, number: StationNumber) -> &mut StationRow {
+        self.dirty.insert(Dirty::Station(number));
+        &mut self.station_mut(number).row
+    }
+
+    pub(crate) fn touch_connector(
+        &mut self,
+        number: StationNumber,
+        connector: ConnectorRef,
+    ) -> Option<&mut ConnectorRow> {
+        let row = self.stations.get_mut(number as usize)?.connectors.get_mut(&connector)?;
+        self.dirty.insert(Dirty::Connector(number, connector));
+        Some(row)
+    }
+
+    /// The connector's row, made when the station never spoke of it before.
+    pub(crate) fn touch_connector_or_new(
+        &mut self,
+        number: StationNumber,
+        connector: ConnectorRef,
+    ) -> Result<&mut ConnectorRow, Refusal> {
+        let max = self.config.connectors_per_station_max;
+        let station = self.stations.get_mut(number as usize).expect("numbers come from the index");
+        if !station.connectors.contains_key(&connector) && station.connectors.len() >= max {
+            return Err(Refusal::Full);
+        }
+        self.dirty.insert(Dirty::Connector(number, connector));
+        let identity = &station.row.identity;
+        Ok(station.connectors.entry(connector).or_insert_with(|| ConnectorRow {
+            identity: identity.clone(),
+            connector,
+            status: ConnectorStatus::Unknown,
+            error: "".into(),
+            status_at: Timestamp::ZERO,
+            session: None,
+            live: MeterTick::default(),
+            limit: None,
+        }))
+    }
+
+    pub(crate) fn touch_site(&mut self, site: &Identity) -> Option<&mut Site> {
+        let found = self.sites.get_mut(site)?;
+        self.dirty.insert(Dirty::Site(site.clone()));
+        Some(found)
+    }
+
+    pub(crate) fn add_site(&mut self, row: SiteRow) {
+        self.dirty.insert(Dirty::Site(row.site.clone()));
+        self.sites.insert(row.site.clone(), Site { row, charging: BTreeSet::new() });
+    }
+
+    pub(crate) fn put_directory_row(&mut self, row: DirectoryRow) {
+        self.dirty.insert(Dirty::Directory(row.kind, row.id.clone()));
+        self.directory[row.kind as usize].insert(row.id.clone(), row);
+    }
+
+    pub(crate) fn remove_directory_row(&mut self, kind: DirectoryKind, id: &str) {
+        if self.directory[kind as usize].remove(id).is_some() {
+            self.dirty.insert(Dirty::Directory(kind, id.into()));
+        }
+    }
+
+    pub(crate) fn put_driver_row(&mut self, row: DriverRow) {
+        self.dirty.insert(Dirty::Driver(row.driver.clone()));
+        self.drivers.insert(row.driver.clone(), row);
+    }
+
+    pub(crate) fn put_token_row(&mut self, row: TokenRow) {
+        self.dirty.insert(Dirty::Token(row.token.clone()));
+        self.tokens.insert(row.token.clone(), row);
+    }
+
+    /// The row of a session not yet settled, marked as changed.
+    pub(crate) fn touch_session(&mut self, session: SessionId) -> Option<&mut SessionRow> {
+        let found = self.sessions.get_mut(&session)?;
+        self.dirty.insert(Dirty::Session(session));
+        Some(&mut found.row)
+    }
+
+    pub(crate) fn add_session(&mut self, station: StationNumber, row: SessionRow) {
+        self.dirty.insert(Dirty::Session(row.session));
+        let before = self.sessions.insert(row.session, Session { row, station });
+        assert!(before.is_none(), "a session is opened once");
+    }
+
+    /// Hands a row of a session that leaves memory to the store.
+    pub(crate) fn write_closing(&mut self, row: SessionRow) {
+        assert!(!self.sessions.contains_key(&row.session), "a closing session has left the table");
+        self.dirty.insert(Dirty::Session(row.session));
+        self.closing.insert(row.session, row);
+    }
+
+    /// The full row of a session that finished in this entry.
+    pub(crate) fn closing_row(&self, session: SessionId) -> Option<&SessionRow> {
+        self.closing.get(&session)
+    }
+
+    pub(crate) fn put_payer_row(&mut self, row: PayerSessionRow) {
+        self.dirty.insert(Dirty::PayerSession(row.session));
+        self.payers.insert(row.session, row);
+    }
+
+    pub(crate) fn add_outbox_row(&mut self, kind: OutboxKind, deadline: Timestamp) -> u64 {
+        let id = self.meta.next_outbox;
+        self.meta.next_outbox += 1;
+        let row = OutboxRow { id, kind, created: self.now(), deadline };
+        self.index_outbox_row(&row);
+        self.dirty.insert(Dirty::Outbox(id));
+        self.new_outbox.insert(id);
+        self.outbox.insert(id, row);
+        id
+    }
+
+    /// What hangs on an outbox row: its station's list and timer, or which sessions peers are
+    /// asked about.
+    pub(crate) fn index_outbox_row(&mut self, row: &OutboxRow) {
+        match &row.kind {
+            OutboxKind::Station { identity, .. } => {
+                if let Some(number) = self.find_station(identity.as_str()) {
+                    self.station_mut(number).outbox.insert(row.id);
+                }
+                self.timers.insert((row.deadline, Timer::Outbox(row.id)));
+            }
+            OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
+                self.raising.insert(hold.session);
+            }
+            OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
+                self.asking.insert(*session);
+            }
+            OutboxKind::Peer { .. } => {}
+        }
+    }
+
+    pub(crate) fn remove_outbox_row(&mut self, id: u64) -> Option<OutboxRow> {
+        let row = self.outbox.remove(&id)?;
+        self.dirty.insert(Dirty::Outbox(id));
+        self.new_outbox.remove(&id);
+        match &row.kind {
+            OutboxKind::Station { identity, .. } => {
+                if let Some(number) = self.find_station(identity.as_str()) {
+                    self.station_mut(number).outbox.remove(&id);
+                }
+                self.timers.remove(&(row.deadline, Timer::Outbox(id)));
+            }
+            OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
+                self.raising.remove(&hold.session);
+            }
+            OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
+                self.asking.remove(session);
+            }
+            OutboxKind::Peer { .. } => {}
+        }
+        Some(row)
+    }
+
+    /// Commands for a station not yet answered, in id order.
+    pub(crate) fn station_outbox(
+        &self,
+        station: StationNumber,
+    ) -> impl Iterator<Item = (u64, &StationCommand)> {
+        self.station(station).outbox.iter().filter_map(|id| match &self.outbox.get(id)?.kind {
+            OutboxKind::Station { command, .. } => Some((*id, command)),
+            OutboxKind::Peer { .. } => None,
+        })
+    }
+
+    /// Writes down what a person should look at.
+    pub(crate) fn except(&mut self, identity: &Identity, text: &str) {
+        let number = self.meta.next_exception;
+        self.meta.next_exception += 1;
+        let row = ExceptionRow { at: self.now(), identity: identity.clone(), text: text.into() };
+        self.append(Keyspace::Exceptions, number.to_be_bytes().to_vec(), Some(rows::archive(&row)));
+    }
+
+    /// Writes a row that is not kept in memory.
+    pub(crate) fn append(&mut self, keyspace: Keyspace, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.appended.push(RowWrite { keyspace, key, value });
+    }
+
+    fn dirty_row(&self, dirty: &Dirty) -> RowWrite {
+        fn write<T>(
+            keyspace: Keyspace,
+            key: impl Into<Vec<u8>>,
+            row: Option<&T>,
+            archive: impl Fn(&T) -> Vec<u8>,
+        ) -> RowWrite {
+            RowWrite { keyspace, key: key.into(), value: row.map(archive) }
+        }
+        let text = |text: &str| text.as_bytes().to_vec();
+        match dirty {
+            Dirty::Directory(kind, id) => write(
+                Keyspace::Directory,
+                rows::directory_key(*kind, id),
+                self.directory[*kind as usize].get(id),
+                rows::archive,
+            ),
+            Dirty::Site(site) => write(
+                Keyspace::Sites,
+                text(site.as_str()),
+                self.sites.get(site).map(|site| &site.row),
+                rows::archive,
+            ),
+            Dirty::Station(number) => {
+                let row = &self.station(*number).row;
+                write(Keyspace::Stations, text(row.identity.as_str()), Some(row), rows::archive)
+            }
+            Dirty::Connector(number, connector) => {
+                let station = self.station(*number);
+                write(
+                    Keyspace::Connectors,
+                    rows::connector_key(&station.row.identity, *connector),
+                    station.connectors.get(connector),
+                    rows::archive,
+                )
+            }
+            Dirty::Driver(driver) => write(
+                Keyspace::Drivers,
+                text(driver.as_str()),
+                self.drivers.get(driver),
+                rows::archive,
+            ),
+            Dirty::Token(token) => {
+                write(Keyspace::Tokens, text(token.as_str()), self.tokens.get(token), rows::archive)
+            }
+            Dirty::Session(session) => {
+                let live = self.sessions.get(session).map(|session| &session.row);
+                let row = live.or_else(|| self.closing.get(session));
+                assert!(row.is_some(), "a session's row is never deleted");
+                write(Keyspace::Sessions, session.0.to_be_bytes(), row, rows::archive)
+            }
+            Dirty::Outbox(id) => {
+                write(Keyspace::Outbox, id.to_be_bytes(), self.outbox.get(id), rows::archive)
+            }
+            Dirty::PayerSession(session) => {
+                let row = self.payers.get(session);
+                write(Keyspace::PayerSessions, session.0.to_be_bytes(), row, rows::archive)
+            }
+        }
+    }
+
+    fn take_ledger_rows(&mut self, out: &mut Vec<RowWrite>) {
+        let changes = self.ledger.take_changes();
+        let mut push = |keyspace, key: Vec<u8>, value| out.push(RowWrite { keyspace, key, value });
+        for account in &changes.accounts {
+            let key = account.id.0.to_be_bytes().to_vec();
+            push(Keyspace::Accounts, key, Some(rows::archive(account)));
+        }
+        for (id, hold) in &changes.holds {
+            let mut key = id.key.0.to_be_bytes().to_vec();
+            key.push(id.leg);
+            push(Keyspace::Holds, key, hold.as_ref().map(rows::archive));
+        }
+        for row in &changes.journal {
+            let key = row.number.to_be_bytes().to_vec();
+            push(Keyspace::Transfers, key, Some(rows::archive(row)));
+        }
+        for (key, fingerprint) in &changes.keys {
+            let value = fingerprint.to_be_bytes().to_vec();
+            push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), Some(value));
+        }
+        self.meta.next_journal = self.ledger.next_journal();
+    }
+
+    /// The rows that changed since the last call, each once, and the state hash over them.
+    pub(crate) fn take_rows(&mut self) -> Vec<RowWrite> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut out = Vec::with_capacity(dirty.len() + 16);
+        out.extend(dirty.iter().map(|dirty| self.dirty_row(dirty)));
+        self.take_ledger_rows(&mut out);
+        out.append(&mut self.appended);
+        for (_, row) in std::mem::take(&mut self.closing) {
+            self.finished.keep_recent(row, self.config.recent_sessions_max);
+        }
+        self.chain(&out);
+        out.push(self.meta_row());
+        out
+    }
+
+    /// The state hash covers all rows but series chunks, whose cut depends on when heads are sealed.
+    fn chain(&mut self, rows: &[RowWrite]) {
+        let mut chain = Chain(self.meta.state_hash);
+        chain.number(self.meta.applied_index);
+        chain.number(self.meta.time.0);
+        for row in rows.iter().filter(|row| row.keyspace != Keyspace::Series) {
+            chain.number(row.keyspace as u64);
+            chain.bytes(&row.key);
+            chain.number(u64::from(row.value.is_some()));
+            chain.bytes(row.value.as_deref().unwrap_or_default());
+        }
+        self.meta.state_hash = chain.0;
+    }
+
+    pub(crate) fn meta_row(&self) -> RowWrite {
+        let value = Some(rows::archive(&self.meta));
+        RowWrite { keyspace: Keyspace::Meta, key: META_KEY.to_vec(), value }
+    }
+
+    /// Outbox rows made since the last call that still stand.
+    pub(crate) fn take_new_outbox(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.new_outbox).into_iter().collect()
+    }
+}
+
+/// The one key of the meta keyspace.
+pub(crate) const META_KEY: &[u8] = b"meta";

@@ -1,0 +1,120 @@
+//! What stations and their sockets say: connected, booted, connector status.
+//!
+//! **Invariant:** only the newest socket of a station counts (window 22). Epochs grow with every
+//! connection; an older one changes nothing.
+
+use crate::command::{Outcome, Refusal};
+use crate::rows::{ConnectorStatus, Protocol, StationState};
+use crate::state::{State, StationNumber};
+use novax_model::{ConnectorRef, Timestamp};
+
+/// What a BootNotification says.
+pub(crate) struct Boot {
+    pub(crate) vendor: Box<str>,
+    pub(crate) model: Box<str>,
+    pub(crate) firmware: Box<str>,
+    pub(crate) serial: Box<str>,
+}
+
+impl State {
+    fn known(&self, identity: &str) -> Result<StationNumber, Refusal> {
+        self.find_station(identity).ok_or(Refusal::UnknownStation)
+    }
+
+    fn set_connected(&mut self, station: StationNumber, connected: bool) {
+        let now = self.now();
+        let row = self.touch_station(station);
+        if row.connected != connected {
+            row.connected = connected;
+            row.connection_changed = now;
+            if connected {
+                self.counters.stations_connected += 1;
+            } else {
+                self.counters.stations_connected -= 1;
+            }
+        }
+    }
+
+    /// This node became leader: sockets of the leader before are gone.
+    pub(crate) fn leader_started(&mut self) {
+        for index in 0..self.stations.len() {
+            let station = StationNumber::try_from(index).expect("stations are numbered in 32 bits");
+            if self.station(station).row.connected {
+                self.set_connected(station, false);
+            }
+        }
+    }
+
+    /// A socket is open.
+    pub(crate) fn station_connected(
+        &mut self,
+        identity: &str,
+        epoch: u64,
+        protocol: Protocol,
+    ) -> Result<Outcome, Refusal> {
+        let station = self.known(identity)?;
+        let row = &self.station(station).row;
+        let repeat = row.connected && row.epoch == epoch && row.protocol == Some(protocol);
+        if repeat {
+            return Ok(Outcome::Done);
+        }
+        if epoch <= row.epoch {
+            return Err(Refusal::KeyReused);
+        }
+        let now = self.now();
+        let row = self.touch_station(station);
+        row.epoch = epoch;
+        row.protocol = Some(protocol);
+        row.connection_changed = now;
+        self.set_connected(station, true);
+        Ok(Outcome::Done)
+    }
+
+    /// A socket closed.
+    pub(crate) fn station_disconnected(
+        &mut self,
+        identity: &str,
+        epoch: u64,
+    ) -> Result<Outcome, Refusal> {
+        let station = self.known(identity)?;
+        let row = &self.station(station).row;
+        if row.connected && row.epoch == epoch {
+            self.set_connected(station, false);
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// BootNotification.
+    pub(crate) fn station_booted(
+        &mut self,
+        identity: &str,
+        boot: Boot,
+    ) -> Result<Outcome, Refusal> {
+        let station = self.known(identity)?;
+        let now = self.now();
+        let row = self.touch_station(station);
+        row.vendor = boot.vendor;
+        row.model = boot.model;
+        row.firmware = boot.firmware;
+        row.serial = boot.serial;
+        row.booted = now;
+        Ok(Outcome::Booted { state: StationState::Accepted })
+    }
+
+    /// StatusNotification. A connector that turns Available does not end its session: the stop may
+    /// still come.
+    pub(crate) fn connector_status(
+        &mut self,
+        identity: &str,
+        connector: ConnectorRef,
+        (status, error): (ConnectorStatus, Box<str>),
+        at: Timestamp,
+    ) -> Result<Outcome, Refusal> {
+        let station = self.known(identity)?;
+        let row = self.touch_connector_or_new(station, connector)?;
+        row.status = status;
+        row.error = error;
+        row.status_at = at;
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,134 @@
+//! Meter values: into the twin, the series, and the running bill.
+//!
+//! A register that has grown is proof of energy whatever its time stamp; one that has shrunk is
+//! doubted only when it is the newest word.
+
+use crate::command::{PeerCommand, PlaceHold, Refusal};
+use crate::money::place_of;
+use crate::rows::{Payer, SessionState, series_parts};
+use crate::state::State;
+use novax_model::{Amount, ConnectorRef, Measurand, MeterTick, SessionId, WattHours};
+
+/// A hold is raised when charges reach this share of it.
+const RAISE_AT_PERCENT: Amount = 80;
+
+impl State {
+    /// A block of ticks.
+    pub(crate) fn telemetry(&mut self, block: &[u8]) {
+        let Ok(ticks) = novax_tsdb::decode_block(block) else {
+            self.counters.blocks_corrupt += 1;
+            return;
+        };
+        for (series, tick) in ticks {
+            if self.tick(series, tick) {
+                self.counters.ticks += 1;
+            } else {
+                self.counters.ticks_ignored += 1;
+            }
+        }
+    }
+
+    /// Whether the tick's series is one of ours.
+    fn tick(&mut self, series: u64, mut tick: MeterTick) -> bool {
+        let (number, connector) = series_parts(series);
+        let now = self.now();
+        let ahead_max = now.saturating_add(self.config.clock_ahead_max);
+        let Some(row) = self.touch_connector(number, connector) else { return false };
+        if tick.at > ahead_max {
+            // A clock far ahead would keep every true tick after it out of the twin.
+            tick.at = now;
+        }
+        let newest = tick.at >= row.live.at;
+        if newest {
+            row.live.at = tick.at;
+            for (live, value) in row.live.values.iter_mut().zip(tick.values) {
+                *live = value.or(*live);
+            }
+        }
+        let session = row.session;
+        self.keep_tick(series, tick);
+        if let (Some(session), Some(register)) = (session, tick.get(Measurand::Energy)) {
+            self.meter_session(session, WattHours(register), &tick, newest, connector);
+        }
+        true
+    }
+
+    fn meter_session(
+        &mut self,
+        id: SessionId,
+        register: WattHours,
+        tick: &MeterTick,
+        newest: bool,
+        connector: ConnectorRef,
+    ) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let row = &session.row;
+        assert_eq!(row.connector, connector, "a connector and its session know each other");
+        if !matches!(row.state, SessionState::Charging | SessionState::Stopping) {
+            return;
+        }
+        let late = !newest || tick.at < row.started;
+        if register < row.meter_last && late {
+            return;
+        }
+        self.hear_meter(id, register);
+        self.secure_funds(id);
+    }
+
+    /// Keeps the hold ahead of the charges, or has the station end what cannot be paid (window 16).
+    fn secure_funds(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let (row, station) = (&session.row, session.station);
+        let (hold, total) = (row.tariff.hold, row.charges.total());
+        let secured = total * 100 < row.held * RAISE_AT_PERCENT;
+        if hold == 0 || secured {
+            return;
+        }
+        let Some(transaction) = row.transaction.clone() else { return };
+        if row.state == SessionState::Stopping {
+            if total >= row.held {
+                self.queue_remote_stop(station, id, transaction);
+            }
+            return;
+        }
+        let wanted = total * 100 / RAISE_AT_PERCENT + 1;
+        let more = wanted.saturating_sub(row.held).div_ceil(hold) * hold;
+        let currency = row.tariff.currency;
+        match row.payer {
+            Payer::Local(wallet) => match self.hold_local(place_of(row), more, wallet, currency) {
+                Ok(()) => self.note_raised(id, more),
+                Err(refusal) => self.stop_unpaid(id, &refusal),
+            },
+            Payer::Remote(to) => {
+                if !self.raising.contains(&id) {
+                    let (sequence, token) = (row.holds, row.token.clone());
+                    let place = PlaceHold { session: id, sequence, token, amount: more, currency };
+                    self.queue_peer(to, PeerCommand::PlaceHold(place));
+                }
+            }
+            Payer::None => {}
+        }
+    }
+
+    fn note_raised(&mut self, id: SessionId, more: Amount) {
+        if let Some(row) = self.touch_session(id) {
+            row.held += more;
+            row.holds += 1;
+        }
+    }
+
+    /// A running session whose driver cannot pay for more is asked to end.
+    pub(crate) fn stop_unpaid(&mut self, id: SessionId, refusal: &Refusal) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let station = session.station;
+        if session.row.state != SessionState::Charging {
+            return;
+        }
+        let Some(transaction) = session.row.transaction.clone() else { return };
+        if let Some(row) = self.touch_session(id) {
+            row.state = SessionState::Stopping;
+            row.reason = crate::refusal::refusal_text(refusal);
+        }
+        self.queue_remote_stop(station, id, transaction);
+    }
+}
