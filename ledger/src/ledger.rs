@@ -264,7 +264,7 @@ impl Ledger {
         if let Some(currency) = totals.first_unbalanced() {
             return Err(LedgerError::NotConserved(currency));
         }
-        if totals != self.totals {
+        if !totals.is_same(&self.totals) {
             return Err(LedgerError::Inconsistent("totals differ from the sum of balances"));
         }
         self.audit_holds()

@@ -8,7 +8,7 @@ use novax_model::Currency;
 use crate::account::Balances;
 
 /// One row per currency in use, in order of code.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Totals(Vec<(Currency, Balances)>);
 
 impl Totals {
@@ -35,6 +35,12 @@ impl Totals {
     /// The first currency whose debits and credits differ.
     pub(crate) fn first_unbalanced(&self) -> Option<Currency> {
         self.0.iter().find(|(_, total)| !total.is_conserved()).map(|(currency, _)| *currency)
+    }
+
+    /// Whether both say the same; a currency that nothing moved in may be missing in either.
+    pub(crate) fn is_same(&self, other: &Totals) -> bool {
+        let moved = |(_, total): &&(Currency, Balances)| *total != Balances::default();
+        self.0.iter().filter(moved).eq(other.0.iter().filter(moved))
     }
 
     /// Makes this a copy of `other`, without allocating once it has room.

@@ -77,7 +77,7 @@ impl BlockBuilder {
         let presence = PresenceMap::of(rows.iter().copied());
         let base = rows.iter().map(|tick| tick.at.0).min().unwrap_or(0);
         let distances = rows.iter().map(|tick| tick.at.0 - base);
-        let (unit, micros) = columns::coarsest_unit(distances.clone());
+        let (unit, micros) = columns::coarsest_unit(&distances);
 
         let mut out = Vec::with_capacity(self.bytes_estimate());
         out.push(VERSION);

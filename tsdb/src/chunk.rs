@@ -44,7 +44,7 @@ pub fn encode_chunk(ticks: &[MeterTick]) -> Vec<u8> {
 /// Distances between stamps, as differences of one from the next: zero for a steady rhythm.
 fn put_stamps(out: &mut Vec<u8>, ticks: &[MeterTick]) {
     let distances = ticks.iter().zip(ticks.iter().skip(1)).map(|(a, b)| b.at.0 - a.at.0);
-    let (unit, micros) = columns::coarsest_unit(distances.clone());
+    let (unit, micros) = columns::coarsest_unit(&distances);
     out.push(unit);
     let scaled: Vec<i64> = distances.map(|distance| (distance / micros).cast_signed()).collect();
     pack::put(out, &scaled);

@@ -135,7 +135,7 @@ fn count_ones(bitmap: &[u8], rows: usize) -> Result<usize, Error> {
 const UNITS_MICROS: [u64; 3] = [1, 1_000, 1_000_000];
 
 /// The coarsest unit in which all `distances` (in microseconds) are whole.
-pub(crate) fn coarsest_unit(distances: impl Iterator<Item = u64> + Clone) -> (u8, u64) {
+pub(crate) fn coarsest_unit(distances: &(impl Iterator<Item = u64> + Clone)) -> (u8, u64) {
     for unit in [2_u8, 1] {
         let micros = UNITS_MICROS[usize::from(unit)];
         if distances.clone().all(|distance| distance % micros == 0) {

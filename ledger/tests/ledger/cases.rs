@@ -1,0 +1,235 @@
+//! The cases of `testdata/`, which people can read.
+
+use std::collections::BTreeSet;
+
+use novax_ledger::{
+    Code, HoldId, Ledger, LedgerError, Leg, Limit, Posted, SplitRule, Tariff, fingerprint,
+};
+use novax_model::{AccountId, Currency, Timestamp, TransferKey, WattHours};
+
+use crate::store::Store;
+
+/// Numbered lines that are neither blank nor comments, apart at `=>`.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+    let numbered = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+    numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
+        let (left, right) = line.split_once("=>").unwrap_or((line, ""));
+        (number, left.trim(), right.trim())
+    })
+}
+
+#[test]
+fn sessions_are_rated_as_the_cases_say() {
+    let mut count = 0;
+    for (number, left, expected) in lines(include_str!("../../testdata/rating.txt")) {
+        let mut parts = left.split('|').map(str::trim);
+        let mut next = || parts.next().unwrap();
+        let tariff = Tariff {
+            currency: Currency::EUR,
+            energy_millis_per_kwh: next().parse().unwrap(),
+            session_fee: next().parse().unwrap(),
+            tax_basis_points: next().parse().unwrap(),
+            hold: 0,
+        };
+        assert_eq!(tariff.check(), Ok(()), "line {number}");
+        let charges = tariff.rate(WattHours(next().parse().unwrap()));
+        let found = format!("{} {} {}", charges.energy, charges.fee, charges.tax);
+        assert_eq!(found, expected, "line {number}");
+        assert_eq!(charges.total(), charges.net() + charges.tax);
+        count += 1;
+    }
+    assert!(count >= 10, "the cases were read");
+}
+
+#[test]
+fn revenue_is_split_as_the_cases_say() {
+    let mut count = 0;
+    for (number, left, expected) in lines(include_str!("../../testdata/split.txt")) {
+        let mut parts = left.split('|').map(str::trim);
+        let mut next = || parts.next().unwrap();
+        let rule = SplitRule {
+            site_host_basis_points: next().parse().unwrap(),
+            platform_basis_points: next().parse().unwrap(),
+        };
+        assert_eq!(rule.check(), Ok(()), "line {number}");
+        let shares = rule.split(next().parse().unwrap());
+        let found = format!("{} {} {}", shares.site_host, shares.operator, shares.platform);
+        assert_eq!(found, expected, "line {number}");
+        count += 1;
+    }
+    assert!(count >= 10, "the cases were read");
+}
+
+#[test]
+fn fingerprints_are_fixed_for_ever() {
+    let account = |name: &str| AccountId(u128::from_str_radix(name, 16).unwrap());
+    let (mut found, mut expected) = (Vec::new(), Vec::new());
+    for (_, left, right) in lines(include_str!("../../testdata/fingerprint.txt")) {
+        let legs = parse_legs(left, &account);
+        found.push(format!("{left} => {:016x}", fingerprint(&legs)));
+        expected.push(format!("{left} => {right}"));
+    }
+    assert_eq!(found, expected);
+    assert!(found.len() >= 8, "the cases were read");
+    // Each field counts: no two are alike.
+    let fingerprints: BTreeSet<&str> =
+        found.iter().filter_map(|line| line.split("=> ").nth(1)).collect();
+    assert_eq!(fingerprints.len(), found.len());
+}
+
+#[test]
+fn transfers_go_as_the_cases_say() {
+    run_transfers(false);
+}
+
+#[test]
+fn a_ledger_restored_after_each_step_answers_the_same() {
+    run_transfers(true);
+}
+
+fn run_transfers(restores: bool) {
+    let mut count = 0;
+    let mut case = None;
+    for (number, left, expected) in lines(include_str!("../../testdata/transfers.txt")) {
+        if left.starts_with("case:") {
+            case = Some(Case::default());
+            count += 1;
+            continue;
+        }
+        let case = case.as_mut().expect("a step belongs to a case");
+        assert_eq!(case.step(left), expected, "line {number}");
+        let changes = case.ledger.take_changes();
+        case.store.write(changes);
+        case.ledger.audit().unwrap();
+        if restores {
+            case.ledger = case.store.restore().unwrap();
+        }
+    }
+    assert!(count >= 15, "the cases were read");
+}
+
+#[derive(Default)]
+struct Case {
+    ledger: Ledger,
+    store: Store,
+    names: Vec<String>,
+}
+
+impl Case {
+    fn id(names: &[String], name: &str) -> AccountId {
+        let place = names.iter().position(|known| known == name);
+        AccountId(place.map_or(u128::MAX, |place| place as u128 + 1))
+    }
+
+    fn step(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["open", name, currency] => self.open(name, currency, Limit::None),
+            ["open", name, currency, "debits<=credits"] => {
+                self.open(name, currency, Limit::DebitsMustNotExceedCredits)
+            }
+            ["open", name, currency, "credits<=debits"] => {
+                self.open(name, currency, Limit::CreditsMustNotExceedDebits)
+            }
+            ["balance", name] => {
+                let account = self.ledger.account(Self::id(&self.names, name)).unwrap();
+                format!(
+                    "{} {} {} {}; {}",
+                    account.debits_pending,
+                    account.debits_posted,
+                    account.credits_pending,
+                    account.credits_posted,
+                    account.available(),
+                )
+            }
+            ["expire", now, "at", "most", max] => {
+                let now = Timestamp(now.parse().unwrap());
+                let expired = self.ledger.expire(now, max.parse().unwrap());
+                let texts: Vec<String> =
+                    expired.iter().map(|id| format!("k{}/{}", id.key.0, id.leg)).collect();
+                if texts.is_empty() { "none".into() } else { texts.join(" ") }
+            }
+            [at, "post", key, ..] => {
+                let (_, legs) = line.split_once(':').unwrap();
+                let legs = parse_legs(legs, &|name: &str| Self::id(&self.names, name));
+                let at = Timestamp(at.parse().unwrap());
+                let key = parse_key(key.trim_end_matches(':'));
+                match self.ledger.post(at, at, key, &legs) {
+                    Ok(Posted::New) => "new".into(),
+                    Ok(Posted::Repeat) => "repeat".into(),
+                    Err(error) => describe(&error),
+                }
+            }
+            _ => panic!("no such step: {line}"),
+        }
+    }
+
+    fn open(&mut self, name: &str, currency: &str, limit: Limit) -> String {
+        if !self.names.iter().any(|known| known == name) {
+            self.names.push(name.into());
+        }
+        let id = Self::id(&self.names, name);
+        let currency = Currency::new(currency).unwrap();
+        match self.ledger.open_account(id, name, currency, limit) {
+            Ok(()) => "ok".into(),
+            Err(error) => describe(&error),
+        }
+    }
+}
+
+/// The name of the variant, and the figures of a limit.
+fn describe(error: &LedgerError) -> String {
+    if let LedgerError::LimitExceeded { available, required, .. } = error {
+        return format!("LimitExceeded available {available} required {required}");
+    }
+    let debug = format!("{error:?}");
+    debug.split(|c: char| !c.is_alphanumeric()).next().unwrap().into()
+}
+
+fn parse_key(text: &str) -> TransferKey {
+    TransferKey(text.strip_prefix('k').unwrap().parse().unwrap())
+}
+
+fn parse_hold(text: &str) -> HoldId {
+    let (key, leg) = text.split_once('/').unwrap();
+    HoldId { key: parse_key(key), leg: leg.parse().unwrap() }
+}
+
+fn parse_code(text: &str) -> Code {
+    *Code::ALL.iter().find(|code| code.as_str() == text).unwrap_or_else(|| panic!("code {text}"))
+}
+
+fn parse_legs(text: &str, account: &dyn Fn(&str) -> AccountId) -> Vec<Leg> {
+    let texts = text.split(';').map(str::trim).filter(|text| !text.is_empty());
+    texts.map(|text| parse_leg(text, account)).collect()
+}
+
+fn parse_leg(text: &str, account: &dyn Fn(&str) -> AccountId) -> Leg {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let hold = |debit, credit, amount: &str, code, expires| Leg::Hold {
+        debit: account(debit),
+        credit: account(credit),
+        amount: amount.parse().unwrap(),
+        code: parse_code(code),
+        expires,
+    };
+    match words[..] {
+        ["post", debit, credit, amount, code] => Leg::Post {
+            debit: account(debit),
+            credit: account(credit),
+            amount: amount.parse().unwrap(),
+            code: parse_code(code),
+        },
+        ["hold", debit, credit, amount, code] => hold(debit, credit, amount, code, Timestamp::MAX),
+        ["hold", debit, credit, amount, code, "until", at] => {
+            hold(debit, credit, amount, code, Timestamp(at.parse().unwrap()))
+        }
+        ["posthold", hold, amount, code] => Leg::PostHold {
+            hold: parse_hold(hold),
+            amount: amount.parse().unwrap(),
+            code: parse_code(code),
+        },
+        ["void", hold, code] => Leg::VoidHold { hold: parse_hold(hold), code: parse_code(code) },
+        _ => panic!("no such leg: {text}"),
+    }
+}

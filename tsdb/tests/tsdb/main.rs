@@ -1,0 +1,8 @@
+//! What chunks, blocks and heads promise, from the outside.
+
+mod fixtures;
+mod hostile;
+mod open_end;
+mod round_trip;
+mod size;
+mod ticks;
