@@ -108,7 +108,7 @@ impl BufferPool {
         }
         self.tail.set(tail.wrapping_add(1));
         // SAFETY: entry 0 is inside the allocation, and its last field is only ever used as this atomic.
-        let shared_tail = unsafe { &*(&raw const (*self.entries.as_ptr()).tail) };
+        let shared_tail = unsafe { &(*self.entries.as_ptr()).tail };
         // Release: the kernel sees the entry before the tail that admits it.
         shared_tail.store(self.tail.get(), Ordering::Release);
     }

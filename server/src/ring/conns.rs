@@ -275,11 +275,10 @@ impl Ring {
         let Some(slot) = self.slots.get(conn) else { return };
         match slot.phase {
             Phase::Open => self.arm_if_wanted(conn),
-            Phase::Finished => {
-                // The owner gets one turn to answer what came before the end.
-                if slot.sending.is_none() && !std::mem::replace(&mut slot.in_finished, true) {
-                    self.finished.push_back(conn);
-                }
+            // The owner gets one turn to answer what came before the end.
+            Phase::Finished if slot.sending.is_none() && !slot.in_finished => {
+                slot.in_finished = true;
+                self.finished.push_back(conn);
             }
             Phase::Draining => {
                 if slot.sending.is_none() && !std::mem::replace(&mut slot.shutdown_done, true) {

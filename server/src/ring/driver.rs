@@ -143,7 +143,7 @@ impl Ring {
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
     }
 
-    fn dispatch(&mut self, answer: Answer, out: &mut Vec<Completion>) -> io::Result<()> {
+    pub(super) fn dispatch(&mut self, answer: Answer, out: &mut Vec<Completion>) -> io::Result<()> {
         match answer.name {
             Some(Name::Adopt(tag)) => self.on_adopt(tag, answer, out),
             Some(Name::Own(op, id)) => match op {
