@@ -4,7 +4,7 @@
 //! to `flushed_mark` is in tables that are durable; one flush and one compaction are in flight at most.
 
 use crate::batch::Batch;
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, DiskLock, RealDisk};
 use crate::error::Error;
 use crate::jobs::{Compaction, Done, Flush, Shared};
 use crate::manifest::{self, Manifest};
@@ -128,6 +128,8 @@ pub struct Engine {
     sweeping: bool,
     failures: u32,
     stats: Stats,
+    /// Given up only after the last job has reported back.
+    _lock: Box<dyn DiskLock>,
 }
 
 impl Engine {
@@ -178,7 +180,6 @@ impl Engine {
             context,
             wake: Mutex::new(None),
             done: sender,
-            _lock: lock,
         });
         Ok(Engine {
             shared,
@@ -197,6 +198,7 @@ impl Engine {
             sweeping: false,
             failures: 0,
             stats: Stats::default(),
+            _lock: lock,
         })
     }
 

@@ -5,7 +5,7 @@
 //! only after the manifest, durably, no longer does; a job that failed can be run again, and
 //! then does not write twice what is written already.
 
-use crate::disk::{Disk, DiskLock};
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::manifest::{Edit, Manifest};
 use crate::memtable::MemRun;
@@ -29,8 +29,6 @@ pub(crate) struct Shared {
     pub(crate) context: Arc<TableContext>,
     pub(crate) wake: Mutex<Option<Wake>>,
     pub(crate) done: SyncSender<Done>,
-    /// Held until the last job is done too: nobody else may open the store before.
-    pub(crate) _lock: Box<dyn DiskLock>,
 }
 
 /// A finished job on its way back to the engine.
@@ -182,9 +180,11 @@ impl Shared {
 }
 
 impl Compaction {
-    /// One table with nothing of its key range below only changes its level.
+    /// One table with nothing of its key range in the next level only changes its level, unless it has
+    /// tombstones to lose on the way.
     pub(crate) fn is_move(&self) -> bool {
-        self.level > 0 && self.inputs.len() == 1 && self.overlaps.is_empty()
+        let tombstones: u64 = self.inputs.iter().map(|table| table.meta().tombstones).sum();
+        self.level > 0 && self.inputs.len() == 1 && self.overlaps.is_empty() && tombstones == 0
     }
 }
 

@@ -1,4 +1,6 @@
-//! Which tables to compact next. Leveled: a level that holds too much gives tables to the one below.
+//! Which tables to compact next. Leveled: a level that holds too much gives tables to the one below. Where
+//! none does, tables that are mostly tombstones sink until they meet what they delete: a keyspace that is
+//! used as a queue would otherwise leave a trail of dead keys for every scan to wade through.
 
 use crate::jobs::Compaction;
 use crate::options::{LEVELS, Options};
@@ -36,19 +38,27 @@ impl Planner {
         (score >= 1000).then_some(LEVELS - rank)
     }
 
-    /// The next compaction, or none when every level is within its limit.
+    /// The next compaction, or none when every level is within its limit and no table is mostly
+    /// tombstones.
     pub(crate) fn next(&mut self, version: &Arc<Version>, options: &Options) -> Option<Compaction> {
-        let level = Self::fullest(version, options)?;
-        let inputs: Vec<Arc<Table>> = if level == 0 {
+        let (level, inputs) = match Self::fullest(version, options) {
             // All of them: a newer table must never sink below an older one.
-            version.level(0).to_vec()
-        } else {
-            vec![self.turn(version, level)?]
+            Some(0) => (0, version.level(0).to_vec()),
+            Some(level) => (level, vec![self.turn(version, level)?]),
+            None => Self::mostly_dead(version)?,
         };
         let range = extent(&inputs)?;
         let overlaps = version.touched(level + 1, &range).to_vec();
         let version = Arc::clone(version);
         Some(Compaction { level, inputs, overlaps, version, built: None })
+    }
+
+    /// A table more than half of which is tombstones, deepest first: those sink soonest to the bottom.
+    fn mostly_dead(version: &Version) -> Option<(usize, Vec<Arc<Table>>)> {
+        (1..LEVELS - 1).rev().find_map(|level| {
+            let is_dead = |table: &&Arc<Table>| table.meta().tombstones > table.meta().entries / 2;
+            version.level(level).iter().find(is_dead).map(|table| (level, vec![Arc::clone(table)]))
+        })
     }
 
     /// The table of `level` whose turn it is.

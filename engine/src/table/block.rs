@@ -325,10 +325,10 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_in_a_stored_block_is_noticed(model in model(), at in any::<prop::sample::Index>(), bit in 0..8) {
+        fn a_flipped_bit_in_a_stored_block_is_noticed(model in model(), at in any::<prop::sample::Index>(), bit in 0u32..8) {
             let (mut stored, crc) = build(&model);
             let at = at.index(stored.len());
-            stored[at] ^= 1 << bit;
+            stored[at] ^= 1u8 << bit;
             prop_assert!(unseal(stored, crc, DATA_RAW_BYTES_MAX).is_err());
         }
 

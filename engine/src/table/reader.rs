@@ -225,7 +225,7 @@ impl Table {
                 return Err(damage("block does not end with the key in the index"));
             }
             for (key, value) in decoded {
-                if at + entries as usize > 0 && key <= before {
+                if entries > 0 && key <= before {
                     return Err(damage("keys do not rise across blocks"));
                 }
                 if entries == 0 && key != self.meta.smallest {

@@ -1,0 +1,94 @@
+//! Building, draining and comparing stores.
+
+use crate::sim_disk::SimDisk;
+use novax_engine::{Batch, Engine, Error, Options, Progress, Snapshot, Worker};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+pub(crate) const DIR: &str = "/store";
+pub(crate) const KEYSPACES: u8 = 3;
+
+/// What a store should hold, by keyspace and key.
+pub(crate) type Model = BTreeMap<(u8, Vec<u8>), Vec<u8>>;
+
+/// Sizes so small that a few hundred entries fill several levels.
+pub(crate) fn small() -> Options {
+    Options {
+        keyspaces: KEYSPACES,
+        memtable_bytes_max: 4 << 10,
+        block_cache_bytes: 16 << 10,
+        table_bytes_max: 2 << 10,
+        level0_tables_max: 2,
+        level1_bytes_max: 6 << 10,
+        retry_after: Duration::ZERO,
+    }
+}
+
+/// An engine whose background work can be waited for.
+pub(crate) struct Store {
+    pub(crate) engine: Engine,
+    wakes: Receiver<()>,
+    /// Last: the engine waits for it when dropped.
+    _worker: Worker,
+}
+
+impl Store {
+    pub(crate) fn open(disk: &SimDisk, options: Options) -> Result<Store, Error> {
+        let worker = Worker::start(1).unwrap();
+        let mut engine = Engine::open_on(disk.arc(), Path::new(DIR), options, &worker)?;
+        let (sender, wakes) = channel();
+        engine.set_wake(Arc::new(move || sender.send(()).unwrap_or_default()));
+        Ok(Store { engine, wakes, _worker: worker })
+    }
+
+    /// Polls until nothing is in flight; stops at the first error.
+    pub(crate) fn drain(&mut self) -> Result<Progress, Error> {
+        loop {
+            let progress = self.engine.poll()?;
+            if !progress.flush_in_flight && !progress.compacting {
+                return Ok(progress);
+            }
+            self.wakes.recv().unwrap();
+        }
+    }
+
+    /// Flushes and waits for it and for the compactions that follow.
+    pub(crate) fn flush(&mut self) -> Result<Progress, Error> {
+        // What a flush in flight does not cover is flushed by the next.
+        self.drain()?;
+        self.engine.flush();
+        self.drain()
+    }
+
+    pub(crate) fn put(&mut self, mark: u64, entries: &[(u8, &[u8], &[u8])]) {
+        let mut batch = Batch::new();
+        for (keyspace, key, value) in entries {
+            batch.put(*keyspace, key, value);
+        }
+        batch.set_mark(mark);
+        self.engine.write(&mut batch);
+    }
+}
+
+/// Everything in a snapshot, which is read once from the front and once from the back.
+pub(crate) fn contents(snapshot: &Snapshot) -> Result<Model, Error> {
+    let mut model = Model::new();
+    for keyspace in 0..KEYSPACES {
+        let mut forward = Vec::new();
+        for entry in snapshot.range(keyspace, b"", None) {
+            forward.push(entry?);
+        }
+        let mut backward = Vec::new();
+        for entry in snapshot.range_rev(keyspace, b"", None) {
+            backward.push(entry?);
+        }
+        backward.reverse();
+        assert_eq!(forward, backward, "both directions agree");
+        assert!(forward.is_sorted_by(|a, b| a.0 < b.0), "each key once, in order");
+        model.extend(forward.into_iter().map(|(key, value)| ((keyspace, key), value)));
+    }
+    Ok(model)
+}

@@ -1,0 +1,17 @@
+//! The store from outside: against a model, through crashes, on failing and rotting disks.
+//!
+//! * `sim_disk`: a disk in memory that loses, tears, refuses and rots
+//! * `common`: building, draining and comparing stores
+//! * `model`: random operations against a sorted map
+//! * `crash`: the power goes at any moment
+//! * `damage`: flipped bits, missing files, wrong options
+//! * `concurrent`: readers beside flushes and compactions
+//! * `fixtures`: files as an earlier version wrote them
+
+mod common;
+mod concurrent;
+mod crash;
+mod damage;
+mod fixtures;
+mod model;
+mod sim_disk;
