@@ -1,1 +1,58 @@
-fn main() {}
+//! `cargo xtask`: everything one does with this project besides editing it.
+//!
+//! Almost standard library only, so that the first command on a fresh machine compiles in seconds.
+
+mod bench;
+mod demo;
+mod http;
+mod setup;
+mod shell;
+mod test;
+#[cfg(test)]
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  demo [--chargers N] [--exit-after S]   build, start a node and a fleet, show them live
+  test                                   install what the tests need and run all of them
+  bench <name> [options]                 print figures: start-charge, connections
+  jepsen [--kills N] [--seed S]          kill a node under load, restart it, check every promise
+  fuzz [--seconds N]                     fuzz the WebSocket and OCPP path (needs cargo-fuzz and nightly)
+  lint                                   rustfmt, and clippy over everything
+  setup                                  only install what the tests need
+";
+
+/// What a command returns: a sentence for the person when it failed.
+type Result<T = ()> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let done = match command {
+        "demo" => demo::run(rest),
+        "test" => test::run(),
+        "bench" => bench::run_bench(rest),
+        "jepsen" => bench::jepsen(rest),
+        "fuzz" => bench::fuzz(rest),
+        "lint" => test::lint_everything(),
+        "setup" => setup::run(),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("no command {other:?}\n\n{HELP}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
