@@ -5,12 +5,15 @@
 //! flight, whatever the order in which the kernel answers.
 
 use super::completion::Completion;
-use super::driver::{CLOSE_LINGER, Ring};
 use super::ids::{ConnId, Op};
 use super::queue::Answer;
 use super::slots::{Phase, Recv};
+use super::state::Ring;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a connection may take to end in order before it is cut off.
+pub(super) const CLOSE_LINGER: Duration = Duration::from_secs(5);
 
 /// What one send may hold; the kernel counts in 31 bits.
 const SEND_BYTES_MAX: usize = 1 << 30;
@@ -52,7 +55,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Ends the connection now: a send in flight is cut off. [`Completion::Closed`] follows.
+    /// Ends the connection now: a send in flight is cut off. [`Completion::Closed`] follows, except for one
+    /// that is just being handed over: if that succeeds, the new owner has it and here `TransferDone` comes.
     pub fn close(&mut self, conn: ConnId) {
         self.begin_close(conn, 0);
     }
@@ -152,6 +156,10 @@ impl Ring {
         match answer.result {
             sent @ 0.. => {
                 slot.sent_bytes += sent.unsigned_abs();
+                assert!(
+                    slot.sent_bytes as usize <= length,
+                    "the kernel sent more than it was given"
+                );
                 let left = length - slot.sent_bytes as usize;
                 if left == 0 {
                     self.stats.sends += 1;

@@ -1,50 +1,24 @@
-//! The ring as its owner sees it: one turn at a time.
+//! From making a ring through its turns to its end.
+//!
+//! One turn: what is due by the clock, one enter call, the answers handed to the file whose matter they are.
 
 use super::buffers::{BufferPool, RecvBuf};
 use super::completion::{Completion, RingConfig, RingStats};
-use super::files::{FileWrite, WRITES_MAX};
-use super::ids::{ConnId, Name, Op};
-use super::listeners::Listener;
-use super::moves::Move;
+use super::ids::{Name, Op};
 use super::queue::{Answer, Queue};
 use super::slots::Slots;
+use super::state::{Ring, WRITES_MAX};
 use super::wake::RingHandle;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a connection may take to end in order before it is cut off.
-pub(super) const CLOSE_LINGER: Duration = Duration::from_secs(5);
-
 /// Answers taken in one turn at most, so that the owner's other work gets its turn.
 const ANSWERS_PER_TURN_MAX: usize = 4096;
 
 /// How long the drop of a ring waits for the kernel before it leaks the memory in question.
 const DROP_WAIT: Duration = Duration::from_secs(10);
-
-/// One thread's sockets and log writes. Not `Send`: it lives and dies on the thread that made it.
-#[derive(Debug)]
-pub struct Ring {
-    pub(super) queue: Queue,
-    pub(super) pool: Rc<BufferPool>,
-    pub(super) slots: Slots,
-    pub(super) listeners: Vec<Listener>,
-    pub(super) writes: Vec<Option<FileWrite>>,
-    /// By slot, the hand-overs under way.
-    pub(super) moves: BTreeMap<u32, Move>,
-    /// Connections waiting for a receive buffer, at most one entry each.
-    pub(super) starved: VecDeque<ConnId>,
-    /// Connections whose peer has ended, to be looked at in the next turn, at most one entry each.
-    pub(super) finished: VecDeque<ConnId>,
-    /// Deadlines of connections that are ending, oldest first; stale entries fall out by their time.
-    pub(super) lingering: VecDeque<(Instant, ConnId)>,
-    /// Completions that did not come from the kernel.
-    pub(super) ready: VecDeque<Completion>,
-    pub(super) stats: RingStats,
-    handle: RingHandle,
-    answers: Vec<Answer>,
-}
 
 impl Ring {
     /// Makes a ring for the calling thread.

@@ -1,16 +1,11 @@
 //! Durable writes to files, for the log: one submission each, complete or failed.
 
 use super::completion::Completion;
-use super::driver::Ring;
 use super::ids::ConnId;
 use super::queue::Answer;
-use std::any::Any;
-use std::fmt;
+use super::state::{FileWrite, Ring};
 use std::io;
 use std::os::fd::RawFd;
-
-/// Writes in flight at most. The log keeps one per shard in flight; more is an owner gone wrong.
-pub(super) const WRITES_MAX: usize = 64;
 
 /// The kernel's limit on the pieces of one write.
 const PIECES_MAX: usize = 1024;
@@ -37,25 +32,6 @@ impl FileBlock for Vec<u8> {
 impl FileBlock for Box<[u8]> {
     fn bytes(&self) -> &[u8] {
         self
-    }
-}
-
-/// A write in flight, owning all that the kernel reads.
-pub(super) struct FileWrite {
-    token: u64,
-    fd: RawFd,
-    offset: u64,
-    length: usize,
-    /// Points into `blocks`.
-    pieces: Box<[libc::iovec]>,
-    /// Not looked at until the answer: the pieces borrow from it.
-    blocks: Box<dyn Any + Send>,
-    retries: u8,
-}
-
-impl fmt::Debug for FileWrite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FileWrite({}, {} bytes at {})", self.token, self.length, self.offset)
     }
 }
 

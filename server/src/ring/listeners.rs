@@ -1,9 +1,10 @@
 //! Accepting: one multishot accept per listener, straight into the table, and backing off when there is no room.
 
 use super::completion::Completion;
-use super::driver::Ring;
+
 use super::ids::{ConnId, Op};
 use super::queue::Answer;
+use super::state::{Listener, Ring};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd as _;
@@ -14,17 +15,6 @@ const BACKOFF: Duration = Duration::from_millis(50);
 
 /// Listeners over the life of a ring; each has a slot of its own.
 const LISTENERS_MAX: usize = 256;
-
-#[derive(Debug)]
-pub(super) struct Listener {
-    /// None once stopped and no longer known to the kernel.
-    socket: Option<TcpListener>,
-    tag: u8,
-    armed: bool,
-    cancelling: bool,
-    stopping: bool,
-    paused_until: Option<Instant>,
-}
 
 impl Ring {
     /// Accepts connections, announced with the tag. They get `TCP_NODELAY` from the listener.
@@ -82,7 +72,7 @@ impl Ring {
     fn drop_stopped(&mut self, position: usize) {
         let listener = &mut self.listeners[position];
         if listener.stopping && !listener.armed {
-            listener.socket = None;
+            (listener.socket, listener.paused_until) = (None, None);
         }
     }
 

@@ -7,7 +7,7 @@
 //! This is the only place of the server with `unsafe`. The memory that the kernel may touch behind the
 //! compiler's back, and the rule that keeps each piece alive:
 //!
-//! * **Receive buffers** live in one [`buffers::BufferPool`]. A buffer is the kernel's from the moment it is
+//! * **Receive buffers** live in one `BufferPool`. A buffer is the kernel's from the moment it is
 //!   provided until a completion names it; then it is a [`RecvBuf`], exclusively ours until that is dropped, which
 //!   provides it again. The pool outlives the ring and every `RecvBuf` (each holds a reference count on it).
 //! * **Send buffers** are moved into the connection's slot and are neither touched nor moved from there before
@@ -24,8 +24,8 @@
 //!   nothing comes after it.
 //! * No queue or loop here is unbounded, and no error is answered by spinning.
 //!
-//! Floors, top first: `driver` > `conns`, `listeners`, `moves`, `files` > `queue` > `slots`, `buffers`, `wake`
-//! > `completion` > `ids`. `ids`, `slots` and `buffers` make no system call, so Miri can run their tests.
+//! Floors, top first: `driver` > `conns`, `moves`, `listeners`, `files` > `state` > `queue` > `slots`, `wake`,
+//! `completion` > `buffers`, `ids`. `ids`, `slots` and `buffers` make no system call, so Miri can run their tests.
 
 mod buffers;
 mod completion;
@@ -37,13 +37,14 @@ mod listeners;
 mod moves;
 mod queue;
 mod slots;
+mod state;
 #[cfg(test)]
 mod tests;
 mod wake;
 
 pub use buffers::RecvBuf;
 pub use completion::{Completion, RingConfig, RingStats};
-pub use driver::Ring;
 pub use files::FileBlock;
 pub use ids::{ConnId, TRANSFER_TAG_MAX};
+pub use state::Ring;
 pub use wake::RingHandle;

@@ -6,22 +6,12 @@
 //! the two settle between them: the old one forwards what it has when `TransferDone` comes.
 
 use super::completion::Completion;
-use super::driver::Ring;
 use super::ids::{ConnId, TRANSFER_TAG_MAX};
 use super::queue::Answer;
 use super::slots::Phase;
+use super::state::{Move, Ring};
 use super::wake::RingHandle;
 use std::io;
-
-/// A hand-over under way.
-#[derive(Debug)]
-pub(super) struct Move {
-    /// Held, so that the other ring's descriptor stays open while the kernel is asked to use it.
-    to: RingHandle,
-    tag: u64,
-    /// The owner closed the connection meanwhile.
-    close_if_failed: bool,
-}
 
 impl Ring {
     /// Hands the connection to another ring, which reports it as [`Completion::Adopted`] with the tag (at most

@@ -92,7 +92,7 @@ fn close_cuts_off_a_send_that_is_stuck() {
     let start = Instant::now();
     ring.close(conn);
     assert!(closed(&mut ring, conn).is_none());
-    assert!(start.elapsed() < super::super::driver::CLOSE_LINGER);
+    assert!(start.elapsed() < super::super::conns::CLOSE_LINGER);
     drop(client);
 }
 
@@ -126,7 +126,7 @@ fn a_peer_that_never_ends_is_cut_off_after_the_linger() {
     ring.close_after_send(conn);
     assert!(closed(&mut ring, conn).is_none());
     let took = start.elapsed();
-    let linger = super::super::driver::CLOSE_LINGER;
+    let linger = super::super::conns::CLOSE_LINGER;
     assert!((linger..linger * 3).contains(&took), "{took:?}");
     drop(client);
 }

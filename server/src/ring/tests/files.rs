@@ -116,7 +116,7 @@ fn writes_past_the_bound_are_refused_and_the_others_done() {
     let scratch = Scratch::new("bound");
     let file = File::create(&scratch.0).unwrap();
     let mut ring = Ring::new(small()).unwrap();
-    let bound = super::super::files::WRITES_MAX as u64;
+    let bound = super::super::state::WRITES_MAX as u64;
     for token in 0..=bound {
         ring.write_file(token, file.as_raw_fd(), token * 8, vec![token.to_le_bytes().to_vec()]);
     }

@@ -227,6 +227,18 @@ fn a_burst_past_the_table_is_counted_and_does_not_stop_the_listener() {
 }
 
 #[test]
+fn a_listener_stopped_while_it_rests_leaves_the_ring_at_rest() {
+    let (mut ring, address) = listening(RingConfig { files_max: 1, ..small() });
+    let _client = connect(address);
+    accept_one(&mut ring);
+    assert_eq!(ring.stats().accept_backoffs, 1);
+    ring.stop_listening(7);
+    assert!(run_for(&mut ring, Duration::from_millis(100)).is_empty());
+    assert_eq!(ring.listener_deadline(), None, "nothing is left to wake up for");
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
 fn more_requests_than_the_queue_holds_are_all_done() {
     const CONNS: usize = 200;
     let (mut ring, address) = listening(RingConfig { entries: 8, ..small() });
