@@ -25,7 +25,7 @@
 //! * No queue or loop here is unbounded, and no error is answered by spinning.
 //!
 //! Floors, top first: `driver` > `conns`, `moves`, `listeners`, `files` > `state` > `queue` > `slots`, `wake`,
-//! `completion` > `buffers`, `ids`. `ids`, `slots` and `buffers` make no system call, so Miri can run their tests.
+//! `completion` > `buffers`, `ids`; `pin` beside them. `ids`, `slots` and `buffers` make no system call, so Miri can run their tests.
 
 mod buffers;
 mod completion;
@@ -35,6 +35,7 @@ mod files;
 mod ids;
 mod listeners;
 mod moves;
+mod pin;
 mod queue;
 mod slots;
 mod state;
@@ -46,5 +47,6 @@ pub use buffers::RecvBuf;
 pub use completion::{Completion, RingConfig, RingStats};
 pub use files::FileBlock;
 pub use ids::{ConnId, TRANSFER_TAG_MAX};
+pub use pin::pin_to_core;
 pub use state::Ring;
 pub use wake::RingHandle;
