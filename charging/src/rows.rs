@@ -70,6 +70,26 @@ pub enum Keyspace {
 impl Keyspace {
     /// How many there are.
     pub const COUNT: u8 = 16;
+
+    /// All of them, in order of their numbers.
+    pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
+        Keyspace::Meta,
+        Keyspace::Directory,
+        Keyspace::Sites,
+        Keyspace::Stations,
+        Keyspace::Connectors,
+        Keyspace::Drivers,
+        Keyspace::Tokens,
+        Keyspace::Sessions,
+        Keyspace::Accounts,
+        Keyspace::Holds,
+        Keyspace::Transfers,
+        Keyspace::Keys,
+        Keyspace::Outbox,
+        Keyspace::Series,
+        Keyspace::PayerSessions,
+        Keyspace::Exceptions,
+    ];
 }
 
 /// Which kind of text id a directory row is about.

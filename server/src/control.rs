@@ -411,18 +411,13 @@ impl Control {
         home: Option<PartitionId>,
     ) -> Result<(), ControlError> {
         let home = self.home_of(DirectoryKind::Driver, driver.as_str(), home).await?;
-        let command = Command::PutDriver {
-            driver: driver.clone(),
-            tokens: tokens.clone(),
-            currency,
-            blocked,
-        };
-        self.propose_ok(home, command).await?;
+        // The directory first: it is where two drivers would collide over a token.
         self.put_directory(DirectoryKind::Driver, driver.as_str(), home).await?;
         for token in &tokens {
             self.put_directory(DirectoryKind::Token, token.as_str(), home).await?;
         }
-        Ok(())
+        let command = Command::PutDriver { driver: driver.clone(), tokens, currency, blocked };
+        self.propose_ok(home, command).await.map(|_| ())
     }
 
     /// Books money from outside into a wallet; answers what can be spent now.
@@ -516,6 +511,20 @@ impl Control {
         }
         all.sort_by_key(|(partition, _)| *partition);
         Ok(all)
+    }
+
+    /// Tells every shard to close its sockets, flush and end.
+    pub fn stop(&self) {
+        for shard in self.shards.iter() {
+            let mut request = Request::Stop;
+            // The queue empties by itself: this ends, and stopping must not be lost.
+            while let Err(back) = shard.queue.push(request) {
+                request = back;
+                (shard.wake)();
+                std::thread::yield_now();
+            }
+            (shard.wake)();
+        }
     }
 
     /// Counters over all partitions.

@@ -1,6 +1,18 @@
 //! The node: shards with their rings, the gateway from OCPP to commands, and the control plane.
 //!
-//! Floors, top first: `cli` > `node` > `http` > `control` > `shard` > `gateway`, `timers` > `ring`.
+//! Floors, top first: `commands` > `node` > `http` > `shard` > `control` > `gateway` > `counters`, `timers`, `ring`. Beside
+//! them: `cli`, `config`, `doctor` (before a node runs) and `fleet` (a client).
 
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod control;
 pub mod counters;
+pub mod doctor;
+pub mod fleet;
+pub mod gateway;
+pub mod http;
+pub mod node;
+pub mod ring;
+pub mod shard;
+pub mod timers;

@@ -1,1 +1,19 @@
-fn main() {}
+//! `novax`: parses the command line and hands over.
+
+use clap::Parser as _;
+use novax_server::cli::{Cli, Command, ConfigCommand};
+use novax_server::{commands, fleet};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(match Cli::parse().command {
+        Command::Serve(flags) => commands::serve(flags),
+        Command::Fleet(args) => fleet::run(&args),
+        Command::Sql(args) => commands::sql(args),
+        Command::Config(ConfigCommand::Check(flags)) => commands::config_check(flags),
+        Command::Config(ConfigCommand::Show { origin, flags }) => {
+            commands::config_show(flags, origin)
+        }
+        Command::Doctor(flags) => commands::doctor(flags),
+    })
+}

@@ -1,0 +1,135 @@
+//! The loop of a shard's thread: what the ring says goes into the shard, what the shard wants goes to the ring.
+//!
+//! One system call a turn when there is work, none but the wait when there is not.
+
+use crate::control::Request;
+use crate::ring::{Completion, FileBlock, Ring, RingHandle};
+use crate::shard::{Effects, Shard};
+use crossbeam_queue::ArrayQueue;
+use novax_model::{Duration, Timestamp};
+use novax_raft::Block;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+/// After the order to stop, sockets have this long to read their close frames.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a shard's loop works with.
+pub struct Driver {
+    /// The shard.
+    pub shard: Shard,
+    /// Its ring.
+    pub ring: Ring,
+    /// All rings, to hand sockets over.
+    pub rings: Vec<RingHandle>,
+    /// Requests of the control plane.
+    pub requests: Arc<ArrayQueue<Request>>,
+    /// Taken once every shard's state is as new as its log.
+    pub listener: Option<TcpListener>,
+    /// How many shards are not there yet.
+    pub behind: Arc<AtomicUsize>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+impl FileBlock for Block {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The wall clock. The only place of the data plane that reads it.
+#[must_use]
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+impl Driver {
+    /// Runs until the shard is told to stop.
+    ///
+    /// # Errors
+    /// When the ring fails.
+    pub fn run(mut self) -> io::Result<Shard> {
+        let mut completions = Vec::new();
+        let mut counted = false;
+        let mut stop_at: Option<Timestamp> = None;
+        self.turn(&mut completions);
+        loop {
+            if !counted && self.shard.is_caught_up() {
+                counted = true;
+                self.behind.fetch_sub(1, Ordering::SeqCst);
+                self.rings.iter().for_each(RingHandle::wake);
+            }
+            if self.behind.load(Ordering::SeqCst) == 0
+                && let Some(listener) = self.listener.take()
+            {
+                self.ring.listen(listener, 0)?;
+            }
+            if self.shard.is_stopping() {
+                let stop_at = *stop_at.get_or_insert(now().saturating_add(STOP_TIMEOUT));
+                if self.shard.is_quiet() || now() >= stop_at {
+                    return Ok(self.shard);
+                }
+            }
+            let wait = self.shard.sleep_max();
+            self.ring.submit_and_wait(Some(wait), &mut completions)?;
+            self.turn(&mut completions);
+        }
+    }
+
+    fn turn(&mut self, completions: &mut Vec<Completion>) {
+        self.shard.set_now(now());
+        for completion in completions.drain(..) {
+            Self::handle(&mut self.shard, completion);
+        }
+        self.shard.take_requests(&self.requests);
+        self.shard.end_turn();
+        let effects = self.shard.take_effects();
+        self.perform(effects);
+    }
+
+    fn handle(shard: &mut Shard, completion: Completion) {
+        match completion {
+            Completion::Accepted { conn, .. } => shard.handle_accepted(conn),
+            Completion::Received { conn, mut data } => shard.handle_received(conn, &mut data),
+            Completion::Sent { conn, buffer } => shard.handle_sent(conn, buffer),
+            Completion::Closed { conn, .. } => shard.handle_closed(conn),
+            Completion::Adopted { conn, tag } => shard.handle_adopted(conn, tag),
+            Completion::TransferFailed { conn, .. } => shard.handle_transfer_failed(conn),
+            Completion::TransferDone { conn } => shard.handle_transferred(conn),
+            Completion::Written { token, result, buffer } => {
+                let blocks = buffer.downcast::<Vec<Block>>().ok().map(|blocks| *blocks);
+                shard.handle_log_written(token, blocks.unwrap_or_default(), result);
+            }
+            Completion::Woken => shard.poll_stores(),
+        }
+    }
+
+    fn perform(&mut self, effects: Effects) {
+        let Effects { sends, closes, transfers, start_recv, log_write } = effects;
+        if let Some(write) = log_write {
+            self.ring.write_file(write.id, write.fd, write.offset, write.blocks);
+        }
+        for conn in start_recv {
+            self.ring.start_recv(conn);
+        }
+        for (conn, buffer) in sends {
+            // Refused: the socket died in this turn and its `Closed` is on the way.
+            let _dead = self.ring.send(conn, buffer);
+        }
+        for (conn, to, tag) in transfers {
+            self.ring.transfer(conn, &self.rings[usize::from(to)], tag);
+        }
+        for conn in closes {
+            self.ring.close(conn);
+        }
+    }
+}

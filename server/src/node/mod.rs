@@ -1,0 +1,485 @@
+//! A node: recovers its data directory, starts its shards and the control plane, stops them.
+
+pub mod driver;
+mod data;
+
+use crate::config::Config;
+use crate::control::{Control, Request, ShardPort};
+use crate::counters::Counters;
+use crate::http;
+use crate::ring::{Ring, RingConfig, RingHandle};
+use crate::shard::mesh::{Mesh, MeshMessage};
+use crate::shard::slot::Slot;
+use crate::shard::{Shard, ShardConfig};
+use crossbeam_queue::ArrayQueue;
+use data::DataDir;
+use driver::Driver;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use novax_charging::rows::Keyspace;
+use novax_charging::{Partition, PartitionConfig};
+use novax_engine::{Engine, Options, Worker};
+use novax_model::{Duration, Identity, PartitionId};
+use novax_query::{Source, SourceError};
+use novax_raft::{LogConfig, MultiRaft, Recovered};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+use tokio::sync::{mpsc, watch};
+
+/// Requests of the control plane that may wait for one shard.
+const REQUESTS_MAX: usize = 16_384;
+/// Messages that may wait between shards.
+const MESH_MAX: usize = 16_384;
+/// Unknown identities that may wait for automatic approval.
+const UNKNOWN_MAX: usize = 4_096;
+/// This node's number in its Raft groups; a cluster gives others.
+const NODE_ID: u64 = 1;
+
+/// Why a node did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The data directory is not usable; says what to do.
+    #[error("data directory {path}: {reason}")]
+    Data {
+        /// Which.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// An address is taken or not allowed.
+    #[error("cannot listen on {addr} for {what}: {error}")]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// For what.
+        what: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The log does not recover.
+    #[error("the log does not recover: {0}")]
+    Log(#[from] novax_raft::Error),
+    /// A store does not open or close.
+    #[error("a store: {0}")]
+    Store(#[from] novax_engine::Error),
+    /// The rows of a store are not a state.
+    #[error("partition {partition} does not restore: {reason}")]
+    Restore {
+        /// Which.
+        partition: PartitionId,
+        /// Why.
+        reason: String,
+    },
+    /// The system refuses something the node cannot do without.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+fn system(what: &'static str) -> impl Fn(std::io::Error) -> NodeError {
+    move |error| NodeError::System { what, error }
+}
+
+/// Where a running node listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// Stations.
+    pub ocpp: SocketAddr,
+    /// The API and the console.
+    pub http: SocketAddr,
+    /// SQL.
+    pub sql: SocketAddr,
+}
+
+struct Recovery {
+    recovered: Recovered,
+    slots: Vec<Slot>,
+    worker: Worker,
+}
+
+/// Opens stores and log. Blocking.
+fn recover(data: &DataDir) -> Result<Recovery, NodeError> {
+    let recovered = novax_raft::recover(&data.path)?;
+    let worker = Worker::start(1).map_err(system("start the storage worker"))?;
+    let mut slots = Vec::new();
+    for number in 0..data.partitions {
+        let id = PartitionId(number);
+        // The shard decides when to flush: open series heads must be written first.
+        let options = Options {
+            keyspaces: Keyspace::COUNT,
+            memtable_bytes_max: usize::MAX,
+            ..Options::default()
+        };
+        let mut engine = Engine::open(&data.partition(id), options, &worker)?;
+        let machine = restore(id, &mut engine)?;
+        let last = recovered.entries_after(id, 0).last().map_or(0, |(index, _)| index);
+        let replay_until = last.max(machine.applied_index());
+        slots.push(Slot::new(id, machine, engine, replay_until));
+    }
+    Ok(Recovery { recovered, slots, worker })
+}
+
+fn restore(id: PartitionId, engine: &mut Engine) -> Result<Partition, NodeError> {
+    let snapshot = engine.snapshot();
+    let keyspaces = Keyspace::ALL.iter().copied();
+    let rows = keyspaces.flat_map(|keyspace| {
+        snapshot
+            .range(keyspace as u8, &[], None)
+            .map(move |row| row.map(|(key, value)| (keyspace, key, value)))
+    });
+    let config = PartitionConfig { partition: id, ..PartitionConfig::default() };
+    Partition::restore(config, rows)
+        .map_err(|error| NodeError::Restore { partition: id, reason: error.to_string() })
+}
+
+/// A node that runs.
+pub struct Node {
+    /// The way into its shards.
+    pub control: Control,
+    /// Where it listens.
+    pub addresses: Addresses,
+    api_key: http::auth::ApiKey,
+    shards: Vec<thread::JoinHandle<Result<(), NodeError>>>,
+    runtime: tokio::runtime::Runtime,
+    stop: watch::Sender<bool>,
+    // Last, so that stores are closed before their worker ends.
+    _worker: Worker,
+    _data: DataDir,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+fn listen(addr: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(addr).map_err(|error| NodeError::Listen { addr, what, error })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, NodeError> {
+    listener.local_addr().map_err(system("read a listener's address"))
+}
+
+impl Node {
+    /// Recovers the data directory and starts everything; returns once stations are accepted.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn start(config: &Config) -> Result<Node, NodeError> {
+        let data = DataDir::open(&config.data, config.node.partitions)?;
+        let ocpp = listen(config.ocpp.listen, "stations")?;
+        let http = listen(config.http.listen, "HTTP")?;
+        let sql = listen(config.sql.listen, "SQL")?;
+        let addresses =
+            Addresses { ocpp: local(&ocpp)?, http: local(&http)?, sql: local(&sql)? };
+        let Recovery { recovered, slots, worker } = recover(&data)?;
+        let api_key = http::auth::ApiKey::of_node(&data.path, config.http.api_key.as_ref())
+            .map_err(system("read or make api.key"))?;
+        let (stop, stopped) = watch::channel(false);
+        let (unknown, unknown_stations) = mpsc::channel(UNKNOWN_MAX);
+        let started = Starter { config, data: &data, recovered, ocpp, unknown }.start(slots)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(system("start the control plane"))?;
+        let control = Control::new(started.ports, data.partitions);
+        let node = Node {
+            control,
+            addresses,
+            api_key,
+            shards: started.threads,
+            runtime,
+            stop,
+            _worker: worker,
+            _data: data,
+        };
+        node.start_control_plane(config, http, sql, unknown_stations, stopped)?;
+        Ok(node)
+    }
+
+    fn start_control_plane(
+        &self,
+        config: &Config,
+        http: TcpListener,
+        sql: TcpListener,
+        mut unknown: mpsc::Receiver<Identity>,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(), NodeError> {
+        let _in_runtime = self.runtime.enter();
+        let into_tokio = |listener: TcpListener| {
+            listener.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(listener)
+        };
+        let http = into_tokio(http).map_err(system("register the HTTP listener"))?;
+        let sql = into_tokio(sql).map_err(system("register the SQL listener"))?;
+        let wait = |mut stopped: watch::Receiver<bool>| async move {
+            // An error means that the node is gone, which is a stop too.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        let key = self.api_key.clone();
+        let api = http::Api::new(self.control.clone(), key, http::Limits::from(&config.http));
+        let stop_http = wait(stopped.clone());
+        self.runtime.spawn(async move {
+            if let Err(error) = http::serve(http, api, stop_http).await {
+                eprintln!("novax: the HTTP API ended: {error}");
+            }
+        });
+        let source = Arc::new(ControlSource(self.control.clone()));
+        let options = novax_query::SqlConfig {
+            statement_timeout: config.sql.statement_timeout,
+            sessions_max: config.sql.sessions_max,
+            memory_bytes_max: config.sql.memory_bytes_max,
+            password: config.sql.password_in_force(self.api_key.reveal()),
+            ..novax_query::SqlConfig::default()
+        };
+        let stop_sql = wait(stopped);
+        self.runtime.spawn(async move {
+            if let Err(error) = novax_query::serve(sql, source, options, stop_sql).await {
+                eprintln!("novax: SQL ended: {error}");
+            }
+        });
+        let site = config.ocpp.auto_approve_site.clone();
+        let control = self.control.clone();
+        self.runtime.spawn(async move {
+            while let Some(identity) = unknown.recv().await {
+                let Some(site) = &site else { continue };
+                if let Err(error) = control.put_station(&identity, site, None).await {
+                    eprintln!("novax: {identity} was not approved for {site}: {error}");
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Runs a future on the control plane's threads.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// Closes sockets, flushes stores, ends threads.
+    ///
+    /// # Errors
+    /// The first shard's error.
+    pub fn stop(self) -> Result<(), NodeError> {
+        let _ = self.stop.send(true);
+        self.control.stop();
+        self.runtime.shutdown_timeout(Duration::from_secs(3));
+        let mut first = Ok(());
+        for thread in self.shards {
+            let ended = thread.join().unwrap_or_else(|_panicked| {
+                Err(system("a shard")(std::io::Error::other("panicked")))
+            });
+            first = first.and(ended);
+        }
+        first
+    }
+
+    /// Whether every shard still runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.shards.iter().all(|thread| !thread.is_finished())
+    }
+}
+
+struct ControlSource(Control);
+
+impl Source for ControlSource {
+    fn snapshots(
+        &self,
+        with_series: bool,
+    ) -> BoxFuture<'_, Result<Vec<(PartitionId, novax_engine::Snapshot)>, SourceError>> {
+        async move {
+            self.0.snapshots(with_series).await.map_err(|error| SourceError(error.to_string()))
+        }
+        .boxed()
+    }
+}
+
+struct Starter<'a> {
+    config: &'a Config,
+    data: &'a DataDir,
+    recovered: Recovered,
+    ocpp: TcpListener,
+    unknown: mpsc::Sender<Identity>,
+}
+
+struct Started {
+    ports: Vec<ShardPort>,
+    threads: Vec<thread::JoinHandle<Result<(), NodeError>>>,
+}
+
+/// What a shard's thread gets once all rings exist.
+struct Wiring {
+    rings: Vec<RingHandle>,
+    mesh: Mesh,
+}
+
+impl Starter<'_> {
+    fn start(self, slots: Vec<Slot>) -> Result<Started, NodeError> {
+        let shards = self.config.node.shards;
+        let mut per_shard: Vec<Vec<Slot>> = (0..shards).map(|_| Vec::new()).collect();
+        for slot in slots {
+            per_shard[usize::from(slot.id.shard(shards))].push(slot);
+        }
+        let behind = Arc::new(AtomicUsize::new(usize::from(shards)));
+        let queues: Arc<[ArrayQueue<MeshMessage>]> =
+            (0..shards).map(|_| ArrayQueue::new(MESH_MAX)).collect();
+        let recovered = Arc::new(self.recovered);
+        let config = shard_config(self.config, self.data.partitions);
+        let mut pending = Vec::new();
+        for (number, slots) in per_shard.into_iter().enumerate() {
+            let number = u16::try_from(number).expect("shards are counted in u16");
+            let birth = Birth {
+                number,
+                config: config.clone(),
+                log: LogConfig {
+                    dir: self.data.log(number),
+                    segment_bytes: self.config.log.segment_bytes,
+                    direct: self.config.log.direct,
+                },
+                recovered: recovered.clone(),
+                slots,
+                listener: self.ocpp.try_clone().map_err(system("share the OCPP listener"))?,
+                requests: Arc::new(ArrayQueue::new(REQUESTS_MAX)),
+                counters: Arc::new(Counters::default()),
+                behind: behind.clone(),
+                unknown: self.unknown.clone(),
+            };
+            pending.push(birth.begin()?);
+        }
+        let rings: Vec<RingHandle> = pending.iter().map(|shard| shard.ring.clone()).collect();
+        let wakes: Arc<[Wake]> = rings.iter().map(|ring| waker(ring.clone())).collect();
+        let mut started = Started { ports: Vec::new(), threads: Vec::new() };
+        for (number, shard) in pending.into_iter().enumerate() {
+            let me = u16::try_from(number).expect("shards are counted in u16");
+            let mesh = Mesh::new(me, queues.clone(), wakes.clone());
+            let _ended = shard.wire.send(Wiring { rings: rings.clone(), mesh });
+            started.ports.push(shard.port);
+            started.threads.push(shard.thread);
+        }
+        Ok(started)
+    }
+}
+
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+fn waker(ring: RingHandle) -> Wake {
+    Arc::new(move || ring.wake())
+}
+
+fn shard_config(config: &Config, partitions: u16) -> ShardConfig {
+    let heartbeat = config.ocpp.heartbeat;
+    ShardConfig {
+        heartbeat_interval_s: u32::try_from(heartbeat.as_secs()).unwrap_or(u32::MAX).max(1),
+        message_bytes_max: config.ocpp.message_bytes_max as usize,
+        handshake_timeout: Duration::from_secs(10),
+        // Three heartbeats may be lost before a socket counts as dead.
+        idle_timeout: heartbeat * 3 + Duration::from_secs(10),
+        call_timeout: Duration::from_secs(30),
+        memtable_bytes_max: config.engine.memtable_bytes,
+        log_segments_max: 8,
+        partitions,
+        connections_max: RingConfig::default().files_max as usize,
+    }
+}
+
+/// Everything a shard's thread starts with.
+struct Birth {
+    number: u16,
+    config: ShardConfig,
+    log: LogConfig,
+    recovered: Arc<Recovered>,
+    slots: Vec<Slot>,
+    listener: TcpListener,
+    requests: Arc<ArrayQueue<Request>>,
+    counters: Arc<Counters>,
+    behind: Arc<AtomicUsize>,
+    unknown: mpsc::Sender<Identity>,
+}
+
+/// A shard's thread that waits for the others' rings.
+struct Unborn {
+    ring: RingHandle,
+    port: ShardPort,
+    wire: std::sync::mpsc::Sender<Wiring>,
+    thread: thread::JoinHandle<Result<(), NodeError>>,
+}
+
+impl Birth {
+    /// Starts the thread and waits for its ring, which must be made there.
+    fn begin(self) -> Result<Unborn, NodeError> {
+        let (made, ring) = std::sync::mpsc::channel();
+        let (wire, wiring) = std::sync::mpsc::channel();
+        let (requests, counters) = (self.requests.clone(), self.counters.clone());
+        let thread = thread::Builder::new()
+            .name(format!("shard-{}", self.number))
+            .spawn(move || self.live(&made, &wiring))
+            .map_err(system("start a shard's thread"))?;
+        let Ok(ring) = ring.recv() else {
+            let ended = thread.join().unwrap_or(Ok(()));
+            let gone = system("start a shard")(std::io::Error::other("its thread ended"));
+            return Err(ended.err().unwrap_or(gone));
+        };
+        let port = ShardPort { queue: requests, wake: waker(ring.clone()), counters };
+        Ok(Unborn { ring, port, wire, thread })
+    }
+
+    /// The thread's life.
+    fn live(
+        self,
+        made: &std::sync::mpsc::Sender<RingHandle>,
+        wiring: &std::sync::mpsc::Receiver<Wiring>,
+    ) -> Result<(), NodeError> {
+        pin(self.number);
+        let ring = Ring::new(RingConfig::default()).map_err(system("make an io_uring"))?;
+        let _started = made.send(ring.handle());
+        let Ok(Wiring { rings, mesh }) = wiring.recv() else { return Ok(()) };
+        let wake = waker(ring.handle());
+        let groups: Vec<(PartitionId, u64)> =
+            self.slots.iter().map(|slot| (slot.id, slot.machine.applied_index())).collect();
+        let raft =
+            MultiRaft::start(self.log, NODE_ID, &self.recovered, &groups, wake.clone())?;
+        drop(self.recovered);
+        let mut slots = self.slots;
+        for slot in &mut slots {
+            slot.engine.set_wake(wake.clone());
+        }
+        let shard = Shard::new(
+            self.config,
+            self.counters,
+            mesh,
+            raft,
+            slots,
+            Some(self.unknown),
+            driver::now(),
+        );
+        let driver = Driver {
+            shard,
+            ring,
+            rings,
+            requests: self.requests,
+            listener: Some(self.listener),
+            behind: self.behind,
+        };
+        let shard = driver.run().map_err(system("run a shard"))?;
+        shard.close()?;
+        Ok(())
+    }
+}
+
+/// Keeps the thread on one core, so that its caches stay warm. A hint: where it is not allowed, the
+/// shard runs wherever it is put.
+fn pin(shard: u16) {
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    crate::ring::pin_to_core(usize::from(shard) % cores);
+}

@@ -1,0 +1,444 @@
+//! A shard: its sockets, its partitions and its log, as one synchronous state machine.
+//!
+//! `handle_*` take what happened and the time; what should happen comes back in [`Effects`]. The driver
+//! (`node::driver`) turns both into ring operations. Nothing in here blocks, reads a clock or does I/O, so
+//! the same code runs under a simulator.
+//!
+//! **Invariants**
+//! * A reply leaves only after its entry is committed and applied.
+//! * Every queue is bounded; what does not fit is answered, not dropped silently.
+//! * What one socket does never stops another.
+
+pub mod connection;
+pub mod mesh;
+mod accept;
+mod outbound;
+mod requests;
+mod stations;
+pub mod slot;
+pub mod waiter;
+
+use crate::counters::Counters;
+use crate::gateway::ReplyContext;
+use crate::ring::ConnId;
+use crate::timers::Wheel;
+use connection::{Connection, Handoff};
+use mesh::{Mesh, MeshMessage};
+use novax_charging::{Command, Outcome};
+use novax_model::{Duration, PartitionId, Timestamp};
+use novax_raft::{LogWrite, MultiRaft};
+use slot::Slot;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use waiter::Waiter;
+
+/// What the data plane is told at start.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// Seconds between heartbeats, told to stations.
+    pub heartbeat_interval_s: u32,
+    /// Bytes of the largest message a station may send.
+    pub message_bytes_max: usize,
+    /// A handshake must be complete within this.
+    pub handshake_timeout: Duration,
+    /// A socket on which nothing comes for this long is closed.
+    pub idle_timeout: Duration,
+    /// A station that has not answered a call within this is silent.
+    pub call_timeout: Duration,
+    /// Memtable bytes of a partition at which it is flushed.
+    pub memtable_bytes_max: usize,
+    /// Log segments at which the partitions that keep the oldest are flushed.
+    pub log_segments_max: usize,
+    /// Number of partitions of the cluster.
+    pub partitions: u16,
+    /// Sockets a shard may hold.
+    pub connections_max: usize,
+}
+
+/// What the driver should do.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Send and give the buffer back by `handle_sent`.
+    pub sends: Vec<(ConnId, Vec<u8>)>,
+    /// Close; `handle_closed` follows.
+    pub closes: Vec<ConnId>,
+    /// Give a socket to another shard under a tag; `handle_transferred` follows.
+    pub transfers: Vec<(ConnId, u16, u64)>,
+    /// Start receiving on an adopted socket.
+    pub start_recv: Vec<ConnId>,
+    /// Write to the log; `handle_log_written` follows.
+    pub log_write: Option<LogWrite>,
+}
+
+/// What a timer is about.
+#[derive(Debug, Clone, Copy)]
+enum TimerKey {
+    /// A socket: handshake, idle and call limits.
+    Connection(ConnId),
+    /// Once a second: outbox, flushes.
+    Housekeeping,
+}
+
+/// Where a token's wallet is, remembered so that most starts need not ask. Bounded; when it is full, it
+/// starts again empty, which costs one question a token.
+const ROUTES_MAX: usize = 262_144;
+
+/// The shard.
+pub struct Shard {
+    config: ShardConfig,
+    counters: Arc<Counters>,
+    mesh: Mesh,
+    raft: MultiRaft,
+    slots: BTreeMap<PartitionId, Slot>,
+    /// By the index of their id.
+    connections: Vec<Option<Connection>>,
+    live_connections: usize,
+    /// The newest socket of every station on this shard.
+    stations: HashMap<Box<str>, ConnId>,
+    /// Sockets that came through the ring and wait for their state, and the reverse.
+    adopted: HashMap<u64, ConnId>,
+    handoffs: HashMap<u64, Box<Handoff>>,
+    /// Requests to other shards that wait for their answer.
+    asked: HashMap<u64, Waiter>,
+    routes: HashMap<Box<str>, PartitionId>,
+    timers: Wheel<TimerKey>,
+    next_token: u64,
+    next_epoch: u64,
+    raft_ticked: Timestamp,
+    dirty: Vec<ConnId>,
+    buffers: Vec<Vec<u8>>,
+    committed: Vec<novax_raft::Committed>,
+    effects: Effects,
+    now: Timestamp,
+    stopping: bool,
+    /// Told of identities nobody provisioned.
+    unknown_stations: Option<tokio::sync::mpsc::Sender<novax_model::Identity>>,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("mesh", &self.mesh).finish_non_exhaustive()
+    }
+}
+
+/// Send buffers kept for reuse.
+const BUFFERS_KEPT_MAX: usize = 256;
+/// A buffer larger than this is not kept.
+const BUFFER_KEPT_BYTES_MAX: usize = 16 * 1024;
+/// Raft's logical clock.
+const RAFT_TICK: Duration = Duration::from_millis(100);
+/// Messages and requests taken from queues in one turn.
+const QUEUE_QUANTUM: usize = 2_048;
+
+impl Shard {
+    /// A shard over recovered partitions.
+    #[must_use]
+    pub fn new(
+        config: ShardConfig,
+        counters: Arc<Counters>,
+        mesh: Mesh,
+        raft: MultiRaft,
+        slots: Vec<Slot>,
+        unknown_stations: Option<tokio::sync::mpsc::Sender<novax_model::Identity>>,
+        now: Timestamp,
+    ) -> Shard {
+        let mut timers = Wheel::new(now);
+        timers.set(now, TimerKey::Housekeeping);
+        Shard {
+            config,
+            counters,
+            mesh,
+            raft,
+            slots: slots.into_iter().map(|slot| (slot.id, slot)).collect(),
+            connections: Vec::new(),
+            live_connections: 0,
+            stations: HashMap::new(),
+            adopted: HashMap::new(),
+            handoffs: HashMap::new(),
+            asked: HashMap::new(),
+            routes: HashMap::new(),
+            timers,
+            next_token: 0,
+            // Epochs must grow over restarts too: they start at the time.
+            next_epoch: now.0,
+            raft_ticked: now,
+            dirty: Vec::new(),
+            buffers: Vec::new(),
+            committed: Vec::new(),
+            effects: Effects::default(),
+            now,
+            stopping: false,
+            unknown_stations,
+        }
+    }
+
+    /// Whether every partition's state is as new as its log.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.slots.values().all(|slot| slot.caught_up)
+    }
+
+    /// Sets the time of what follows.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// What the driver should do now; call after every turn.
+    pub fn take_effects(&mut self) -> Effects {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether the shard has been told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    fn reply_context(&self) -> ReplyContext {
+        ReplyContext { now: self.now, heartbeat_interval_s: self.config.heartbeat_interval_s }
+    }
+
+    fn shard_of(&self, partition: PartitionId) -> u16 {
+        partition.shard(self.mesh.shards())
+    }
+
+    fn is_mine(&self, partition: PartitionId) -> bool {
+        self.shard_of(partition) == self.mesh.me()
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// The log write the driver was given is done.
+    ///
+    /// # Panics
+    /// When the disk refused: acknowledged work could be lost, so the node must not go on.
+    pub fn handle_log_written(
+        &mut self,
+        id: u64,
+        blocks: Vec<novax_raft::Block>,
+        result: std::io::Result<()>,
+    ) {
+        self.counters.log_writes.increment();
+        self.counters.log_bytes.add(std::mem::size_of_val(blocks.as_slice()) as u64);
+        self.raft.recycle(blocks);
+        if let Err(error) = self.raft.on_written(id, result) {
+            panic!("the log cannot be written: {error}");
+        }
+    }
+
+    /// Whether, after the order to stop, nothing is left to do.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.stopping && self.live_connections == 0 && self.slots.values().all(Slot::is_idle)
+    }
+
+    /// Ends a turn: queues, timers, proposals, the log, applied entries, sends.
+    pub fn end_turn(&mut self) {
+        self.take_messages();
+        self.fire_timers();
+        self.apply_committed();
+        self.propose();
+        if self.effects.log_write.is_none() {
+            self.effects.log_write = self.raft.poll_write();
+        }
+        self.flush_connections();
+        self.mesh.flush();
+    }
+
+    fn take_messages(&mut self) {
+        for _ in 0..QUEUE_QUANTUM {
+            let Some(message) = self.mesh.receive() else { break };
+            self.handle_mesh(message);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        if self.now.since(self.raft_ticked) >= RAFT_TICK {
+            self.raft_ticked = self.now;
+            self.raft.tick();
+        }
+        let mut fired = Vec::new();
+        self.timers.advance(self.now, &mut |key| fired.push(key));
+        for key in fired {
+            match key {
+                TimerKey::Connection(conn) => self.check_connection(conn),
+                TimerKey::Housekeeping => self.keep_house(),
+            }
+        }
+    }
+
+    fn propose(&mut self) {
+        let mut turned_away = Vec::new();
+        for slot in self.slots.values_mut().filter(|slot| slot.caught_up) {
+            turned_away.extend(slot.propose(self.now, &mut self.raft));
+        }
+        for waiter in turned_away {
+            self.counters.commands_overloaded.increment();
+            self.complete(waiter, Err(crate::control::Unavailable));
+        }
+    }
+
+    fn apply_committed(&mut self) {
+        let mut committed = std::mem::take(&mut self.committed);
+        self.raft.take_committed(&mut committed);
+        for entry in committed.drain(..) {
+            let slot = self.slots.get_mut(&entry.partition).expect("a group of this shard");
+            let was_caught_up = slot.caught_up;
+            let applied = slot.apply(&entry);
+            let became_leader = !was_caught_up && slot.caught_up;
+            self.counters.commands_applied.add(applied.completions.len() as u64);
+            for (waiter, outcome) in applied.completions {
+                self.complete(waiter, Ok(outcome));
+            }
+            for outbox in applied.outbox {
+                self.deliver(entry.partition, outbox);
+            }
+            if became_leader {
+                self.begin_leading(entry.partition);
+            }
+        }
+        self.committed = committed;
+    }
+
+    /// The partition's state is complete: no station of it is connected, and what its outbox holds is
+    /// delivered again.
+    fn begin_leading(&mut self, partition: PartitionId) {
+        self.submit(partition, Command::LeaderStarted, Waiter::Nobody);
+        let slot = &self.slots[&partition];
+        let rows: Vec<u64> = slot.machine.outbox().map(|row| row.id).collect();
+        for outbox in rows {
+            self.deliver(partition, outbox);
+        }
+    }
+
+    /// Queues a command, here or on the shard of its partition.
+    fn submit(&mut self, partition: PartitionId, command: Command, waiter: Waiter) {
+        self.counters.commands_proposed.increment();
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            if let Err(waiter) = slot.submit(command, waiter) {
+                self.counters.commands_overloaded.increment();
+                self.complete(waiter, Err(crate::control::Unavailable));
+            }
+            return;
+        }
+        let to = self.shard_of(partition);
+        assert_ne!(to, self.mesh.me(), "partition {partition} belongs to this shard");
+        if self.mesh.is_congested(to) {
+            self.counters.commands_overloaded.increment();
+            self.complete(waiter, Err(crate::control::Unavailable));
+            return;
+        }
+        let (from, token) = (self.mesh.me(), self.token());
+        self.asked.insert(token, waiter);
+        let command = Box::new(command);
+        self.mesh.send(to, MeshMessage::Propose { from, token, partition, command });
+    }
+
+    /// Tells a waiter its outcome.
+    fn complete(&mut self, waiter: Waiter, outcome: Result<Outcome, crate::control::Unavailable>) {
+        match waiter {
+            Waiter::Nobody => {}
+            Waiter::Control(reply) => {
+                // The client may have gone: what was committed stays.
+                let _ = reply.send(outcome);
+            }
+            Waiter::Mesh { shard, token } => {
+                self.mesh.send(shard, MeshMessage::Outcome { token, outcome });
+            }
+            Waiter::Station(reply) => self.reply_outcome(&reply, &outcome),
+            Waiter::Stations(replies) => {
+                for reply in replies {
+                    self.reply_outcome(&reply, &outcome);
+                }
+            }
+            Waiter::PeerOutbox { partition, outbox } => match outcome {
+                Ok(outcome) => {
+                    let command = Command::PeerAnswered { outbox, outcome: Box::new(outcome) };
+                    self.submit(partition, command, Waiter::OutboxAnswered { partition, outbox });
+                }
+                Err(_) => self.stop_delivering(partition, outbox),
+            },
+            Waiter::OutboxAnswered { partition, outbox } => {
+                self.stop_delivering(partition, outbox);
+            }
+            Waiter::Job(job) => self.job_held(*job, outcome),
+        }
+    }
+
+    /// The row may be delivered again, if it is still there.
+    fn stop_delivering(&mut self, partition: PartitionId, outbox: u64) {
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            slot.delivering.remove(&outbox);
+        }
+    }
+
+    /// How long the driver may wait for something to happen.
+    #[must_use]
+    pub fn sleep_max(&self) -> Duration {
+        if self.mesh.has_backlog() {
+            return Duration::from_millis(1);
+        }
+        let raft = self.raft_ticked.saturating_add(RAFT_TICK);
+        let wake = self
+            .slots
+            .values()
+            .flat_map(|slot| [slot.block_deadline(), slot.machine.next_deadline()])
+            .flatten()
+            .fold(raft, Timestamp::min);
+        let timers = self.timers.sleep(self.now).unwrap_or(RAFT_TICK);
+        wake.since(self.now).min(timers)
+    }
+
+    /// Once a second.
+    fn keep_house(&mut self) {
+        self.timers.set(self.now.saturating_add(Duration::from_secs(1)), TimerKey::Housekeeping);
+        self.counters.connections.set(self.live_connections as u64);
+        let partitions: Vec<PartitionId> = self.slots.keys().copied().collect();
+        for partition in partitions {
+            self.redeliver(partition);
+        }
+        self.flush_stores();
+    }
+
+    /// Moves the stores on: installs finished work, flushes what is large or keeps old log segments alive.
+    fn flush_stores(&mut self) {
+        let log_is_long = self.raft.stats().segments > self.config.log_segments_max as u64;
+        for slot in self.slots.values_mut() {
+            let large = slot.engine.stats().memtable_bytes >= self.config.memtable_bytes_max as u64;
+            let behind = slot.engine.flushed_mark() < slot.machine.applied_index();
+            if behind && (large || log_is_long) {
+                slot.write_heads();
+                slot.engine.flush();
+            }
+        }
+        self.poll_stores();
+    }
+
+    /// Installs what the storage worker finished. Cheap when there is nothing.
+    ///
+    /// # Panics
+    /// When the disk refused: the log could not be shortened and memory not be freed.
+    pub fn poll_stores(&mut self) {
+        for slot in self.slots.values_mut() {
+            match slot.engine.poll() {
+                Ok(progress) => self.raft.set_flushed(slot.id, progress.flushed_mark),
+                Err(error) => panic!("the store of partition {} cannot be written: {error}", slot.id),
+            }
+        }
+    }
+
+    /// Ends the shard: everything in the stores, everything on disk.
+    ///
+    /// # Errors
+    /// The first store that could not be closed.
+    pub fn close(mut self) -> Result<(), novax_engine::Error> {
+        for (_, mut slot) in std::mem::take(&mut self.slots) {
+            slot.write_heads();
+            slot.engine.close()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Who waits for the outcome of a command, and what they are told.
+
+use crate::control::Unavailable;
+use crate::gateway::ReplyKind;
+use crate::ring::ConnId;
+use novax_charging::{Outcome, RequestStart, StartTransaction};
+use novax_model::{Identity, PartitionId, TokenUid};
+use tokio::sync::oneshot;
+
+/// Somebody who waits for an outcome.
+#[derive(Debug)]
+pub enum Waiter {
+    /// Nobody.
+    Nobody,
+    /// The control plane.
+    Control(oneshot::Sender<Result<Outcome, Unavailable>>),
+    /// Another shard.
+    Mesh {
+        /// Which.
+        shard: u16,
+        /// Its token.
+        token: u64,
+    },
+    /// A station's call.
+    Station(StationReplyTo),
+    /// The calls whose meter ticks are in a block.
+    Stations(Vec<StationReplyTo>),
+    /// An outbox row of a partition of this shard, asked of a peer partition.
+    PeerOutbox {
+        /// Whose outbox.
+        partition: PartitionId,
+        /// Which row.
+        outbox: u64,
+    },
+    /// An answer that was recorded for an outbox row.
+    OutboxAnswered {
+        /// Whose outbox.
+        partition: PartitionId,
+        /// Which row.
+        outbox: u64,
+    },
+    /// A start or an authorisation that goes on when the payer's partition has spoken.
+    Job(Box<Job>),
+}
+
+/// A station's call that waits for its answer.
+#[derive(Debug, Clone)]
+pub struct StationReplyTo {
+    /// The socket it came on.
+    pub conn: ConnId,
+    /// Its message id.
+    pub call_id: Box<str>,
+    /// Which answer it wants.
+    pub kind: ReplyKind,
+}
+
+/// What waits for the directory or the payer's partition.
+#[derive(Debug)]
+pub enum Job {
+    /// A card-started charge.
+    Card {
+        /// Who asked.
+        reply: StationReplyTo,
+        /// The station's partition.
+        partition: PartitionId,
+        /// What to propose in the end; `payer` is filled in on the way.
+        start: StartTransaction,
+    },
+    /// An app-started charge.
+    App {
+        /// Who asked.
+        reply: oneshot::Sender<Result<Outcome, Unavailable>>,
+        /// The station's partition.
+        partition: PartitionId,
+        /// What to propose in the end; `payer` is filled in on the way.
+        start: RequestStart,
+    },
+    /// Authorize.
+    Authorize {
+        /// Who asked.
+        reply: StationReplyTo,
+        /// The station's partition.
+        partition: PartitionId,
+        /// Where it was shown.
+        station: Identity,
+        /// What was shown.
+        token: TokenUid,
+    },
+}
