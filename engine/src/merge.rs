@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::memtable::KeyMap;
-use crate::table::{Direction, KeyRange, Table, TableIter, TableValue};
+use crate::table::{Direction, KeyRange, Table, TableEntry, TableIter, TableValue};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::btree_map;
@@ -130,8 +130,7 @@ impl<'a> LevelIter<'a> {
         LevelIter { tables: tables.iter(), open: None, range, direction, cached }
     }
 
-    #[allow(clippy::type_complexity)]
-    fn next(&mut self) -> Option<Result<(Vec<u8>, Option<TableValue>), Error>> {
+    fn next(&mut self) -> Option<Result<TableEntry, Error>> {
         loop {
             if let Some(entry) = self.open.as_mut().and_then(TableIter::next) {
                 return Some(entry);

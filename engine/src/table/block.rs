@@ -243,7 +243,6 @@ impl Block {
     }
 
     /// Looks `target` up: `None` absent, `Some(None)` a tombstone.
-    #[allow(clippy::option_option)]
     pub(crate) fn get(&self, target: &[u8]) -> Result<Option<Option<Range<usize>>>, &'static str> {
         // The last restart point that is not past the target.
         let (mut low, mut high) = (0, self.restarts);

@@ -12,7 +12,9 @@ pub(crate) mod filter;
 pub(crate) mod reader;
 pub(crate) mod writer;
 
-pub(crate) use reader::{Direction, KeyRange, Lookup, Table, TableContext, TableIter, TableValue};
+pub(crate) use reader::{
+    Direction, KeyRange, Lookup, Table, TableContext, TableEntry, TableIter, TableValue,
+};
 pub(crate) use writer::TableWriter;
 
 /// What the manifest knows of a table.

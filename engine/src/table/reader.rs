@@ -308,6 +308,9 @@ impl TableValue {
     }
 }
 
+/// An internal key and its value, or none for a tombstone.
+pub(crate) type TableEntry = (Vec<u8>, Option<TableValue>);
+
 /// A scan of one table. Ends after the first error.
 pub(crate) struct TableIter<'a> {
     table: &'a Table,
@@ -316,13 +319,12 @@ pub(crate) struct TableIter<'a> {
     cached: bool,
     /// Blocks not yet read; none before the first use.
     blocks: Option<Range<usize>>,
-    open: Option<(Arc<Block>, std::vec::IntoIter<(Vec<u8>, Option<Range<usize>>)>)>,
+    open: Option<(Arc<Block>, <Entries as IntoIterator>::IntoIter)>,
 }
 
 impl TableIter<'_> {
-    /// The next entry: its internal key, and its value or none for a tombstone.
-    #[allow(clippy::type_complexity)]
-    pub(crate) fn next(&mut self) -> Option<Result<(Vec<u8>, Option<TableValue>), Error>> {
+    /// The next entry.
+    pub(crate) fn next(&mut self) -> Option<Result<TableEntry, Error>> {
         loop {
             if let Some((block, entries)) = &mut self.open {
                 let entry = match self.direction {
@@ -383,8 +385,8 @@ impl TableIter<'_> {
     }
 }
 
-/// The folder of a table, for messages.
 impl TableContext {
+    /// The folder that the tables are in.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }

@@ -1,6 +1,6 @@
 //! Building, draining and comparing stores.
 
-use crate::sim_disk::SimDisk;
+use crate::sim_disk::{Rng, SimDisk};
 use novax_engine::{Batch, Engine, Error, Options, Progress, Snapshot, Worker};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +25,23 @@ pub(crate) fn small() -> Options {
         level1_bytes_max: 6 << 10,
         retry_after: Duration::ZERO,
     }
+}
+
+/// Sizes so small that a few dozen entries fill several levels.
+pub(crate) fn tiny() -> Options {
+    Options {
+        memtable_bytes_max: 1 << 10,
+        block_cache_bytes: 4 << 10,
+        table_bytes_max: 512,
+        level1_bytes_max: 256,
+        ..small()
+    }
+}
+
+/// Bytes that do not compress, the same each time.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut rng = Rng(seed);
+    (0..len).map(|_| rng.next() as u8).collect()
 }
 
 /// An engine whose background work can be waited for.

@@ -1,9 +1,9 @@
 //! The power goes at any moment, writes and syncs fail, the disk fills up: what was reported as flushed is
 //! there, and what is there is exactly the state at some mark.
 
-use crate::common::{DIR, KEYSPACES, Model, Store, contents, small};
+use crate::common::{DIR, KEYSPACES, Model, Store, contents, noise, small, tiny};
 use crate::sim_disk::{Rng, SimDisk};
-use novax_engine::{Batch, Error, verify_on};
+use novax_engine::{Batch, Disk, Error, Options, verify_on};
 use proptest::prelude::*;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -15,8 +15,8 @@ fn changes(seed: u64, mark: u64) -> Vec<(u8, Vec<u8>, Option<Vec<u8>>)> {
     let mut change = || {
         let keyspace = rng.below(u64::from(KEYSPACES)) as u8;
         let key = rng.below(60).to_be_bytes().to_vec();
-        let (byte, len) = (rng.next() as u8, rng.below(200) as usize);
-        (keyspace, key, (!rng.one_in(4)).then(|| vec![byte; len]))
+        let (seed, len) = (rng.next(), rng.below(200) as usize);
+        (keyspace, key, (!rng.one_in(4)).then(|| noise(seed, len)))
     };
     (0..count).map(|_| change()).collect()
 }
@@ -87,19 +87,19 @@ fn crash_again_and_again(seed: u64, cuts: &[u64]) {
     for &cut in cuts {
         disk.cut_power_after(cut);
         // The power may go while the store is being opened.
-        if let Ok(mut store) = Store::open(&disk, small()) {
+        if let Ok(mut store) = Store::open(&disk, tiny()) {
             let mark = store.engine.mark();
             assert!(mark >= flushed, "recovered {mark}, but {flushed} was reported flushed");
             flushed = flushed.max(live(&mut store, seed, &mut rng, 150));
         }
         disk = disk.crash(rng.next());
-        let mut store = Store::open(&disk.copy(), small()).unwrap();
+        let mut store = Store::open(&disk.copy(), tiny()).unwrap();
         let mark = store.engine.mark();
         assert!(mark >= flushed, "recovered {mark}, but {flushed} was reported flushed");
         let found = contents(&store.engine.snapshot()).unwrap();
         assert_eq!(&found, history.at(mark), "exactly the state at mark {mark}");
     }
-    let mut store = Store::open(&disk, small()).unwrap();
+    let mut store = Store::open(&disk, tiny()).unwrap();
     live(&mut store, seed, &mut rng, 50);
     let mark = store.engine.mark();
     assert_eq!(store.engine.close().unwrap(), mark);
@@ -108,7 +108,7 @@ fn crash_again_and_again(seed: u64, cuts: &[u64]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn after_a_crash_the_state_is_that_of_a_mark_not_before_the_flushed_one(
@@ -126,7 +126,7 @@ proptest! {
         let mut history = History::new(seed);
         let mut rng = Rng(seed);
         let disk = SimDisk::default();
-        let mut store = Store::open(&disk, small()).unwrap();
+        let mut store = Store::open(&disk, tiny()).unwrap();
         disk.fail_one_in(one_in, seed);
         let mut errors = 0;
         for mark in 1..=120 {
@@ -139,7 +139,7 @@ proptest! {
         }
         // A crash in the middle of it finds a whole state too.
         let flushed = store.engine.flushed_mark();
-        let mut found = Store::open(&disk.crash(seed), small()).unwrap();
+        let mut found = Store::open(&disk.crash(seed), tiny()).unwrap();
         prop_assert!(found.engine.mark() >= flushed);
         let mark = found.engine.mark();
         prop_assert_eq!(&contents(&found.engine.snapshot()).unwrap(), history.at(mark));
@@ -152,7 +152,7 @@ proptest! {
         let found = contents(&store.engine.snapshot()).unwrap();
         prop_assert_eq!(&found, history.at(120));
         drop(store);
-        let mut store = Store::open(&disk.crash(seed), small()).unwrap();
+        let mut store = Store::open(&disk.crash(seed), tiny()).unwrap();
         prop_assert_eq!(store.engine.mark(), 120);
         prop_assert_eq!(&contents(&store.engine.snapshot()).unwrap(), history.at(120));
     }
@@ -160,8 +160,9 @@ proptest! {
 
 #[test]
 fn a_full_disk_is_reported_reads_go_on_and_room_mends_it() {
+    let options = Options { level0_tables_max: 100, ..small() };
     let disk = SimDisk::default();
-    let mut store = Store::open(&disk, small()).unwrap();
+    let mut store = Store::open(&disk, options.clone()).unwrap();
     store.put(1, &[(0, b"before", b"1")]);
     store.flush().unwrap();
     disk.set_bytes_free(Some(50));
@@ -181,8 +182,10 @@ fn a_full_disk_is_reported_reads_go_on_and_room_mends_it() {
     // The attempt that was under way may still report.
     assert!((0..2).any(|_| store.flush().is_ok()));
     assert_eq!(store.engine.flushed_mark(), 2);
+    let files = disk.list(Path::new(DIR)).unwrap();
+    assert_eq!(files.len(), 3, "the manifest, two tables, and no half-written ones: {files:?}");
     drop(store);
-    let mut store = Store::open(&disk.crash(3), small()).unwrap();
+    let mut store = Store::open(&disk.crash(3), options).unwrap();
     assert_eq!(contents(&store.engine.snapshot()).unwrap().len(), 2);
 }
 

@@ -1,29 +1,25 @@
 //! Random operations against a sorted map: whatever is flushed, compacted or reopened in between, every snapshot
 //! shows what the map held when it was taken.
 
-use crate::common::{KEYSPACES, Model, Store, contents, small};
+use crate::common::{KEYSPACES, Model, Store, contents, noise, small, tiny};
 use crate::sim_disk::SimDisk;
 use novax_engine::{Batch, Options, Snapshot, verify_on};
 use proptest::prelude::*;
 use std::path::Path;
 
+/// Keyspace, key, and the value's seed and length, or none to delete.
+type Change = (u8, Vec<u8>, Option<(u8, usize)>);
+
 #[derive(Clone, Debug)]
 enum Op {
-    /// Keyspace, key, and the value's byte and length, or none to delete.
-    Write(Vec<(u8, Vec<u8>, Option<(u8, usize)>)>),
+    Write(Vec<Change>),
     Hold,
     Release(prop::sample::Index),
     Flush,
     Poll,
     Drain,
-    Reopen {
-        clean: bool,
-    },
-    Range {
-        keyspace: u8,
-        from: Vec<u8>,
-        to: Option<Vec<u8>>,
-    },
+    Reopen { clean: bool },
+    Range { keyspace: u8, from: Vec<u8>, to: Option<Vec<u8>> },
 }
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -103,14 +99,14 @@ fn check_gets(snapshot: &Snapshot, model: &Model) {
 
 fn run(ops: Vec<Op>) {
     let disk = SimDisk::default();
-    let mut store = Store::open(&disk, small()).unwrap();
+    let mut store = Store::open(&disk, tiny()).unwrap();
     let (mut model, mut mark) = (Model::new(), 0);
     let mut held: Vec<(Snapshot, Model)> = Vec::new();
     for op in ops {
         match op {
             Op::Write(changes) => {
                 mark += 1;
-                let value = |(byte, len)| vec![byte; len];
+                let value = |(seed, len)| noise(u64::from(seed), len);
                 let changes = changes.into_iter().map(|(ks, key, v)| (ks, key, v.map(value)));
                 write(&mut store, &mut model, mark, changes.collect());
             }
@@ -132,7 +128,7 @@ fn run(ops: Vec<Op>) {
                 } else {
                     assert_eq!(store.engine.close().unwrap(), mark);
                 }
-                store = Store::open(&disk, small()).unwrap();
+                store = Store::open(&disk, tiny()).unwrap();
                 assert_eq!((store.engine.mark(), store.engine.flushed_mark()), (mark, mark));
             }
             Op::Range { keyspace, from, to } => {
@@ -153,7 +149,7 @@ fn run(ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn every_snapshot_shows_what_a_sorted_map_held_when_it_was_taken(ops in proptest::collection::vec(op(), 1..250)) {
