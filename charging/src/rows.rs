@@ -112,6 +112,11 @@ pub enum DirectoryKind {
     RequestKey = 5,
 }
 
+impl DirectoryKind {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+}
+
 /// Where the rows of an id live, or that the station waits for approval.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct DirectoryRow {

@@ -98,7 +98,7 @@ pub(crate) struct State {
     pub(crate) config: PartitionConfig,
     pub(crate) meta: MetaRow,
     /// Indexed by [`DirectoryKind`].
-    pub(crate) directory: [BTreeMap<Box<str>, DirectoryRow>; 5],
+    pub(crate) directory: [BTreeMap<Box<str>, DirectoryRow>; DirectoryKind::COUNT],
     pub(crate) sites: BTreeMap<Identity, Site>,
     pub(crate) stations: Vec<Station>,
     pub(crate) numbers: BTreeMap<Identity, StationNumber>,
