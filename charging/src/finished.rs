@@ -90,6 +90,11 @@ pub(crate) struct Memory {
     pub(crate) heard: Timestamp,
     /// Nothing but a mark that the id must never start.
     pub(crate) tombstone: bool,
+    /// Its station remembers it too: kept until that forgets it, so that no id that a station
+    /// still refers to is opened a second time.
+    in_past: bool,
+    /// No longer among the newest of the partition.
+    aged: bool,
 }
 
 /// Finished sessions by id, the newest ones.
@@ -111,23 +116,41 @@ impl Finished {
         self.recent.get(&session)
     }
 
-    pub(crate) fn remember(&mut self, row: &SessionRow, max: usize) {
+    /// Remembers a row; `in_past` when its station does too.
+    pub(crate) fn remember(&mut self, row: &SessionRow, max: usize, in_past: bool) {
         let memory = Memory {
             payload_hash: row.payload_hash,
             state: row.state,
             transaction_id: transaction_id(row.transaction.as_ref()),
             heard: row.heard,
             tombstone: row.state == SessionState::Refused && &*row.reason == ASKED_BEFORE_KNOWN,
+            in_past,
+            aged: false,
         };
         if let Some(before) = self.by_id.insert(row.session, memory) {
+            assert!(before.tombstone, "only a mark is replaced by a session");
             self.oldest_first.remove(&(before.heard, row.session));
         }
         self.oldest_first.insert((row.heard, row.session));
         while self.oldest_first.len() > max {
             let Some((_, session)) = self.oldest_first.pop_first() else { break };
+            match self.by_id.get_mut(&session) {
+                Some(memory) if memory.in_past => memory.aged = true,
+                _ => {
+                    self.by_id.remove(&session);
+                }
+            }
+        }
+        assert!(self.by_id.len() >= self.oldest_first.len(), "every mark of age has its memory");
+    }
+
+    /// A station has forgotten a session.
+    pub(crate) fn leave_past(&mut self, session: SessionId) {
+        let Some(memory) = self.by_id.get_mut(&session) else { return };
+        memory.in_past = false;
+        if memory.aged {
             self.by_id.remove(&session);
         }
-        assert_eq!(self.by_id.len(), self.oldest_first.len(), "one mark of age for each memory");
     }
 
     pub(crate) fn keep_recent(&mut self, row: SessionRow, max: usize) {

@@ -212,7 +212,7 @@ impl State {
             return Outcome::Session { state };
         }
         let row = self.tombstone(session);
-        self.finished.remember(&row, self.config.finished_sessions_max);
+        self.finished.remember(&row, self.config.finished_sessions_max, false);
         self.write_closing(row);
         Outcome::Session { state: None }
     }

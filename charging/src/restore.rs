@@ -231,7 +231,7 @@ impl State {
                 }
                 // The mark that keeps an id from starting belongs to no station.
                 None if row.state == SessionState::Refused => {
-                    self.finished.remember(&row, self.config.finished_sessions_max);
+                    self.finished.remember(&row, self.config.finished_sessions_max, false);
                 }
                 None => {
                     let text = format!("session {} of a station that is missing", row.session);

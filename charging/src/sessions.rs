@@ -164,13 +164,15 @@ impl State {
 
     /// Takes a finished row into the memories.
     pub(crate) fn remember(&mut self, station: StationNumber, row: &SessionRow) {
+        self.finished.remember(row, self.config.finished_sessions_max, true);
         let max = self.config.finished_per_station_max;
         let past = &mut self.station_mut(station).past;
         past.insert((row.heard, row.session), Past::of(row));
-        while past.len() > max {
-            past.pop_first();
+        while self.station(station).past.len() > max {
+            let oldest = self.station_mut(station).past.pop_first();
+            let ((_, session), _) = oldest.expect("longer than max");
+            self.finished.leave_past(session);
         }
-        self.finished.remember(row, self.config.finished_sessions_max);
     }
 
     /// A session that never ran is over: the money goes back.

@@ -72,7 +72,9 @@ impl State {
             return Err(Refusal::Full);
         }
         let terms = self.terms(station)?;
-        self.touch_connector_or_new(station, ask.connector)?;
+        if ask.connector.connector > 0 {
+            self.touch_connector_or_new(station, ask.connector)?;
+        }
         let secured = self.secure(ask.session, &ask.token, &ask.payer, &terms.tariff)?;
         let row = self.touch_station(station);
         let remote_start_id = row.next_remote_start_id;

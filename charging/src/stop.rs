@@ -98,6 +98,7 @@ impl State {
             row.meter_last = end.meter_stop.unwrap_or(meter_start).max(meter_start);
             let energy = row.energy();
             self.write_closing(*row);
+            self.unqueue_session(station, session);
             if energy > WattHours(0) {
                 let text =
                     format!("session {session}: {energy} delivered without a hold, not billed");

@@ -1,0 +1,232 @@
+//! Entries and rows as they lie on disk: `testdata/format_v1.txt` holds a log and the rows it makes.
+//!
+//! The file was written by the first build. A later build must read these entries, do the same with
+//! them, and write the same bytes; it must also open these rows. `UPDATE_EXPECT=1` writes the file
+//! anew, which is right only together with a new entry version and a migration of rows.
+
+use crate::node::{Node, config};
+use novax_charging::{
+    Answer, Command, ConnectorStatus, DirectoryKind, EndTransaction, Keyspace, Partition,
+    PasswordHash, PayerRef, PeerCommand, PlaceHold, Protocol, RequestStart, StartTransaction,
+    TransactionRef, decode_entry, encode_entry,
+};
+use novax_ledger::{SplitRule, Tariff};
+use novax_model::{
+    ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
+    TokenUid, TransferKey, WattHours, Watts,
+};
+use novax_tsdb::BlockBuilder;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+const BEGIN: u64 = 1_767_225_600_000_000;
+
+fn id(text: &str) -> Identity {
+    Identity::new(text).unwrap()
+}
+
+fn token(text: &str) -> TokenUid {
+    TokenUid::new(text).unwrap()
+}
+
+fn provision() -> Vec<Command> {
+    let tariff = Tariff {
+        currency: Currency::EUR,
+        energy_millis_per_kwh: 39_500,
+        session_fee: 100,
+        tax_basis_points: 1_900,
+        hold: 500,
+    };
+    let split = SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
+    let password = Some(PasswordHash { salt: [7; 16], sha256: [9; 32] });
+    vec![
+        Command::PutDirectory {
+            kind: DirectoryKind::Station,
+            id: "CP1".into(),
+            home: PartitionId(0),
+        },
+        Command::ReportUnknownStation {
+            identity: id("CP9"),
+            protocol: Protocol::V201,
+            vendor: "Acme".into(),
+            model: "Two".into(),
+        },
+        Command::PutSite { site: id("garage"), limit: Some(Watts(11_000)), tariff, split },
+        Command::PutStation { identity: id("CP1"), site: id("garage"), password },
+        Command::PutDriver {
+            driver: id("alice"),
+            tokens: vec![token("A")],
+            currency: Currency::EUR,
+            blocked: false,
+        },
+        Command::Deposit { key: TransferKey(77), driver: id("alice"), amount: 5_000 },
+        Command::StationConnected { identity: id("CP1"), epoch: 1, protocol: Protocol::V16 },
+        Command::StationBooted {
+            identity: id("CP1"),
+            vendor: "Acme".into(),
+            model: "Two".into(),
+            firmware: "1.0".into(),
+            serial: "7".into(),
+        },
+    ]
+}
+
+fn charges() -> Vec<Command> {
+    let connector = ConnectorRef { evse: 1, connector: 1 };
+    let start = |session, evse, transaction| {
+        Command::StartTransaction(StartTransaction {
+            session: SessionId(session),
+            identity: id("CP1"),
+            connector: ConnectorRef { evse, connector: 1 },
+            transaction,
+            remote_start_id: None,
+            token: token("A"),
+            meter_start: WattHours(100),
+            at: Timestamp(BEGIN),
+            payer: PayerRef::Local,
+        })
+    };
+    let mut tick = MeterTick { at: Timestamp(BEGIN + 5_000_000), values: [None; 6] };
+    tick.set(Measurand::Energy, 1_100);
+    tick.set(Measurand::Power, 11_000);
+    let mut block = BlockBuilder::new();
+    block.push(novax_charging::rows::series_id(0, connector), tick);
+    vec![
+        Command::ConnectorStatus {
+            identity: id("CP1"),
+            connector,
+            status: ConnectorStatus::Available,
+            error: "".into(),
+            at: Timestamp(BEGIN),
+        },
+        start(1, 1, None),
+        start(2, 2, Some(TransactionRef::V201("T-b".into()))),
+        Command::Telemetry { block: block.finish() },
+        Command::CommandAnswered { outbox: 0, answer: Answer::Accepted },
+        Command::EndTransaction(EndTransaction {
+            identity: id("CP1"),
+            transaction: TransactionRef::V16(1),
+            meter_stop: Some(WattHours(1_000)),
+            at: Timestamp(BEGIN + 9_000_000),
+            reason: "EVDisconnected".into(),
+        }),
+        Command::RequestStart(RequestStart {
+            session: SessionId(3),
+            payload_hash: 5,
+            identity: id("CP1"),
+            connector: ConnectorRef { evse: 3, connector: 0 },
+            token: token("A"),
+            payer: PayerRef::Local,
+        }),
+        Command::Peer {
+            from: PartitionId(1),
+            command: PeerCommand::PlaceHold(PlaceHold {
+                session: SessionId(4),
+                sequence: 0,
+                token: token("A"),
+                amount: 300,
+                currency: Currency::EUR,
+            }),
+        },
+        Command::RequestStop { session: SessionId(2) },
+        Command::Tick,
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    pairs.map(byte).collect()
+}
+
+fn path() -> String {
+    format!("{}/testdata/format_v1.txt", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn keyspace(number: u8) -> Keyspace {
+    let known = [
+        Keyspace::Meta,
+        Keyspace::Directory,
+        Keyspace::Sites,
+        Keyspace::Stations,
+        Keyspace::Connectors,
+        Keyspace::Drivers,
+        Keyspace::Tokens,
+        Keyspace::Sessions,
+        Keyspace::Accounts,
+        Keyspace::Holds,
+        Keyspace::Transfers,
+        Keyspace::Keys,
+        Keyspace::Outbox,
+        Keyspace::Series,
+        Keyspace::PayerSessions,
+        Keyspace::Exceptions,
+    ];
+    let found = known.into_iter().find(|keyspace| *keyspace as u8 == number);
+    found.expect("a known keyspace")
+}
+
+/// The file as this build writes it.
+fn written() -> String {
+    let mut node = Node::new(config(0));
+    let mut text = String::new();
+    for (index, commands) in [(1, provision()), (2, charges())] {
+        let at = Timestamp(BEGIN + index * 1_000_000);
+        writeln!(text, "entry {index} {}", hex(&encode_entry(at, commands.clone()))).unwrap();
+        node.apply_once(at, commands);
+    }
+    let heads = node.partition.seal_heads();
+    node.write(&heads);
+    for ((keyspace, key), value) in &node.store {
+        writeln!(text, "row {} {} {}", *keyspace as u8, hex(key), hex(value)).unwrap();
+    }
+    text
+}
+
+#[test]
+fn entries_and_rows_keep_their_form() {
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(path(), written()).unwrap();
+    }
+    let stored = std::fs::read_to_string(path()).unwrap();
+    assert!(stored == written(), "this build writes other bytes than format_v1.txt");
+    let seen: BTreeSet<&str> =
+        stored.lines().filter_map(|line| line.strip_prefix("row ")?.split(' ').next()).collect();
+    let exceptions = (Keyspace::Exceptions as u8).to_string();
+    let wanted = usize::from(Keyspace::COUNT) - usize::from(!seen.contains(exceptions.as_str()));
+    assert_eq!(seen.len(), wanted, "the file has rows of every keyspace");
+}
+
+#[test]
+fn stored_entries_and_rows_are_read() {
+    let stored = std::fs::read_to_string(path()).unwrap();
+    let mut replayed = Partition::new(config(0));
+    let mut rows = Vec::new();
+    for line in stored.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["entry", index, entry] => {
+                let entry = unhex(entry);
+                assert!(decode_entry(&entry).is_ok());
+                replayed.apply(index.parse().unwrap(), &entry).unwrap();
+            }
+            ["row", number, key, value] => {
+                let keyspace = keyspace(number.parse().unwrap());
+                rows.push(Ok::<_, String>((keyspace, unhex(key), unhex(value))));
+            }
+            _ => panic!("no such line: {line}"),
+        }
+    }
+    let restored = Partition::restore(config(0), rows.into_iter()).unwrap();
+    assert_eq!(restored.state_hash(), replayed.state_hash());
+    assert_eq!(restored.available("alice"), replayed.available("alice"));
+    assert_eq!(restored.session(SessionId(1)), replayed.session(SessionId(1)));
+    assert!(restored.outbox().eq(replayed.outbox()));
+}

@@ -1,0 +1,7 @@
+//! Tests of the partition as a node uses it: entries in, rows and outcomes out.
+
+mod format;
+mod node;
+mod peers;
+mod properties;
+mod saga;

@@ -1,0 +1,140 @@
+//! One partition with its store, as a node keeps it: every entry is also applied to a second
+//! partition restored from the rows just before, and both must do the same.
+
+use novax_charging::{
+    Applied, Command, Keyspace, Outcome, Partition, PartitionConfig, RowWrite, encode_entry, rows,
+};
+use novax_ledger::{EntryKind, JournalRow};
+use novax_model::{PartitionId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+
+/// Rows by keyspace and key.
+pub(crate) type Store = BTreeMap<(Keyspace, Vec<u8>), Vec<u8>>;
+
+/// A partition and its store.
+pub(crate) struct Node {
+    pub(crate) partition: Partition,
+    pub(crate) config: PartitionConfig,
+    pub(crate) store: Store,
+    pub(crate) index: u64,
+}
+
+/// A configuration with small bounds, so that tests meet them.
+pub(crate) fn config(partition: u16) -> PartitionConfig {
+    PartitionConfig { partition: PartitionId(partition), ..PartitionConfig::default() }
+}
+
+impl Node {
+    pub(crate) fn new(config: PartitionConfig) -> Node {
+        let partition = Partition::new(config.clone());
+        Node { partition, config, store: Store::new(), index: 0 }
+    }
+
+    /// The partition that the store's rows make.
+    pub(crate) fn restored(&self) -> Partition {
+        let rows = self.store.iter().map(|((keyspace, key), value)| {
+            Ok::<_, Infallible>((*keyspace, key.clone(), value.clone()))
+        });
+        Partition::restore(self.config.clone(), rows).expect("rows that apply wrote")
+    }
+
+    /// Applies an entry here and on a partition restored from the rows so far.
+    pub(crate) fn apply(&mut self, at: Timestamp, commands: Vec<Command>) -> Applied {
+        let heads = self.partition.seal_heads();
+        self.write(&heads);
+        let mut twin = self.restored();
+        let applied = self.apply_once(at, commands.clone());
+        let same = twin.apply(self.index, &encode_entry(at, commands)).expect("a sound entry");
+        assert_eq!(applied, same, "a restored partition does the same");
+        assert_eq!(self.partition.state_hash(), twin.state_hash());
+        assert_eq!(self.partition.next_deadline(), twin.next_deadline());
+        assert_eq!(self.partition.totals().settled, twin.totals().settled);
+        applied
+    }
+
+    /// Applies an entry here alone.
+    pub(crate) fn apply_once(&mut self, at: Timestamp, commands: Vec<Command>) -> Applied {
+        self.index += 1;
+        let count = commands.len();
+        let before = self.partition.now();
+        let entry = encode_entry(at, commands);
+        let applied = self.partition.apply(self.index, &entry).expect("a sound entry");
+        assert_eq!(applied.outcomes.len(), count, "one outcome for each command");
+        assert!(self.partition.now() > before, "time grows");
+        self.write(&applied.rows);
+        for id in &applied.outbox {
+            assert!(self.partition.outbox_row(*id).is_some(), "only standing rows are announced");
+        }
+        applied
+    }
+
+    /// One command in an entry of its own.
+    pub(crate) fn one(&mut self, at: Timestamp, command: Command) -> Outcome {
+        self.apply(at, vec![command]).outcomes.remove(0)
+    }
+
+    pub(crate) fn write(&mut self, rows: &[RowWrite]) {
+        let mut seen = BTreeSet::new();
+        for row in rows {
+            assert!(seen.insert((row.keyspace, &row.key)), "each key is written once an entry");
+            let key = (row.keyspace, row.key.clone());
+            match &row.value {
+                Some(value) => self.store.insert(key, value.clone()),
+                None => self.store.remove(&key),
+            };
+        }
+    }
+
+    /// All rows of a keyspace, read.
+    pub(crate) fn rows<T>(&self, keyspace: Keyspace) -> Vec<T>
+    where
+        T: rkyv::Archive,
+        T::Archived: for<'a> rkyv::bytecheck::CheckBytes<
+                rkyv::api::high::HighValidator<'a, rkyv::rancor::Error>,
+            > + rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<rkyv::rancor::Error>>,
+    {
+        self.store
+            .iter()
+            .filter(|((of, _), _)| *of == keyspace)
+            .map(|(_, value)| rows::read(value).expect("a row that apply wrote"))
+            .collect()
+    }
+
+    /// The journal says the same as the accounts, and no hold is resolved twice.
+    pub(crate) fn check_books(&self) {
+        self.partition.audit().expect("balanced books");
+        let mut held = BTreeSet::new();
+        let mut resolved = BTreeSet::new();
+        let mut posted: BTreeMap<_, (u128, u128)> = BTreeMap::new();
+        for row in self.rows::<JournalRow>(Keyspace::Transfers) {
+            match row.kind {
+                EntryKind::Held => assert!(held.insert(row.hold), "a hold is placed once"),
+                EntryKind::Posted => {}
+                _ => assert!(resolved.insert(row.hold), "a hold is resolved at most once"),
+            }
+            if matches!(row.kind, EntryKind::Posted | EntryKind::PostedHold) {
+                posted.entry(row.debit).or_default().0 += row.amount;
+                posted.entry(row.credit).or_default().1 += row.amount;
+            }
+        }
+        assert!(resolved.is_subset(&held), "only placed holds are resolved");
+        for account in self.partition.ledger().accounts() {
+            let sums = posted.get(&account.id).copied().unwrap_or_default();
+            assert_eq!(sums, (account.debits_posted, account.credits_posted), "{}", account.name);
+        }
+        let standing = self.rows::<novax_ledger::Hold>(Keyspace::Holds).len();
+        assert_eq!(standing, held.len() - resolved.len(), "stored holds are those that stand");
+    }
+
+    /// Credits less debits of the account of this name, over all currencies.
+    pub(crate) fn balance(&self, name: &str) -> i128 {
+        let named = self.partition.ledger().accounts().filter(|account| &*account.name == name);
+        named
+            .map(|account| {
+                i128::try_from(account.credits_posted).unwrap()
+                    - i128::try_from(account.debits_posted).unwrap()
+            })
+            .sum()
+    }
+}
