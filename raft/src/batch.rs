@@ -1,7 +1,7 @@
 //! One batch in the making: frames copied once, straight into the blocks that go to the disk.
 
 use crate::block::{BLOCK_BYTES, Block};
-use crate::format::{BatchHeader, HEADER_BYTES, encode_frame};
+use crate::format::{BatchHeader, Fence, HEADER_BYTES, encode_fence, encode_frame};
 use crate::merge::Frame;
 use novax_model::PartitionId;
 
@@ -34,6 +34,13 @@ impl Batch {
     pub(crate) fn push(&mut self, partition: PartitionId, frame: &Frame<'_>) {
         let (blocks, bytes) = (&mut self.blocks, &mut self.bytes);
         encode_frame(partition, frame, |piece| put(blocks, bytes, piece));
+        self.frame_count += 1;
+    }
+
+    /// Only before any frame.
+    pub(crate) fn push_fence(&mut self, fence: &Fence) {
+        let (blocks, bytes) = (&mut self.blocks, &mut self.bytes);
+        encode_fence(fence, |piece| put(blocks, bytes, piece));
         self.frame_count += 1;
     }
 

@@ -86,11 +86,13 @@ pub enum Error {
 #[non_exhaustive]
 pub enum Corruption {
     /// A batch is damaged, and a later one proves that it had been acknowledged.
-    #[error("batch {expected} is damaged or missing, but batch {found} was written after it")]
+    #[error(
+        "batch {expected} is damaged or missing, but batch {found} is known to have been written"
+    )]
     LostBatch {
         /// The sequence number that should be here.
         expected: u64,
-        /// The sequence number found further on.
+        /// The sequence number found further on, or named by a later run.
         found: u64,
     },
     /// A batch does not continue the one before it.
@@ -108,12 +110,6 @@ pub enum Corruption {
     /// The oldest segment kept does not start with a readable batch.
     #[error("the oldest segment of the run cannot be read from its start")]
     UnreadableStart,
-    /// A segment's length is not a multiple of the block size, or is zero.
-    #[error("the segment is {bytes} bytes long, which no segment is")]
-    BadLength {
-        /// Its length.
-        bytes: u64,
-    },
     /// A newer format: this binary is older than the one that wrote it.
     #[error("format version {version} is not known to this version of the software")]
     UnknownVersion {

@@ -16,6 +16,7 @@ const KIND_ENTRY: u8 = 1;
 const KIND_HARD_STATE: u8 = 2;
 const KIND_MARK: u8 = 3;
 const KIND_RESTATEMENT: u8 = 4;
+const KIND_FENCE: u8 = 5;
 const HARD_STATE_DATA_BYTES: usize = 8;
 const RESTATEMENT_DATA_BYTES: usize = 40;
 /// What one restatement takes in a batch.
@@ -95,6 +96,37 @@ impl BatchHeader {
         let bytes = HEADER_BYTES + usize::try_from(self.payload_bytes).expect("u32 fits usize");
         bytes.next_multiple_of(BLOCK_BYTES)
     }
+}
+
+/// A fence: how far the log of a shard in an earlier incarnation was read at the start of this run.
+/// It stands in the opening batch, where the shard takes the partition's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fence {
+    pub(crate) shard: u16,
+    pub(crate) incarnation: u64,
+    pub(crate) seq: u64,
+}
+
+/// What one fence takes in a batch.
+pub(crate) const FENCE_BYTES: usize = FRAME_BYTES;
+
+/// Writes a fence in the way of [`encode_frame`].
+pub(crate) fn encode_fence(fence: &Fence, mut put: impl FnMut(&[u8])) {
+    put(&frame_header(KIND_FENCE, PartitionId(fence.shard), 0, fence.incarnation, fence.seq));
+}
+
+/// Takes a fence off the front of a payload if there is one.
+pub(crate) fn decode_fence(payload: &mut &[u8]) -> Option<Fence> {
+    let (header, rest) = payload.split_first_chunk::<FRAME_BYTES>()?;
+    if header[0] != KIND_FENCE || header[1] != 0 || u32_at(header, 4) != 0 {
+        return None;
+    }
+    *payload = rest;
+    Some(Fence {
+        shard: u16_at(header, 2),
+        incarnation: u64_at(header, 8),
+        seq: u64_at(header, 16),
+    })
 }
 
 /// Writes a frame through `put`, which takes the frame's header and its data piece by piece.
@@ -262,12 +294,27 @@ mod tests {
         assert!(rest.is_empty());
     }
 
+    #[test]
+    fn fences_stand_before_frames_and_are_not_taken_for_them() {
+        let fence = Fence { shard: 300, incarnation: 1 << 33, seq: 1 << 34 };
+        let mut bytes = Vec::new();
+        encode_fence(&fence, |piece| bytes.extend_from_slice(piece));
+        assert_eq!(bytes.len(), FENCE_BYTES);
+        let mark = Frame::Mark(Position { index: 1, term: 1 });
+        encode_frame(PartitionId(1), &mark, |piece| bytes.extend_from_slice(piece));
+        let mut rest = bytes.as_slice();
+        assert_eq!(decode_frame(&mut rest), Err("its kind is unknown"));
+        assert_eq!(decode_fence(&mut rest), Some(fence));
+        assert_eq!(decode_fence(&mut rest), None);
+        assert_eq!(decode_frame(&mut rest), Ok((PartitionId(1), mark)));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_decode_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = BatchHeader::decode(&bytes);
             let mut rest = bytes.as_slice();
-            while decode_frame(&mut rest).is_ok() {}
+            while decode_fence(&mut rest).is_some() || decode_frame(&mut rest).is_ok() {}
         }
     }
 }

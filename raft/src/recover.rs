@@ -2,16 +2,18 @@
 //!
 //! A node may be started with another number of shards than before, so a partition's entries may
 //! lie in several directories. Runs are merged in the order of their incarnation; within one incarnation
-//! a partition has one directory. See `docs/formats/log.md` for the rules and why they are safe.
+//! a partition has one directory. Each run notes how far it read the earlier ones, and the newest
+//! such note governs. See `docs/formats/log.md` for the rules and why they are safe.
 
 use crate::error::{Corruption, Error, IoContext};
+use crate::format::Fence;
 use crate::merge::{Frame, HardState, LoggedEntry, PartitionLog};
-use crate::root::{LogRoot, OldRun, OldSegment, lock};
-use crate::scan::{SegmentFile, scan_run};
+use crate::root::{LogRoot, OldRun, OldSegment, lock, parse_shard_name};
+use crate::scan::{SegmentFile, read_fences, scan_run};
 use novax_model::PartitionId;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The file name of a segment.
@@ -68,20 +70,27 @@ impl Recovered {
     }
 }
 
-/// A run is one shard directory under one incarnation; runs sort by incarnation first.
-type RunKey = (u64, PathBuf);
+/// A run is one shard under one incarnation; runs sort by incarnation first.
+type RunKey = (u64, u16);
+type Runs = BTreeMap<RunKey, Vec<SegmentFile>>;
 
 /// Reads all logs under `root`/log, and locks them for this process as long as the answer or any
-/// shard started from it lives. Blocking; once per start of a node.
+/// shard started from it lives. When all is well, what earlier runs made and never used is removed.
+/// Blocking; once per start of a node.
 pub fn recover(root: &Path) -> Result<Recovered, Error> {
     let dir = root.join("log");
     let lock = lock(&dir)?;
     let runs = find_runs(&dir)?;
     let incarnation = runs.keys().map(|(incarnation, _)| *incarnation).max().unwrap_or(0) + 1;
+    let governing = governing_fences(&runs)?;
     let mut merge = Merge::default();
-    let mut old_runs = Vec::new();
+    let mut read = Vec::with_capacity(runs.len());
     for (key, segments) in &runs {
-        old_runs.push(merge.run(key, segments)?);
+        let fence = governing.as_ref().and_then(|(newest, fences)| {
+            // A run it does not name had nothing in it then.
+            (key.0 < *newest).then(|| fences.get(key).copied().unwrap_or(0))
+        });
+        read.push(merge.run(*key, segments, fence)?);
     }
     for (partition, log) in &merge.partitions {
         log.finish(*partition).map_err(|what| Error::Corrupt {
@@ -90,26 +99,30 @@ pub fn recover(root: &Path) -> Result<Recovered, Error> {
             what,
         })?;
     }
-    let root = Arc::new(LogRoot::new(dir, incarnation, old_runs, lock));
+    let fences = runs.keys().zip(&read).filter(|(_, run)| run.seq > 0).map(|(key, run)| Fence {
+        shard: key.1,
+        incarnation: key.0,
+        seq: run.seq,
+    });
+    let fences = fences.collect();
+    let old_runs = read.into_iter().map(ReadRun::trim).collect::<Result<_, _>>()?;
+    let root = Arc::new(LogRoot::new(dir, incarnation, fences, old_runs, lock));
     Ok(Recovered { partitions: merge.partitions, root })
 }
 
-fn find_runs(dir: &Path) -> Result<BTreeMap<RunKey, Vec<SegmentFile>>, Error> {
-    let mut runs: BTreeMap<RunKey, Vec<SegmentFile>> = BTreeMap::new();
+fn find_runs(dir: &Path) -> Result<Runs, Error> {
+    let mut runs = Runs::new();
     for shard in std::fs::read_dir(dir).context("list", dir)? {
         let shard = shard.context("list", dir)?;
         let path = shard.path();
-        let named = shard.file_name().to_str().is_some_and(|name| name.starts_with("shard-"));
-        if !named || !path.is_dir() {
-            continue;
-        }
+        let Some(number) = shard.file_name().to_str().and_then(parse_shard_name) else { continue };
         for file in std::fs::read_dir(&path).context("list", &path)? {
             let file = file.context("list", &path)?;
-            if let Some((incarnation, number)) =
+            if let Some((incarnation, segment)) =
                 file.file_name().to_str().and_then(parse_segment_name)
             {
-                let segment = SegmentFile { number, path: file.path() };
-                runs.entry((incarnation, path.clone())).or_default().push(segment);
+                let segment = SegmentFile { number: segment, path: file.path() };
+                runs.entry((incarnation, number)).or_default().push(segment);
             }
         }
     }
@@ -117,6 +130,49 @@ fn find_runs(dir: &Path) -> Result<BTreeMap<RunKey, Vec<SegmentFile>>, Error> {
         segments.sort_by_key(|segment| segment.number);
     }
     Ok(runs)
+}
+
+/// The newest incarnation in which any shard has begun, and how far it had read each earlier run.
+/// All its shards read the same, so any of them will do; what it did not see does not count.
+fn governing_fences(runs: &Runs) -> Result<Option<(u64, BTreeMap<RunKey, u64>)>, Error> {
+    for ((incarnation, _), segments) in runs.iter().rev() {
+        let Some(oldest) = segments.first() else { continue };
+        if let Some(fences) = read_fences(*incarnation, oldest)? {
+            let by_run = |fence: Fence| ((fence.incarnation, fence.shard), fence.seq);
+            return Ok(Some((*incarnation, fences.into_iter().map(by_run).collect())));
+        }
+    }
+    Ok(None)
+}
+
+/// A run as it was read.
+struct ReadRun {
+    seq: u64,
+    segments: Vec<OldSegment>,
+    ends: Vec<u64>,
+}
+
+impl ReadRun {
+    /// Removes segments without a batch and cuts the rest to what was read, newest first, so that
+    /// starts in quick succession do not fill the disk. A write of the dead process that is still on its
+    /// way lands in a removed file, or behind the fence.
+    fn trim(mut self) -> Result<OldRun, Error> {
+        while self.ends.last() == Some(&0) {
+            self.ends.pop();
+            if let Some(segment) = self.segments.pop() {
+                std::fs::remove_file(&segment.path).context("remove", &segment.path)?;
+            }
+        }
+        for (segment, end) in self.segments.iter_mut().zip(self.ends).rev() {
+            if segment.bytes > end {
+                let file = File::options().write(true).open(&segment.path);
+                let cut = file.and_then(|file| file.set_len(end));
+                cut.context("shorten", &segment.path)?;
+                segment.bytes = end;
+            }
+        }
+        Ok(OldRun { segments: self.segments.into() })
+    }
 }
 
 #[derive(Default)]
@@ -127,40 +183,39 @@ struct Merge {
 }
 
 impl Merge {
-    fn run(&mut self, key: &RunKey, segments: &[SegmentFile]) -> Result<OldRun, Error> {
-        let mut old: BTreeMap<u64, BTreeMap<PartitionId, u64>> = BTreeMap::new();
-        scan_run(key.0, segments, |segment, partition, frame| {
+    fn run(
+        &mut self,
+        key: RunKey,
+        segments: &[SegmentFile],
+        fence: Option<u64>,
+    ) -> Result<ReadRun, Error> {
+        let mut needed_in: BTreeMap<u64, BTreeMap<PartitionId, u64>> = BTreeMap::new();
+        let extent = scan_run(key.0, segments, fence, |segment, partition, frame| {
             self.check_home(partition, key)?;
             self.partitions.entry(partition).or_default().take(partition, key.0, frame)?;
-            let needed = old.entry(segment.number).or_default().entry(partition).or_default();
+            let needed = needed_in.entry(segment.number).or_default();
+            let needed = needed.entry(partition).or_default();
             if let Frame::Entry { at, .. } = frame {
                 *needed = (*needed).max(at.index);
             }
             Ok(())
         })?;
-        let mut run = OldRun { segments: VecDeque::new() };
+        let mut read = ReadRun { seq: extent.seq, segments: Vec::new(), ends: extent.ends };
         for segment in segments {
             let bytes = std::fs::metadata(&segment.path).context("read", &segment.path)?.len();
-            let needed = old.remove(&segment.number).unwrap_or_default();
-            run.segments.push_back(OldSegment { path: segment.path.clone(), bytes, needed });
+            let needed = needed_in.remove(&segment.number).unwrap_or_default();
+            read.segments.push(OldSegment { path: segment.path.clone(), bytes, needed });
         }
-        Ok(run)
+        Ok(read)
     }
 
-    fn check_home(&mut self, partition: PartitionId, key: &RunKey) -> Result<(), Corruption> {
-        match self.homes.entry(partition) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(key.clone());
+    fn check_home(&mut self, partition: PartitionId, key: RunKey) -> Result<(), Corruption> {
+        match self.homes.insert(partition, key) {
+            Some(home) if home != key && home.0 == key.0 => {
+                Err(Corruption::TwoHomes { partition, incarnation: key.0 })
             }
-            Entry::Occupied(mut home) if home.get() != key => {
-                if home.get().0 == key.0 {
-                    return Err(Corruption::TwoHomes { partition, incarnation: key.0 });
-                }
-                home.insert(key.clone());
-            }
-            Entry::Occupied(_) => {}
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 //! Only start-up code and the segment threads come here; a shard's own thread reads two counters.
 
 use crate::error::{Error, IoContext};
+use crate::format::Fence;
 use novax_model::PartitionId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{File, TryLockError};
@@ -11,6 +12,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The number of a shard from the name of its directory; only the one spelling counts.
+pub(crate) fn parse_shard_name(name: &str) -> Option<u16> {
+    let shard = name.strip_prefix("shard-")?.parse().ok()?;
+    (format!("shard-{shard:03}") == name).then_some(shard)
+}
 
 /// A segment of an earlier run.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub(crate) struct LogRoot {
     pub(crate) dir: PathBuf,
     /// Of the runs to be started: greater than any on disk.
     pub(crate) incarnation: u64,
+    /// How far each earlier run was read: what lands behind that later never counts.
+    pub(crate) fences: Vec<Fence>,
     old_runs: Mutex<Vec<OldRun>>,
     old_segments: AtomicU64,
     old_bytes: AtomicU64,
@@ -59,13 +68,20 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
 }
 
 impl LogRoot {
-    pub(crate) fn new(dir: PathBuf, incarnation: u64, old_runs: Vec<OldRun>, lock: File) -> Self {
+    pub(crate) fn new(
+        dir: PathBuf,
+        incarnation: u64,
+        fences: Vec<Fence>,
+        old_runs: Vec<OldRun>,
+        lock: File,
+    ) -> Self {
         let segments = || old_runs.iter().flat_map(|run| &run.segments);
         let count = u64::try_from(segments().count()).expect("usize fits u64");
         let bytes = segments().map(|segment| segment.bytes).sum();
         LogRoot {
             dir,
             incarnation,
+            fences,
             old_segments: AtomicU64::new(count),
             old_bytes: AtomicU64::new(bytes),
             old_runs: Mutex::new(old_runs),

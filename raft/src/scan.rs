@@ -1,11 +1,12 @@
 //! Reading the segments of one run, batch by batch.
 //!
-//! Invariant: a batch is only passed on when all batches before it in the run (from the oldest
-//! segment kept) were; what is not passed on is at most one batch that was never acknowledged.
+//! Invariants: a batch is only passed on when all batches before it in the run (from the oldest
+//! segment kept) were; what is not passed on was never acknowledged, or was not there when a later run
+//! read this one.
 
 use crate::block::BLOCK_BYTES;
 use crate::error::{Corruption, Error, IoContext};
-use crate::format::{BatchHeader, HEADER_BYTES, NotAHeader, decode_frame};
+use crate::format::{BatchHeader, Fence, HEADER_BYTES, NotAHeader, decode_fence, decode_frame};
 use crate::merge::Frame;
 use novax_model::PartitionId;
 use std::path::PathBuf;
@@ -17,6 +18,15 @@ pub(crate) struct SegmentFile {
     pub(crate) path: PathBuf,
 }
 
+/// How far a run was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Sequence number of the last batch; 0 for none.
+    pub(crate) seq: u64,
+    /// Where the batches end in each segment.
+    pub(crate) ends: Vec<u64>,
+}
+
 /// What the next batch must refer to. None while no batch of the run has been read.
 #[derive(Debug, Clone, Copy)]
 struct Chain {
@@ -26,67 +36,104 @@ struct Chain {
 
 struct Scan {
     incarnation: u64,
+    /// The batch after which nothing counts, from the fence of a later run.
+    fence: Option<u64>,
     chain: Option<Chain>,
     /// A segment without a batch was met: nothing may follow.
     ended: bool,
 }
 
-/// Passes each frame of the run to `take`, in order.
+/// Passes each frame of the run to `take`, in order, up to the fence if there is one.
 pub(crate) fn scan_run(
     incarnation: u64,
     segments: &[SegmentFile],
+    fence: Option<u64>,
     mut take: impl FnMut(&SegmentFile, PartitionId, &Frame<'_>) -> Result<(), Corruption>,
-) -> Result<(), Error> {
-    let mut scan = Scan { incarnation, chain: None, ended: false };
+) -> Result<Extent, Error> {
+    let mut scan = Scan { incarnation, fence, chain: None, ended: false };
     let mut number = segments.first().map_or(1, |segment| segment.number);
+    let mut ends = Vec::with_capacity(segments.len());
     for segment in segments {
-        if segment.number != number {
-            let what = Corruption::MissingSegment { number };
-            return Err(Error::Corrupt { file: segment.path.clone(), offset: 0, what });
-        }
-        number += 1;
-        let bytes = std::fs::read(&segment.path).context("read", &segment.path)?;
-        let result = scan
-            .segment(segment.number, &bytes, |partition, frame| take(segment, partition, frame));
-        result.map_err(|(offset, what)| {
+        let corrupt = |offset: usize, what| {
             let offset = u64::try_from(offset).expect("usize fits u64");
             Error::Corrupt { file: segment.path.clone(), offset, what }
-        })?;
+        };
+        if segment.number != number {
+            return Err(corrupt(0, Corruption::MissingSegment { number }));
+        }
+        number += 1;
+        if scan.at_fence() {
+            ends.push(0);
+            continue;
+        }
+        let bytes = std::fs::read(&segment.path).context("read", &segment.path)?;
+        let end = scan
+            .segment(segment.number, &bytes, |partition, frame| take(segment, partition, frame))
+            .map_err(|(offset, what)| corrupt(offset, what))?;
+        ends.push(u64::try_from(end).expect("usize fits u64"));
     }
-    Ok(())
+    if let (Some(fence), Some(last)) = (fence, segments.last())
+        && !scan.at_fence()
+    {
+        let what = Corruption::LostBatch { expected: scan.expected(), found: fence };
+        return Err(Error::Corrupt { file: last.path.clone(), offset: 0, what });
+    }
+    Ok(Extent { seq: scan.chain.map_or(0, |last| last.seq), ends })
+}
+
+/// The fences in the opening batch of a run's oldest segment; None if that cannot be read.
+pub(crate) fn read_fences(
+    incarnation: u64,
+    oldest: &SegmentFile,
+) -> Result<Option<Vec<Fence>>, Error> {
+    let bytes = std::fs::read(&oldest.path).context("read", &oldest.path)?;
+    let scan = Scan { incarnation, fence: None, chain: None, ended: false };
+    let Ok(Some((header, _))) = scan.next_batch(oldest.number, 0, &bytes) else {
+        return Ok(None); // what is wrong is said when the run is read
+    };
+    let mut rest = &bytes[HEADER_BYTES..][..usize_of(header.payload_bytes)];
+    Ok(Some(std::iter::from_fn(|| decode_fence(&mut rest)).collect()))
 }
 
 impl Scan {
-    /// Errors carry the offset of the batch.
+    fn expected(&self) -> u64 {
+        self.chain.map_or(1, |last| last.seq + 1)
+    }
+
+    fn at_fence(&self) -> bool {
+        self.fence.is_some_and(|fence| fence < self.expected())
+    }
+
+    /// Returns where the batches end. Errors carry the offset of the batch.
     fn segment(
         &mut self,
         number: u64,
         bytes: &[u8],
         mut take: impl FnMut(PartitionId, &Frame<'_>) -> Result<(), Corruption>,
-    ) -> Result<(), (usize, Corruption)> {
-        if bytes.is_empty() || !bytes.len().is_multiple_of(BLOCK_BYTES) {
-            let bytes = u64::try_from(bytes.len()).expect("usize fits u64");
-            return Err((0, Corruption::BadLength { bytes }));
-        }
-        let mut offset = 0;
-        while !self.ended && offset < bytes.len() {
-            let rest = &bytes[offset..];
+    ) -> Result<usize, (usize, Corruption)> {
+        let mut end = 0;
+        while !self.ended && !self.at_fence() && end < bytes.len() {
+            let rest = &bytes[end..];
             let Some((header, crc)) =
-                self.next_batch(number, offset, rest).map_err(|what| (offset, what))?
+                self.next_batch(number, end, rest).map_err(|what| (end, what))?
             else {
                 break;
             };
             let payload = &rest[HEADER_BYTES..][..usize_of(header.payload_bytes)];
-            take_frames(&header, payload, &mut take).map_err(|what| (offset, what))?;
+            take_frames(&header, payload, &mut take).map_err(|what| (end, what))?;
             self.chain = Some(Chain { seq: header.seq, crc });
-            offset += header.batch_bytes();
+            end += header.batch_bytes();
         }
-        if offset == 0 && number > 1 && self.chain.is_none() {
+        if self.at_fence() {
+            return Ok(end);
+        }
+        // The segments before it are retired, which takes that this one had begun.
+        if end == 0 && number > 1 && self.chain.is_none() && !self.ended {
             return Err((0, Corruption::UnreadableStart));
         }
-        self.check_nothing_follows(number, bytes, offset)?;
-        self.ended |= offset == 0;
-        Ok(())
+        self.check_nothing_follows(number, bytes, end)?;
+        self.ended |= end == 0;
+        Ok(end)
     }
 
     /// The batch at the start of `rest`, if it counts and is the next one of the run.
@@ -112,9 +159,8 @@ impl Scan {
         if header.opens_segment != (offset == 0) {
             return Err(Corruption::BrokenChain { seq });
         }
-        let Some(body) = rest.get(HEADER_BYTES..header.batch_bytes()) else {
-            return Err(Corruption::BadFrame { seq, what: "the batch runs past its segment" });
-        };
+        // Segments of earlier runs are cut to what was read, so a torn batch may pass the end.
+        let Some(body) = rest.get(HEADER_BYTES..header.batch_bytes()) else { return Ok(None) };
         let intact = crc32fast::hash(body) == header.payload_crc;
         Ok(intact.then_some((header, crc)))
     }
@@ -142,8 +188,8 @@ impl Scan {
         bytes: &[u8],
         end: usize,
     ) -> Result<(), (usize, Corruption)> {
-        let expected = self.chain.map_or(1, |last| last.seq + 1);
-        for (index, block) in bytes.chunks_exact(BLOCK_BYTES).enumerate() {
+        let expected = self.expected();
+        for (index, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
             let offset = index * BLOCK_BYTES;
             if offset < end {
                 continue;
@@ -168,11 +214,15 @@ fn take_frames(
 ) -> Result<(), Corruption> {
     let seq = header.seq;
     let mut rest = payload;
-    for _ in 0..header.frame_count {
+    let mut count = header.frame_count;
+    while header.opens_segment && count > 0 && decode_fence(&mut rest).is_some() {
+        count -= 1;
+    }
+    for _ in 0..count {
         let (partition, frame) =
             decode_frame(&mut rest).map_err(|what| Corruption::BadFrame { seq, what })?;
         if header.opens_segment != matches!(frame, Frame::Restatement(_)) {
-            let what = "restatements stand in the opening batch, and nothing else does";
+            let what = "restatements stand in the opening batch, and no other frame of a partition";
             return Err(Corruption::BadFrame { seq, what });
         }
         take(partition, &frame)?;

@@ -218,9 +218,6 @@ impl Maker {
     fn run(mut self, inbox: &Receiver<Job>, outbox: &SyncSender<Segment>, wake: &Wake) {
         loop {
             let done = self.retire_asked().and_then(|()| self.make_asked(outbox, wake));
-            if self.health.stop.load(Ordering::Relaxed) {
-                return;
-            }
             let job = match done {
                 Ok(()) => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Err(error) => {
@@ -244,6 +241,10 @@ impl Maker {
     }
 
     fn make_asked(&mut self, outbox: &SyncSender<Segment>, wake: &Wake) -> io::Result<()> {
+        // At the end what was asked to be retired still is; nothing more is made.
+        if self.health.stop.load(Ordering::Relaxed) {
+            self.to_make.clear();
+        }
         while let Some(number) = self.to_make.front().copied() {
             let segment = self.make(number)?;
             self.to_make.pop_front();

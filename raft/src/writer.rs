@@ -10,10 +10,10 @@
 use crate::batch::{Batch, BatchPlace};
 use crate::block::{BLOCK_BYTES, Block};
 use crate::error::Error;
-use crate::format::{FRAME_BYTES, HEADER_BYTES, RESTATEMENT_BYTES};
+use crate::format::{FENCE_BYTES, FRAME_BYTES, HEADER_BYTES, RESTATEMENT_BYTES};
 use crate::merge::{Frame, GroupMeta};
 use crate::multi::PeerMessage;
-use crate::root::LogRoot;
+use crate::root::{LogRoot, parse_shard_name};
 use crate::segments::{Segment, Segments, Wake};
 use novax_model::PartitionId;
 use std::collections::VecDeque;
@@ -62,16 +62,18 @@ impl LogConfig {
         (self.group_bytes_max() / 64).min(4096)
     }
 
-    fn check(&self, group_count: usize) -> Result<(), Error> {
+    fn check(&self, group_count: usize, fence_count: usize) -> Result<(), Error> {
         if !self.segment_bytes.is_multiple_of(BLOCK_BYTES as u64) {
             return Err(Error::Config("segment_bytes must be a multiple of 4096"));
         }
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
             return Err(Error::Config("segment_bytes must be from 64 KiB to 2 GiB"));
         }
-        let opening = HEADER_BYTES + group_count * RESTATEMENT_BYTES;
+        let opening = HEADER_BYTES + group_count * RESTATEMENT_BYTES + fence_count * FENCE_BYTES;
         if u64::try_from(opening).expect("usize fits u64") > self.segment_bytes / 8 {
-            return Err(Error::Config("segment_bytes is too small for so many groups"));
+            return Err(Error::Config(
+                "segment_bytes is too small for so many groups and earlier runs",
+            ));
         }
         Ok(())
     }
@@ -222,10 +224,10 @@ impl ShardLog {
         groups: &[(PartitionId, GroupMeta)],
         wake: Wake,
     ) -> Result<ShardLog, Error> {
-        config.check(groups.len())?;
+        config.check(groups.len(), root.fences.len())?;
         let named = config.dir.file_name().and_then(|name| name.to_str());
         let inside = config.dir.parent() == Some(root.dir.as_path());
-        if !inside || !named.is_some_and(|name| name.starts_with("shard-")) {
+        if !inside || named.and_then(parse_shard_name).is_none() {
             return Err(Error::Config("dir must be shard-NNN in the log directory recovered"));
         }
         let (segments, current) = Segments::start(config, Arc::clone(&root), wake)?;
@@ -338,6 +340,9 @@ impl ShardLog {
 
     fn restatement(&mut self) -> Gather {
         let mut gather = Gather::new(self.buffers.pop().unwrap_or_default());
+        for fence in &self.root.fences {
+            gather.batch.push_fence(fence);
+        }
         for (slot, (partition, meta)) in self.partitions.iter().zip(&self.sealed).enumerate() {
             gather.push(*partition, &Frame::Restatement(*meta));
             gather.note(slot, *meta, 0);
