@@ -114,7 +114,7 @@ impl Driver {
     }
 
     fn perform(&mut self, effects: Effects) {
-        let Effects { sends, closes, transfers, start_recv, log_write } = effects;
+        let Effects { sends, closes, finishes, transfers, start_recv, log_write } = effects;
         if let Some(write) = log_write {
             self.ring.write_file(write.id, write.fd, write.offset, write.blocks);
         }
@@ -127,6 +127,9 @@ impl Driver {
         }
         for (conn, to, tag) in transfers {
             self.ring.transfer(conn, &self.rings[usize::from(to)], tag);
+        }
+        for conn in finishes {
+            self.ring.close_after_send(conn);
         }
         for conn in closes {
             self.ring.close(conn);

@@ -114,7 +114,16 @@ impl Shard {
         };
         let tag = u64::from(self.mesh.me()) << 48 | self.token();
         let handoff =
-            Handoff { tag, upgrade, identity, protocol, home: None, open: false, input };
+            Handoff {
+            tag,
+            upgrade,
+            identity,
+            protocol,
+            home: None,
+            open: false,
+            input,
+            output: Vec::new(),
+        };
         self.place(conn, handoff);
     }
 
@@ -152,7 +161,8 @@ impl Shard {
     pub fn handle_transferred(&mut self, conn: ConnId) {
         let Some(connection) = self.remove_connection(conn) else { return };
         if let Phase::Leaving(leaving) = connection.phase {
-            let Leaving { to, handoff } = *leaving;
+            let Leaving { to, mut handoff } = *leaving;
+            handoff.output = connection.out;
             self.mesh.send(to, MeshMessage::Handoff(Box::new(handoff)));
         }
     }
@@ -182,8 +192,9 @@ impl Shard {
         }
     }
 
-    fn arrive(&mut self, conn: ConnId, handoff: Handoff) {
-        self.insert_connection(Connection::new(conn, self.now));
+    fn arrive(&mut self, conn: ConnId, mut handoff: Handoff) {
+        let output = std::mem::take(&mut handoff.output);
+        self.insert_connection(Connection { out: output, ..Connection::new(conn, self.now) });
         let deadline = self.now.saturating_add(self.config.handshake_timeout);
         self.timers.set(deadline, TimerKey::Connection(conn));
         self.effects.start_recv.push(conn);
@@ -303,7 +314,16 @@ impl Shard {
         novax_wire::ws::write_text(message.as_bytes(), Some([0; 4]), &mut input);
         self.stations.remove(identity.as_str());
         let handoff =
-            Handoff { tag, upgrade: *upgrade, identity, protocol, home, open: true, input };
+            Handoff {
+            tag,
+            upgrade: *upgrade,
+            identity,
+            protocol,
+            home,
+            open: true,
+            input,
+            output: Vec::new(),
+        };
         self.place(conn, handoff);
         true
     }
@@ -362,7 +382,10 @@ impl Shard {
                 continue;
             };
             connection.dirty = false;
-            if connection.out.len() > OUT_BYTES_MAX {
+            if matches!(connection.phase, Phase::Leaving(_)) {
+                // What is to be said goes along; the ring takes no sends of a moving socket.
+                self.buffers.extend(spare);
+            } else if connection.out.len() > OUT_BYTES_MAX {
                 self.counters.slow_readers_closed.increment();
                 self.effects.closes.push(conn);
             } else if connection.sending {
@@ -372,7 +395,7 @@ impl Shard {
                 let out = std::mem::replace(&mut connection.out, spare.unwrap_or_default());
                 self.effects.sends.push((conn, out));
             } else if connection.closing {
-                self.effects.closes.push(conn);
+                self.effects.finishes.push(conn);
             }
         }
         self.dirty = dirty;

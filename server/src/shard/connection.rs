@@ -80,6 +80,8 @@ pub struct Handoff {
     pub open: bool,
     /// Bytes read after the handshake and not yet understood.
     pub input: Vec<u8>,
+    /// Bytes not yet sent.
+    pub output: Vec<u8>,
 }
 
 /// A station on an open socket.

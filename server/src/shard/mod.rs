@@ -60,8 +60,10 @@ pub struct ShardConfig {
 pub struct Effects {
     /// Send and give the buffer back by `handle_sent`.
     pub sends: Vec<(ConnId, Vec<u8>)>,
-    /// Close; `handle_closed` follows.
+    /// Close now; `handle_closed` follows.
     pub closes: Vec<ConnId>,
+    /// Close once the peer has had time to read what was sent; `handle_closed` follows.
+    pub finishes: Vec<ConnId>,
     /// Give a socket to another shard under a tag; `handle_transferred` follows.
     pub transfers: Vec<(ConnId, u16, u64)>,
     /// Start receiving on an adopted socket.
