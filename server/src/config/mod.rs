@@ -3,7 +3,7 @@
 //! * [`keys`]: the one table of keys
 //! * [`value`]: what values may be
 //! * [`layers`]: reading the layers, with every mistake found at once
-//! * [`docs`]: `docs/config.md`
+//! * [`docs`] writes `docs/config.md`
 //!
 //! **Invariants**
 //! * An unknown key is an error, in every layer.

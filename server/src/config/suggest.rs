@@ -5,7 +5,10 @@
 /// A candidate whose last segment is the text wins (the section was forgotten or is wrong);
 /// otherwise the smallest edit distance, at most a third of the text.
 #[must_use]
-pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    text: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {

@@ -134,8 +134,9 @@ impl fmt::Debug for Secret {
 /// When the text is no value of the kind, or out of its range.
 pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
     match kind {
-        Kind::Count { min, max } => number(text, min, max, plain).map(Value::Number),
-        Kind::Seconds { min, max } => number(text, min, max, plain).map(Value::Number),
+        Kind::Count { min, max } | Kind::Seconds { min, max } => {
+            number(text, min, max, plain).map(Value::Number)
+        }
         Kind::Bytes { min, max } => number(text, min, max, bytes).map(Value::Number),
         Kind::Bool => match text {
             "true" => Ok(Value::Bool(true)),

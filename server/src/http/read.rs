@@ -105,12 +105,12 @@ impl Rows {
         let mut items = Vec::new();
         let mut looked_at = 0;
         let mut merge = Merge::new(self, want, prefix)?;
-        while let Some((key, value, partition)) = merge.next()? {
+        while let Some((head, partition)) = merge.next()? {
             looked_at += 1;
-            let found = Found { partition, value: &value };
+            let found = Found { partition, value: &head.value };
             items.extend(view(&found)?);
             if items.len() == want.limit || looked_at == SCAN_ROWS_MAX {
-                let cursor = Cursor { key, partition };
+                let cursor = Cursor { key: head.key, partition };
                 let next_page = merge.has_more().then(|| cursor.token(want.keyspace));
                 return Ok(ResultsPage { items, next_page });
             }
@@ -139,12 +139,21 @@ impl Rows {
 }
 
 type Row = Result<(Vec<u8>, Vec<u8>), novax_engine::Error>;
+type Source<'a> = Box<dyn Iterator<Item = Row> + Send + 'a>;
+
+/// The next row of a source; ordered by key, then by source.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    key: Vec<u8>,
+    source: usize,
+    value: Vec<u8>,
+}
 
 /// Rows of all partitions in one order: key, then partition.
 struct Merge<'a> {
-    sources: Vec<(PartitionId, Box<dyn Iterator<Item = Row> + Send + 'a>)>,
-    /// The next row of each source that has one, with the source's number.
-    heads: BinaryHeap<Reverse<(Vec<u8>, usize, Vec<u8>)>>,
+    sources: Vec<(PartitionId, Source<'a>)>,
+    /// Of each source that has one left.
+    heads: BinaryHeap<Reverse<Head>>,
 }
 
 impl<'a> Merge<'a> {
@@ -163,7 +172,7 @@ impl<'a> Merge<'a> {
     fn refill(&mut self, source: usize) -> Result<(), ReadError> {
         if let Some(row) = self.sources[source].1.next() {
             let (key, value) = row?;
-            self.heads.push(Reverse((key, source, value)));
+            self.heads.push(Reverse(Head { key, source, value }));
         }
         Ok(())
     }
@@ -172,10 +181,12 @@ impl<'a> Merge<'a> {
         !self.heads.is_empty()
     }
 
-    fn next(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>, PartitionId)>, ReadError> {
-        let Some(Reverse((key, source, value))) = self.heads.pop() else { return Ok(None) };
-        self.refill(source)?;
-        Ok(Some((key, value, self.sources[source].0)))
+    /// The next row and its partition.
+    fn next(&mut self) -> Result<Option<(Head, PartitionId)>, ReadError> {
+        let Some(Reverse(head)) = self.heads.pop() else { return Ok(None) };
+        self.refill(head.source)?;
+        let partition = self.sources[head.source].0;
+        Ok(Some((head, partition)))
     }
 }
 

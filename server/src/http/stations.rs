@@ -388,10 +388,10 @@ async fn command(
 ) -> Result<Json<CommandReply>, Problem> {
     let identity = identity("station", &id)?;
     let reply = api.control().call_station(&identity, body.call()?).await?;
-    let reply = serde_json::from_str(&reply.payload).unwrap_or_else(|_| {
-        // The gateway has read it as JSON already; if it was nested too deep for us, pass the text.
-        serde_json::Value::String(reply.payload)
-    });
+    // The gateway has read it as JSON already; if it is nested too deep for us, it goes as text.
+    let text = serde_json::Value::String(reply.payload);
+    let parsed = serde_json::from_str(text.as_str().unwrap_or_default());
+    let reply = parsed.unwrap_or(text);
     Ok(Json(CommandReply { reply }))
 }
 

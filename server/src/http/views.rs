@@ -598,7 +598,7 @@ pub(super) fn connector_ref(
     connector: Option<u16>,
 ) -> Result<ConnectorRef, Problem> {
     match (evse, connector) {
-        (None, None) | (Some(0), _) | (None, Some(0)) => {
+        (None, None | Some(0)) | (Some(0), _) => {
             Err(Problem::unprocessable("name an evse or a connector, both from 1"))
         }
         (Some(evse), connector) => Ok(ConnectorRef { evse, connector: connector.unwrap_or(0) }),
