@@ -73,7 +73,8 @@ const pendingTable = new KeyedTable(
 );
 
 function mayStart(row) {
-  return Boolean(row.connector && row.connector.evse > 0 && row.station.connected && !row.connector.session);
+  const fit = row.connector && !["Faulted", "Unavailable"].includes(row.connector.status);
+  return Boolean(fit && row.station.connected && !row.connector.session);
 }
 
 function mayStop(session) {
