@@ -10,7 +10,7 @@ use super::{Shard, TimerKey};
 use crate::control::{CallFailed, hash_password};
 use crate::ring::ConnId;
 use novax_charging::{Command, DirectoryKind, Protocol};
-use novax_model::{Identity, PartitionId};
+use novax_model::{Identity, PartitionId, Timestamp};
 use novax_wire::http::{self, Upgrade};
 use novax_wire::ws::{Limits, Receiver, Role};
 
@@ -51,8 +51,7 @@ impl Shard {
             self.refuse_handshake(conn, 503, "too many connections", &[("Retry-After", "30")]);
             return;
         }
-        let deadline = self.now.saturating_add(self.config.handshake_timeout);
-        self.timers.set(deadline, TimerKey::Connection(conn));
+        self.arm(conn, self.now.saturating_add(self.config.handshake_timeout));
     }
 
     /// Bytes came.
@@ -195,8 +194,7 @@ impl Shard {
     fn arrive(&mut self, conn: ConnId, mut handoff: Handoff) {
         let output = std::mem::take(&mut handoff.output);
         self.insert_connection(Connection { out: output, ..Connection::new(conn, self.now) });
-        let deadline = self.now.saturating_add(self.config.handshake_timeout);
-        self.timers.set(deadline, TimerKey::Connection(conn));
+        self.arm(conn, self.now.saturating_add(self.config.handshake_timeout));
         self.effects.start_recv.push(conn);
         // The receiver's tags must differ from the sender's if it is handed on.
         let tag = u64::from(self.mesh.me()) << 48 | self.token();
@@ -277,7 +275,7 @@ impl Shard {
             upgrade: pending.then(|| Box::new(upgrade)),
         }));
         self.mark_dirty(conn);
-        self.timers.set(idle, TimerKey::Connection(conn));
+        self.arm(conn, idle);
         if let Some(old) = self.stations.insert(identity.as_str().into(), conn)
             && old != conn
         {
@@ -447,10 +445,23 @@ impl Shard {
         removed
     }
 
+    /// Lets a socket's timer fire at `deadline` or before.
+    pub(super) fn arm(&mut self, conn: ConnId, deadline: Timestamp) {
+        let Some(connection) = self.connection(conn) else { return };
+        if deadline < connection.timer_at {
+            connection.timer_at = deadline;
+            self.timers.set(deadline, TimerKey::Connection(conn));
+        }
+    }
+
     /// A socket's timer fired: is it still wanted?
     pub(super) fn check_connection(&mut self, conn: ConnId) {
         let (now, idle_timeout) = (self.now, self.config.idle_timeout);
         let Some(connection) = self.connection(conn) else { return };
+        if connection.timer_at > now {
+            return;
+        }
+        connection.timer_at = Timestamp::MAX;
         match &connection.phase {
             Phase::Handshake(_) | Phase::Leaving(_) | Phase::Ending => {
                 self.counters.connections_timed_out.increment();
@@ -464,7 +475,7 @@ impl Shard {
                     return;
                 }
                 let next = self.check_calls(conn).map_or(idle_at, |deadline| deadline.min(idle_at));
-                self.timers.set(next, TimerKey::Connection(conn));
+                self.arm(conn, next);
             }
         }
     }

@@ -39,6 +39,8 @@ pub struct Connection {
     pub closing: bool,
     /// When something last came.
     pub heard: Timestamp,
+    /// When its timer fires next; timers that fire before are left over and mean nothing.
+    pub timer_at: Timestamp,
 }
 
 /// Where a socket stands.
@@ -184,6 +186,7 @@ impl Connection {
             dirty: false,
             closing: false,
             heard: now,
+            timer_at: Timestamp::MAX,
         }
     }
 

@@ -14,8 +14,10 @@ pub mod mesh;
 mod accept;
 mod outbound;
 mod requests;
-mod stations;
 pub mod slot;
+mod stations;
+#[cfg(test)]
+mod tests;
 pub mod waiter;
 
 use crate::counters::Counters;
@@ -48,7 +50,7 @@ pub struct ShardConfig {
     /// Memtable bytes of a partition at which it is flushed.
     pub memtable_bytes_max: usize,
     /// Log segments at which the partitions that keep the oldest are flushed.
-    pub log_segments_max: usize,
+    pub log_segments_max: u64,
     /// Number of partitions of the cluster.
     pub partitions: u16,
     /// Sockets a shard may hold.
@@ -107,6 +109,8 @@ pub struct Shard {
     next_token: u64,
     next_epoch: u64,
     raft_ticked: Timestamp,
+    /// The log is being written: commands gather for the next entry.
+    writing: bool,
     dirty: Vec<ConnId>,
     buffers: Vec<Vec<u8>>,
     committed: Vec<novax_raft::Committed>,
@@ -164,6 +168,7 @@ impl Shard {
             // Epochs must grow over restarts too: they start at the time.
             next_epoch: now.0,
             raft_ticked: now,
+            writing: false,
             dirty: Vec::new(),
             buffers: Vec::new(),
             committed: Vec::new(),
@@ -223,6 +228,7 @@ impl Shard {
         blocks: Vec<novax_raft::Block>,
         result: std::io::Result<()>,
     ) {
+        self.writing = false;
         self.counters.log_writes.increment();
         self.counters.log_bytes.add(std::mem::size_of_val(blocks.as_slice()) as u64);
         self.raft.recycle(blocks);
@@ -242,9 +248,12 @@ impl Shard {
         self.take_messages();
         self.fire_timers();
         self.apply_committed();
-        self.propose();
+        if !self.writing {
+            self.propose();
+        }
         if self.effects.log_write.is_none() {
             self.effects.log_write = self.raft.poll_write();
+            self.writing |= self.effects.log_write.is_some();
         }
         self.flush_connections();
         self.mesh.flush();
@@ -405,13 +414,17 @@ impl Shard {
         self.flush_stores();
     }
 
-    /// Moves the stores on: installs finished work, flushes what is large or keeps old log segments alive.
+    /// Flushes the stores that are large, and those that keep old log segments alive.
     fn flush_stores(&mut self) {
-        let log_is_long = self.raft.stats().segments > self.config.log_segments_max as u64;
+        let stats = self.raft.stats();
+        let log_is_long = stats.segments > self.config.log_segments_max;
+        // What earlier runs left goes as soon as its entries are in the stores.
+        let leftover = stats.old_segments > 0;
+        let holding: Vec<PartitionId> = self.raft.holding_oldest_segment().collect();
         for slot in self.slots.values_mut() {
             let large = slot.engine.stats().memtable_bytes >= self.config.memtable_bytes_max as u64;
             let behind = slot.engine.flushed_mark() < slot.machine.applied_index();
-            if behind && (large || log_is_long) {
+            if behind && (large || leftover || log_is_long && holding.contains(&slot.id)) {
                 slot.write_heads();
                 slot.engine.flush();
             }

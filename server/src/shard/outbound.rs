@@ -2,7 +2,7 @@
 
 use super::connection::{Call, Calls, CALLS_WAITING_MAX, OpenCall, Purpose, Report};
 use super::waiter::Waiter;
-use super::{Shard, TimerKey};
+use super::Shard;
 use crate::control::{CallFailed, StationCall, StationReply};
 use crate::gateway;
 use crate::ring::ConnId;
@@ -170,7 +170,7 @@ impl Shard {
         ws::end_text(&mut connection.out, start, None);
         self.counters.messages_sent.increment();
         self.mark_dirty(conn);
-        self.timers.set(deadline, TimerKey::Connection(conn));
+        self.arm(conn, deadline);
     }
 
     /// Takes the open call with this id.
@@ -218,7 +218,7 @@ impl Shard {
         if let Some(station) = self.station(conn) {
             let report = Report { request_id, items: String::new(), deadline, reply };
             station.calls().report = Some(report);
-            self.timers.set(deadline, TimerKey::Connection(conn));
+            self.arm(conn, deadline);
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 /// Commands that may wait for the next entry of a partition; more are answered "overloaded".
 pub const COMMANDS_WAITING_MAX: usize = 16_384;
 /// Commands in one entry; the rest waits for the next turn.
-const COMMANDS_PER_ENTRY_MAX: usize = 4_096;
+const COMMANDS_PER_ENTRY_MAX: usize = 1_024;
 /// Meter ticks wait this long to share a block.
 const BLOCK_AGE_MAX: Duration = Duration::from_millis(40);
 /// A block is proposed when it is about this large.
