@@ -168,6 +168,13 @@ pub struct FleetArgs {
     /// Same seed, same behaviour.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// How many of a hundred sessions are started by an app, through the HTTP API; the others by card.
+    #[arg(long, value_name = "PERCENT", default_value_t = 33,
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub app_percent: u8,
+    /// File to append every acknowledged event of a transaction to, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
 }
 
 /// A length of time as people type it: `500ms`, `90s`, `10m`, `2h`.
