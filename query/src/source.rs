@@ -1,0 +1,99 @@
+//! Where rows come from: consistent snapshots of all partitions of a node.
+
+use crate::error::{Error, SourceError};
+use datafusion::physical_plan::metrics::Count;
+use futures::future::BoxFuture;
+use novax_engine::Snapshot;
+use novax_model::PartitionId;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::OnceCell;
+
+/// Hands out snapshots. The live node implements it.
+pub trait Source: Send + Sync + 'static {
+    /// A consistent view of each partition. With `with_series`, open series heads are written out
+    /// first, so that the newest samples are in it; asked for only when `telemetry` is scanned.
+    fn snapshots(
+        &self,
+        with_series: bool,
+    ) -> BoxFuture<'_, Result<Vec<(PartitionId, Snapshot)>, SourceError>>;
+}
+
+/// What the scans of one statement did. Counted per statement, shown by `EXPLAIN ANALYZE`.
+#[derive(Debug, Default)]
+pub struct ScanCounters {
+    /// Rows or chunks that were read from the store.
+    pub entries_read: AtomicU64,
+    /// Rows that left the scans.
+    pub rows: AtomicU64,
+    /// Series chunks whose columns were decoded.
+    pub chunks_decoded: AtomicU64,
+    /// Series chunks that their time bounds ruled out.
+    pub chunks_skipped: AtomicU64,
+}
+
+/// Where one part of a scan counts: for the statement, and for its node in the plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    pub(crate) statement: Arc<ScanCounters>,
+    pub(crate) decoded: Count,
+    pub(crate) skipped: Count,
+}
+
+impl Tally {
+    pub(crate) fn entry(&self) {
+        self.statement.entries_read.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn rows(&self, rows: usize) {
+        self.statement.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn chunk_decoded(&self) {
+        self.decoded.add(1);
+        self.statement.chunks_decoded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn chunk_skipped(&self) {
+        self.skipped.add(1);
+        self.statement.chunks_skipped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What the scans of one statement share: all see the same snapshots, taken when the first asks.
+pub(crate) struct Scope {
+    source: Arc<dyn Source>,
+    with_series: AtomicBool,
+    taken: OnceCell<Vec<(PartitionId, Snapshot)>>,
+    pub(crate) counters: Arc<ScanCounters>,
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+impl Scope {
+    pub(crate) fn new(source: Arc<dyn Source>) -> Scope {
+        Scope {
+            source,
+            with_series: AtomicBool::new(false),
+            taken: OnceCell::new(),
+            counters: Arc::default(),
+        }
+    }
+
+    /// Asks for open series heads too. To be called before the first scan is planned.
+    pub(crate) fn want_series(&self) {
+        debug_assert!(!self.taken.initialized(), "asked before the snapshots are taken");
+        self.with_series.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn snapshots(&self) -> Result<&[(PartitionId, Snapshot)], Error> {
+        let with_series = self.with_series.load(Ordering::Relaxed);
+        let taken = self.taken.get_or_try_init(|| self.source.snapshots(with_series)).await?;
+        Ok(taken)
+    }
+}
