@@ -1,0 +1,7 @@
+//! Tests of the codecs through their public face.
+
+mod frames;
+mod http;
+mod messages;
+mod meter;
+mod ws;
