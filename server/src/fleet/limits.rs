@@ -39,7 +39,8 @@ impl Limit {
         let watts = |limit: Decimal| {
             // Tenths are kept until amperes have become watts.
             let tenths = limit.scaled(1)?;
-            let watts = if amperes { tenths.checked_mul(WATTS_PER_AMPERE)? / 10 } else { tenths / 10 };
+            let watts =
+                if amperes { tenths.checked_mul(WATTS_PER_AMPERE)? / 10 } else { tenths / 10 };
             u64::try_from(watts).ok()
         };
         let periods: Option<Vec<(u32, u64)>> = periods

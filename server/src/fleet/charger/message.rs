@@ -107,13 +107,29 @@ pub(in crate::fleet) enum TransactionKind {
 pub(in crate::fleet) enum Message {
     Boot,
     Heartbeat,
-    Status { evse: u16, status: Status, at: Timestamp },
-    Authorize { evse: u16, token: String },
+    Status {
+        evse: u16,
+        status: Status,
+        at: Timestamp,
+    },
+    Authorize {
+        evse: u16,
+        token: String,
+    },
     Transaction(TransactionMessage),
     /// A reading outside transactions.
-    Reading { evse: u16, sample: Sample },
+    Reading {
+        evse: u16,
+        sample: Sample,
+    },
     /// A part of the device model.
-    Report { request_id: i32, seq_no: i64, last: bool, settings: Vec<Setting>, at: Timestamp },
+    Report {
+        request_id: i32,
+        seq_no: i64,
+        last: bool,
+        settings: Vec<Setting>,
+        at: Timestamp,
+    },
 }
 
 impl Message {

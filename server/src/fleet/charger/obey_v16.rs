@@ -1,7 +1,7 @@
 //! OCPP 1.6J: the central system's commands, and the answers.
 
 use super::settings::Change;
-use super::state::Charger;
+use super::state::{Charger, Restart};
 use crate::fleet::limits::{Limit, Scope};
 use novax_wire::ocpp::v16::{
     AvailabilityType, ChargingProfile, ChargingProfilePurpose, Command, DataTransferResponse,
@@ -46,7 +46,10 @@ fn word(charger: &mut Charger, command: &Command<'_>) -> &'static str {
         Command::RemoteStopTransaction(stop) => {
             charger.order_stop(&stop.transaction_id.to_string())
         }
-        Command::Reset(reset) => charger.order_reset(reset.r#type == ResetType::Hard),
+        Command::Reset(reset) => {
+            let immediate = reset.r#type == ResetType::Hard;
+            charger.order_reset(Restart::Now { immediate })
+        }
         Command::ChangeAvailability(change) => {
             let operative = change.r#type == AvailabilityType::Operative;
             charger.order_availability(change.connector_id, operative)

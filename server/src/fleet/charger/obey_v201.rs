@@ -2,7 +2,7 @@
 
 use super::message::Setting;
 use super::settings::Change;
-use super::state::Charger;
+use super::state::{Charger, Restart};
 use crate::fleet::limits::{Limit, Scope};
 use novax_wire::ocpp::v201::{
     ChargingProfile, ChargingProfilePurpose, Command, Component, DataTransferResponse,
@@ -58,7 +58,8 @@ fn word(charger: &mut Charger, command: &Command<'_>) -> &'static str {
         Command::Reset(reset) => {
             let immediate = reset.r#type == ResetType::Immediate;
             let waits = !immediate && charger.charging() > 0;
-            let word = charger.order_reset(immediate);
+            let restart = if immediate { Restart::Now { immediate } } else { Restart::WhenIdle };
+            let word = charger.order_reset(restart);
             if waits { "Scheduled" } else { word }
         }
         Command::ChangeAvailability(change) => {
@@ -132,10 +133,7 @@ fn get_variables<'a>(charger: &'a Charger, asked: &GetVariables<'a>) -> GetVaria
     GetVariablesResponse { get_variable_result: result.collect() }
 }
 
-fn set_variables<'a>(
-    charger: &mut Charger,
-    asked: &SetVariables<'a>,
-) -> SetVariablesResponse<'a> {
+fn set_variables<'a>(charger: &mut Charger, asked: &SetVariables<'a>) -> SetVariablesResponse<'a> {
     let mut results = Vec::with_capacity(asked.set_variable_data.len());
     for data in &asked.set_variable_data {
         let which = |setting: &Setting| is_named(setting, &data.component, &data.variable);

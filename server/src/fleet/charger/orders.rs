@@ -2,7 +2,7 @@
 
 use super::message::{Context, Message, Setting, StopReason, TransactionKind};
 use super::settings::{self, Change};
-use super::state::{Awaits, Charger, Phase};
+use super::state::{Awaits, Charger, Phase, Restart};
 use crate::fleet::limits::{Limit, Scope};
 
 /// The answer to most orders, in words that both versions share.
@@ -47,9 +47,9 @@ impl Charger {
         ACCEPTED
     }
 
-    /// A restart at once, or when nothing charges.
-    pub(super) fn order_reset(&mut self, immediate: bool) -> Word {
-        self.restart = Some(immediate || self.restart == Some(true));
+    /// A restart; the newest order counts.
+    pub(super) fn order_reset(&mut self, restart: Restart) -> Word {
+        self.restart = Some(restart);
         ACCEPTED
     }
 
@@ -80,8 +80,7 @@ impl Charger {
 
     /// Whether a transaction runs there.
     pub(super) fn is_charging(&self, evse: u16) -> bool {
-        self.index(evse)
-            .is_some_and(|at| matches!(self.connectors[at].phase, Phase::Charging(_)))
+        self.index(evse).is_some_and(|at| matches!(self.connectors[at].phase, Phase::Charging(_)))
     }
 
     /// Sends what was asked for, for one connector or all.

@@ -180,8 +180,7 @@ fn report_data(setting: &Setting) -> ReportData<'_> {
 
 /// Reads the CALLRESULT to `message`.
 pub(super) fn read_answer(message: &Message, payload: &str) -> Result<Answer, CallError> {
-    let accepted =
-        |info: &IdTokenInfo<'_>| info.status == AuthorizationStatus::Accepted;
+    let accepted = |info: &IdTokenInfo<'_>| info.status == AuthorizationStatus::Accepted;
     Ok(match message {
         Message::Boot => {
             let answer: v201::BootNotificationResponse<'_> = parse_payload(payload)?;

@@ -161,6 +161,15 @@ struct InFlight {
     deadline: Timestamp,
 }
 
+/// How a charger restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restart {
+    /// When nothing charges any more.
+    WhenIdle,
+    /// After ending its transactions.
+    Now { immediate: bool },
+}
+
 /// Where the charger stands with the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
@@ -193,8 +202,8 @@ pub(in crate::fleet) struct Charger {
     sessions: u32,
     /// 1.6: the hub's number of each transaction that it has not seen end.
     numbers: BTreeMap<u32, i32>,
-    /// A restart is due; `true` at once.
-    pub(super) restart: Option<bool>,
+    /// A restart is due.
+    pub(super) restart: Option<Restart>,
     leaving: bool,
     actions: Vec<Action>,
 }
@@ -277,13 +286,10 @@ impl Charger {
         let mut wakeup = self.now.saturating_add(IDLE_MAX);
         for connector in &self.connectors {
             wakeup = wakeup.min(match &connector.phase {
-                Phase::Free { until } if self.leaving || !connector.operative => {
-                    until.max(&wakeup).to_owned()
-                }
                 Phase::Free { until } | Phase::Waiting { until, .. } | Phase::Parked { until } => {
                     *until
                 }
-                Phase::Charging(session) => session.next_meter.min(session.leaves),
+                Phase::Charging(session) => session.wakeup(),
             });
         }
         match (self.link, &self.in_flight) {
@@ -346,12 +352,15 @@ impl Charger {
         self.queue.retain(|queued| queued.message.is_transactional());
         self.retry_at = Timestamp::ZERO;
         for connector in &mut self.connectors {
-            if let Phase::Waiting { awaits: awaits @ Awaits::Authorization, until, .. } =
-                &mut connector.phase
-            {
+            match &mut connector.phase {
                 // The driver tries again, without the hub if need be.
-                *awaits = Awaits::Driver;
-                *until = self.now;
+                Phase::Waiting { awaits: awaits @ Awaits::Authorization, until, .. } => {
+                    *awaits = Awaits::Driver;
+                    *until = self.now;
+                }
+                // A card that cannot be asked about is good until the hub says otherwise.
+                Phase::Charging(session) => session.unanswered = false,
+                Phase::Free { .. } | Phase::Waiting { .. } | Phase::Parked { .. } => {}
             }
         }
     }
@@ -773,8 +782,10 @@ impl Charger {
 
     pub(super) fn flow(&self, at: usize) -> Flow {
         match &self.connectors[at].phase {
-            Phase::Charging(session) if session.power_w > 0 => Flow::Charging,
-            Phase::Charging(session) if session.car.wants_w() == 0 => Flow::SuspendedEv,
+            Phase::Charging(session) if session.car.is_full() => Flow::SuspendedEv,
+            Phase::Charging(session) if session.power_w > 0 || session.car.is_ramping() => {
+                Flow::Charging
+            }
             _ => Flow::SuspendedEvse,
         }
     }
@@ -825,14 +836,10 @@ impl Charger {
             Phase::Free { .. } => Status::Available,
             Phase::Waiting { .. } => Status::Preparing,
             Phase::Parked { .. } => Status::Finishing,
-            Phase::Charging(session) => match self.flow(at) {
+            Phase::Charging(session) if session.unanswered => Status::Preparing,
+            Phase::Charging(_) => match self.flow(at) {
                 Flow::Charging => Status::Charging,
-                // Power is still coming up.
-                _ if session.unanswered || session.advanced == session.facts.started => {
-                    Status::Preparing
-                }
-                Flow::SuspendedEv if session.car.is_full() => Status::SuspendedEv,
-                Flow::SuspendedEv => Status::Charging,
+                Flow::SuspendedEv => Status::SuspendedEv,
                 Flow::SuspendedEvse => Status::SuspendedEvse,
             },
         }
@@ -857,11 +864,11 @@ impl Charger {
     }
 
     fn live_restart(&mut self) {
-        let Some(at_once) = self.restart else { return };
-        if at_once {
+        let Some(restart) = self.restart else { return };
+        if let Restart::Now { immediate } = restart {
             for at in 0..self.connectors.len() {
                 if matches!(self.connectors[at].phase, Phase::Charging(_)) {
-                    self.end_session(at, StopReason::Reset { immediate: true });
+                    self.end_session(at, StopReason::Reset { immediate });
                 }
             }
         }
@@ -885,6 +892,13 @@ impl Charger {
 }
 
 impl Session {
+    fn wakeup(&self) -> Timestamp {
+        const RAMP_STEP: Duration = Duration::from_secs(1);
+        let next = self.next_meter.min(self.leaves);
+        let ramps = self.car.is_ramping();
+        if ramps { next.min(self.advanced.saturating_add(RAMP_STEP)) } else { next }
+    }
+
     /// Draws what it wants within the limit; returns the energy.
     fn advance(&mut self, now: Timestamp, limit_w: u64) -> u64 {
         let elapsed = now.since(self.advanced).as_millis();
