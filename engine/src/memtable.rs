@@ -16,7 +16,7 @@ const ENTRY_OVERHEAD_BYTES: usize = 64;
 /// As many small neighbours of like size become one.
 const MERGE_RUNS: usize = 4;
 /// Runs of this share of the memtable are left alone: merging them would hold the shard up.
-const LARGE_RUN_SHARE: usize = 32;
+const LARGE_RUN_SHARE: usize = 64;
 /// Below this share of a large run, runs count as tiny and are merged among themselves first.
 const TINY_RUN_SHARE: usize = 16;
 
