@@ -1,0 +1,3 @@
+//! Claims about the `novax` binary, each proved by running it.
+
+mod stock_clients;
