@@ -164,3 +164,59 @@ impl Finished {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PartitionConfig;
+    use crate::state::State;
+    use novax_model::Identity;
+
+    /// Finished sessions of one station, `count` of them, one a microsecond.
+    fn finish(state: &mut State, station: u32, ids: std::ops::Range<u128>) {
+        for id in ids {
+            let mut row = state.tombstone(SessionId(id));
+            row.state = SessionState::Expired;
+            row.heard = Timestamp(u64::try_from(id).unwrap());
+            state.remember(station, &row);
+        }
+    }
+
+    fn state() -> State {
+        let config = PartitionConfig {
+            finished_sessions_max: 5,
+            finished_per_station_max: 3,
+            ..PartitionConfig::default()
+        };
+        let mut state = State::new(config);
+        for name in ["CP1", "CP2"] {
+            let identity = Identity::new(name).unwrap();
+            let site = Identity::new("garage").unwrap();
+            let number = state.meta.next_station;
+            state.meta.next_station += 1;
+            state.add_station(crate::provision::new_station(identity, number, site, None));
+        }
+        state
+    }
+
+    #[test]
+    fn memories_are_bounded() {
+        let mut state = state();
+        finish(&mut state, 0, 1..100);
+        assert_eq!(state.station(0).past.len(), 3);
+        assert_eq!(state.finished.by_id.len(), 5);
+        assert!(state.finished.get(SessionId(95)).is_some(), "the fifth newest");
+        assert!(state.finished.get(SessionId(94)).is_none());
+    }
+
+    #[test]
+    fn what_a_station_may_refer_to_is_known_however_old() {
+        let mut state = state();
+        finish(&mut state, 0, 1..4);
+        finish(&mut state, 1, 10..100);
+        assert!(state.finished.get(SessionId(1)).is_some(), "still among its station's last three");
+        finish(&mut state, 0, 100..101);
+        assert!(state.finished.get(SessionId(1)).is_none(), "forgotten by both");
+        assert_eq!(state.finished.by_id.len(), 5 + 2);
+    }
+}

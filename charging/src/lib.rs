@@ -15,7 +15,9 @@
 //!
 //! * [`partition`]: entries in, outcomes and rows out; reads. [`restore`]: from rows
 //! * `answers`: answers to outbox rows, timers firing
-//! * `start`, `stop`, `telemetry`, `peers`, `stations`, `provision`: one command each, or a few
+//! * `request`, `start`, `stop`, `telemetry`, `peers`, `stations`, `provision`: one command each, or
+//!   a few
+//! * `secure`: who pays for a session
 //! * `sessions`: the life of a session row
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
@@ -35,8 +37,10 @@ pub mod partition;
 mod peers;
 mod provision;
 mod refusal;
+mod request;
 pub mod restore;
 pub mod rows;
+mod secure;
 mod series;
 mod sessions;
 mod start;

@@ -142,12 +142,16 @@ impl State {
         let mut legs = Vec::with_capacity(6);
         let clearing = match row.payer {
             Payer::Local(wallet) => {
-                let clearing = self.open(self.clearing_with_self(), currency).map_err(words)?;
+                let clearing = self
+                    .open(self.clearing_with_self(), currency)
+                    .map_err(|refusal| words(&refusal))?;
                 let owed_by = row.driver.as_ref();
                 self.take_legs(place_of(row), wallet, owed_by, clearing, total, &mut legs)?;
                 clearing
             }
-            Payer::Remote(payer) => self.open(Name::Clearing(payer), currency).map_err(words)?,
+            Payer::Remote(payer) => {
+                self.open(Name::Clearing(payer), currency).map_err(|refusal| words(&refusal))?
+            }
             Payer::None => return Ok(()),
         };
         self.share_legs(row, clearing, &mut legs)?;
@@ -170,7 +174,8 @@ impl State {
         total: Amount,
     ) -> Result<Amount, String> {
         let (wallet, driver, currency) = payer;
-        let clearing = self.open(Name::Clearing(station), currency).map_err(words)?;
+        let clearing =
+            self.open(Name::Clearing(station), currency).map_err(|refusal| words(&refusal))?;
         let mut legs = Vec::with_capacity(2);
         let taken = self.take_legs(place, wallet, Some(driver), clearing, total, &mut legs)?;
         if !legs.is_empty() {
@@ -206,7 +211,8 @@ impl State {
             let (Some(currency), Some(driver)) = (currency, driver) else {
                 return Err("nobody owes the rest".to_owned());
             };
-            let debit = self.open(Name::Receivable(driver), currency).map_err(words)?;
+            let debit =
+                self.open(Name::Receivable(driver), currency).map_err(|refusal| words(&refusal))?;
             legs.push(Leg::Post { debit, credit: clearing, amount: owed, code: Code::Receivable });
         }
         Ok(taken)
@@ -233,7 +239,8 @@ impl State {
         ];
         for (name, amount, code) in parts {
             if amount > 0 {
-                let credit = self.open(name, row.tariff.currency).map_err(words)?;
+                let credit =
+                    self.open(name, row.tariff.currency).map_err(|refusal| words(&refusal))?;
                 legs.push(Leg::Post { debit: clearing, credit, amount, code });
             }
         }
@@ -259,6 +266,6 @@ pub(crate) fn place_of(row: &SessionRow) -> HoldPlace {
     HoldPlace { purpose: Purpose::Hold, session: row.session, holds: row.holds, held: row.held }
 }
 
-fn words(refusal: Refusal) -> String {
-    crate::refusal::refusal_text(&refusal).into()
+fn words(refusal: &Refusal) -> String {
+    crate::refusal::refusal_text(refusal).into()
 }

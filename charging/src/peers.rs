@@ -217,7 +217,8 @@ impl State {
         Outcome::Session { state: None }
     }
 
-    fn tombstone(&self, session: SessionId) -> SessionRow {
+    /// A row that keeps an id from ever starting.
+    pub(crate) fn tombstone(&self, session: SessionId) -> SessionRow {
         let tariff = Tariff {
             currency: Currency::EUR,
             energy_millis_per_kwh: 0,

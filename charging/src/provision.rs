@@ -121,23 +121,7 @@ impl State {
         }
         let number = self.meta.next_station;
         self.meta.next_station += 1;
-        self.add_station(StationRow {
-            identity: identity.clone(),
-            number,
-            site: site.clone(),
-            password,
-            connected: false,
-            epoch: 0,
-            protocol: None,
-            vendor: "".into(),
-            model: "".into(),
-            firmware: "".into(),
-            serial: "".into(),
-            booted: Timestamp::ZERO,
-            connection_changed: Timestamp::ZERO,
-            next_transaction_id: 1,
-            next_remote_start_id: 1,
-        });
+        self.add_station(new_station(identity.clone(), number, site.clone(), password));
         Ok(Outcome::Done)
     }
 
@@ -199,5 +183,31 @@ impl State {
             Err(LedgerError::KeyReused(_)) => Err(Refusal::KeyReused),
             Err(_) => Err(Refusal::Full),
         }
+    }
+}
+
+/// A station that nobody has heard of yet.
+pub(crate) fn new_station(
+    identity: Identity,
+    number: u32,
+    site: Identity,
+    password: Option<PasswordHash>,
+) -> StationRow {
+    StationRow {
+        identity,
+        number,
+        site,
+        password,
+        connected: false,
+        epoch: 0,
+        protocol: None,
+        vendor: "".into(),
+        model: "".into(),
+        firmware: "".into(),
+        serial: "".into(),
+        booted: Timestamp::ZERO,
+        connection_changed: Timestamp::ZERO,
+        next_transaction_id: 1,
+        next_remote_start_id: 1,
     }
 }

@@ -1,219 +1,18 @@
-//! Starts: asked for by an app, or told by a station.
+//! A station says that a transaction runs: a card was shown, or an app's start is answered.
 //!
-//! Money is held before anything is promised. A station's word that a transaction runs is never
-//! turned away: without money it becomes a refused session, and the station is asked to end it.
+//! A station's word that a transaction runs is never turned away: without money it becomes a refused
+//! session, and the station is asked to end it. Said again, it gets the first answer.
 
-use crate::accounts::Purpose;
-use crate::command::{
-    Outcome, PayerRef, PeerCommand, Refusal, RequestStart, StartTransaction, StationCommand,
-    TransactionRef,
-};
+use crate::command::{Outcome, Refusal, StartTransaction, TransactionRef};
 use crate::finished::{Past, transaction_id};
-use crate::money::HoldPlace;
-use crate::rows::{ConnectorStatus, Payer, SessionRow, SessionState};
+use crate::rows::{SessionRow, SessionState};
+use crate::secure::{Secured, next_positive};
 use crate::sessions::overlap;
 use crate::state::{State, StationNumber};
-use novax_ledger::{Charges, SplitRule, Tariff};
-use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
-
-/// Who pays and what is held.
-struct Secured {
-    driver: Option<Identity>,
-    payer: Payer,
-    held: Amount,
-    holds: u32,
-}
-
-/// What a site charges now.
-struct Terms {
-    site: Identity,
-    tariff: Tariff,
-    split: SplitRule,
-}
+use novax_ledger::Tariff;
+use novax_model::{ConnectorRef, SessionId, WattHours};
 
 impl State {
-    /// An app asks for a charge.
-    pub(crate) fn request_start(&mut self, ask: &RequestStart) -> Outcome {
-        if let Some(answer) = self.repeated_request(ask) {
-            return answer;
-        }
-        match self.try_request(ask) {
-            Ok(()) => Outcome::Started { session: ask.session, transaction_id: 0, refusal: None },
-            Err(refusal) => {
-                self.release_unused(&ask.payer, ask.session);
-                Outcome::Refused(refusal)
-            }
-        }
-    }
-
-    /// The first answer, when the request has been made before.
-    fn repeated_request(&mut self, ask: &RequestStart) -> Option<Outcome> {
-        let live = self.sessions.get(&ask.session).map(|session| session.row.payload_hash);
-        let memory = self.finished.get(ask.session).copied();
-        if memory.is_some_and(|memory| memory.tombstone) {
-            // The payer asked about this id before it was known here and has let its hold go.
-            return Some(Outcome::Refused(Refusal::WrongState(SessionState::Refused)));
-        }
-        let payload_hash = live.or(memory.map(|memory| memory.payload_hash))?;
-        if payload_hash != ask.payload_hash {
-            // A hold under this id belongs to the first request: it is not released here.
-            return Some(Outcome::Refused(Refusal::KeyReused));
-        }
-        Some(Outcome::Started { session: ask.session, transaction_id: 0, refusal: None })
-    }
-
-    fn try_request(&mut self, ask: &RequestStart) -> Result<(), Refusal> {
-        let station = self.find_station(ask.identity.as_str()).ok_or(Refusal::UnknownStation)?;
-        self.check_ready(station, ask.connector)?;
-        if self.session_on(station, ask.connector).is_some() {
-            return Err(Refusal::ConnectorBusy);
-        }
-        if !self.session_has_room() {
-            return Err(Refusal::Full);
-        }
-        let terms = self.terms(station)?;
-        if ask.connector.connector > 0 {
-            self.touch_connector_or_new(station, ask.connector)?;
-        }
-        let secured = self.secure(ask.session, &ask.token, &ask.payer, &terms.tariff)?;
-        let row = self.touch_station(station);
-        let remote_start_id = row.next_remote_start_id;
-        row.next_remote_start_id = next_positive(remote_start_id);
-        let mut session = self.session_row(ask.session, station, ask.connector, &ask.token, terms);
-        session.payload_hash = ask.payload_hash;
-        session.state = SessionState::Starting;
-        session.app = true;
-        session.remote_start_id = remote_start_id;
-        secured.write_to(&mut session);
-        let deadline = self.start_deadline(&session);
-        self.open_session(station, session);
-        let command = StationCommand::RemoteStart {
-            session: ask.session,
-            connector: ask.connector,
-            token: ask.token.clone(),
-            remote_start_id,
-        };
-        self.queue_station(station, command, deadline);
-        Ok(())
-    }
-
-    /// Connected, booted, and the connector not known to be out of order.
-    fn check_ready(&self, station: StationNumber, connector: ConnectorRef) -> Result<(), Refusal> {
-        let station = self.station(station);
-        if !station.row.connected {
-            return Err(Refusal::StationOffline);
-        }
-        if station.row.booted == Timestamp::ZERO || connector.evse == 0 {
-            return Err(Refusal::StationNotReady);
-        }
-        let out_of_order = |status: ConnectorStatus| {
-            matches!(status, ConnectorStatus::Faulted | ConnectorStatus::Unavailable)
-        };
-        let mut known = station
-            .connectors
-            .values()
-            .filter(|row| row.connector.connector > 0 && overlap(row.connector, connector))
-            .peekable();
-        if known.peek().is_some() && known.all(|row| out_of_order(row.status)) {
-            return Err(Refusal::StationNotReady);
-        }
-        Ok(())
-    }
-
-    fn terms(&self, station: StationNumber) -> Result<Terms, Refusal> {
-        let site = &self.station(station).row.site;
-        let row = &self.sites.get(site).ok_or(Refusal::UnknownSite)?.row;
-        Ok(Terms { site: row.site.clone(), tariff: row.tariff.clone(), split: row.split })
-    }
-
-    /// Holds the tariff's hold, here or as the payer's partition already has.
-    fn secure(
-        &mut self,
-        session: SessionId,
-        token: &TokenUid,
-        payer: &PayerRef,
-        tariff: &Tariff,
-    ) -> Result<Secured, Refusal> {
-        match payer {
-            PayerRef::Refused(refusal) => Err(refusal.clone()),
-            PayerRef::Held { driver, partition, amount, currency } => {
-                if *currency != tariff.currency {
-                    return Err(Refusal::CurrencyMismatch);
-                }
-                if *amount > crate::config::AMOUNT_MAX {
-                    return Err(Refusal::Full);
-                }
-                let (driver, payer) = (Some(driver.clone()), Payer::Remote(*partition));
-                Ok(Secured { driver, payer, held: *amount, holds: 1 })
-            }
-            PayerRef::Local => {
-                let owner = self.tokens.get(token).ok_or(Refusal::UnknownToken)?;
-                let row = self.drivers.get(&owner.driver).ok_or(Refusal::UnknownDriver)?;
-                if row.blocked {
-                    return Err(Refusal::DriverBlocked);
-                }
-                if row.currency != tariff.currency {
-                    return Err(Refusal::CurrencyMismatch);
-                }
-                let (driver, wallet) = (row.driver.clone(), row.wallet);
-                let purpose = Purpose::Hold;
-                let place = HoldPlace { purpose, session, holds: 0, held: 0 };
-                self.hold_local(place, tariff.hold, wallet, tariff.currency)?;
-                Ok(Secured {
-                    driver: Some(driver),
-                    payer: Payer::Local(wallet),
-                    held: tariff.hold,
-                    holds: u32::from(tariff.hold > 0),
-                })
-            }
-        }
-    }
-
-    /// A row with everything that does not depend on who pays.
-    fn session_row(
-        &self,
-        session: SessionId,
-        station: StationNumber,
-        connector: ConnectorRef,
-        token: &TokenUid,
-        terms: Terms,
-    ) -> SessionRow {
-        SessionRow {
-            session,
-            payload_hash: 0,
-            state: SessionState::Charging,
-            identity: self.station(station).row.identity.clone(),
-            site: terms.site,
-            connector,
-            driver: None,
-            token: token.clone(),
-            app: false,
-            transaction: None,
-            remote_start_id: 0,
-            payer: Payer::None,
-            tariff: terms.tariff,
-            split: terms.split,
-            held: 0,
-            holds: 0,
-            meter_start: WattHours(0),
-            meter_last: WattHours(0),
-            requested: self.now(),
-            started: Timestamp::ZERO,
-            ended: Timestamp::ZERO,
-            heard: self.now(),
-            charges: Charges::default(),
-            reason: "".into(),
-            suspect: false,
-        }
-    }
-
-    /// A hold placed elsewhere for a session that will not use it goes back.
-    fn release_unused(&mut self, payer: &PayerRef, session: SessionId) {
-        if let PayerRef::Held { partition, .. } = payer {
-            self.queue_peer(*partition, PeerCommand::ReleaseHold { session });
-        }
-    }
-
     /// A station says that a transaction runs.
     pub(crate) fn start_transaction(&mut self, start: &StartTransaction) -> Outcome {
         let Some(station) = self.find_station(start.identity.as_str()) else {
@@ -413,15 +212,6 @@ impl State {
     }
 }
 
-impl Secured {
-    fn write_to(self, row: &mut SessionRow) {
-        row.driver = self.driver;
-        row.payer = self.payer;
-        row.held = self.held;
-        row.holds = self.holds;
-    }
-}
-
 /// Only 2.x names its transactions; a 1.6 number comes from us.
 fn given_transaction(start: &StartTransaction) -> Option<&TransactionRef> {
     start.transaction.as_ref().filter(|given| matches!(given, TransactionRef::V201(_)))
@@ -454,22 +244,5 @@ fn is_past(past: &Past, start: &StartTransaction) -> bool {
                 && past.started == start.at
                 && matches!(transaction, TransactionRef::V16(_))
         }
-    }
-}
-
-/// The next id of a counter that stays a positive 31-bit number (OCPP 1.6 transaction ids).
-fn next_positive(id: i32) -> i32 {
-    id.checked_add(1).unwrap_or(1).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_stay_positive_31_bit() {
-        assert_eq!(next_positive(1), 2);
-        assert_eq!(next_positive(i32::MAX), 1);
-        assert_eq!(next_positive(-7), 1);
     }
 }

@@ -151,25 +151,7 @@ fn path() -> String {
 }
 
 fn keyspace(number: u8) -> Keyspace {
-    let known = [
-        Keyspace::Meta,
-        Keyspace::Directory,
-        Keyspace::Sites,
-        Keyspace::Stations,
-        Keyspace::Connectors,
-        Keyspace::Drivers,
-        Keyspace::Tokens,
-        Keyspace::Sessions,
-        Keyspace::Accounts,
-        Keyspace::Holds,
-        Keyspace::Transfers,
-        Keyspace::Keys,
-        Keyspace::Outbox,
-        Keyspace::Series,
-        Keyspace::PayerSessions,
-        Keyspace::Exceptions,
-    ];
-    let found = known.into_iter().find(|keyspace| *keyspace as u8 == number);
+    let found = Keyspace::ALL.into_iter().find(|keyspace| *keyspace as u8 == number);
     found.expect("a known keyspace")
 }
 

@@ -336,11 +336,11 @@ impl Net {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
 
     #[test]
     fn clearing_sums_to_zero_and_no_hold_stays(
-        steps in prop::collection::vec(step(), 1..80)
+        steps in prop::collection::vec(step(), 1..120)
     ) {
         let mut net = Net::new();
         for step in &steps {

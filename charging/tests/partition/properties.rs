@@ -274,7 +274,7 @@ fn command() -> impl Strategy<Value = Command> {
 /// Entries: how much later than the one before, and what they say.
 fn entries() -> impl Strategy<Value = Vec<(u64, Vec<Command>)>> {
     let later = prop_oneof![6 => 0..5_000_000_u64, 1 => 0..1_000_000_000_u64];
-    prop::collection::vec((later, prop::collection::vec(command(), 0..5)), 1..50)
+    prop::collection::vec((later, prop::collection::vec(command(), 0..5)), 1..80)
 }
 
 /// Bounds so small that every one is met.
@@ -376,7 +376,7 @@ fn replicate(config: PartitionConfig, entries: &[(u64, Vec<Command>)], restore_a
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, ..ProptestConfig::default() })]
 
     #[test]
     fn replicas_agree_and_a_restart_cannot_be_told(entries in entries(), at in 0..50_usize) {

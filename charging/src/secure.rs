@@ -1,0 +1,147 @@
+//! Who pays for a session, and what is held before anything is promised.
+
+use crate::accounts::Purpose;
+use crate::command::{PayerRef, PeerCommand, Refusal};
+use crate::money::HoldPlace;
+use crate::rows::{Payer, SessionRow, SessionState};
+use crate::state::{State, StationNumber};
+use novax_ledger::{Charges, SplitRule, Tariff};
+use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
+
+/// Who pays and what is held.
+pub(crate) struct Secured {
+    driver: Option<Identity>,
+    payer: Payer,
+    held: Amount,
+    holds: u32,
+}
+
+/// What a site charges now.
+pub(crate) struct Terms {
+    site: Identity,
+    pub(crate) tariff: Tariff,
+    split: SplitRule,
+}
+
+impl State {
+    /// What the station's site charges.
+    pub(crate) fn terms(&self, station: StationNumber) -> Result<Terms, Refusal> {
+        let site = &self.station(station).row.site;
+        let row = &self.sites.get(site).ok_or(Refusal::UnknownSite)?.row;
+        Ok(Terms { site: row.site.clone(), tariff: row.tariff.clone(), split: row.split })
+    }
+
+    /// Holds the tariff's hold, here or as the payer's partition already has.
+    pub(crate) fn secure(
+        &mut self,
+        session: SessionId,
+        token: &TokenUid,
+        payer: &PayerRef,
+        tariff: &Tariff,
+    ) -> Result<Secured, Refusal> {
+        match payer {
+            PayerRef::Refused(refusal) => Err(refusal.clone()),
+            PayerRef::Held { driver, partition, amount, currency } => {
+                if *currency != tariff.currency {
+                    return Err(Refusal::CurrencyMismatch);
+                }
+                if *amount > crate::config::AMOUNT_MAX {
+                    return Err(Refusal::Full);
+                }
+                let (driver, payer) = (Some(driver.clone()), Payer::Remote(*partition));
+                Ok(Secured { driver, payer, held: *amount, holds: 1 })
+            }
+            PayerRef::Local => {
+                let owner = self.tokens.get(token).ok_or(Refusal::UnknownToken)?;
+                let row = self.drivers.get(&owner.driver).ok_or(Refusal::UnknownDriver)?;
+                if row.blocked {
+                    return Err(Refusal::DriverBlocked);
+                }
+                if row.currency != tariff.currency {
+                    return Err(Refusal::CurrencyMismatch);
+                }
+                let (driver, wallet) = (row.driver.clone(), row.wallet);
+                let purpose = Purpose::Hold;
+                let place = HoldPlace { purpose, session, holds: 0, held: 0 };
+                self.hold_local(place, tariff.hold, wallet, tariff.currency)?;
+                Ok(Secured {
+                    driver: Some(driver),
+                    payer: Payer::Local(wallet),
+                    held: tariff.hold,
+                    holds: u32::from(tariff.hold > 0),
+                })
+            }
+        }
+    }
+
+    /// A row with everything that does not depend on who pays.
+    pub(crate) fn session_row(
+        &self,
+        session: SessionId,
+        station: StationNumber,
+        connector: ConnectorRef,
+        token: &TokenUid,
+        terms: Terms,
+    ) -> SessionRow {
+        SessionRow {
+            session,
+            payload_hash: 0,
+            state: SessionState::Charging,
+            identity: self.station(station).row.identity.clone(),
+            site: terms.site,
+            connector,
+            driver: None,
+            token: token.clone(),
+            app: false,
+            transaction: None,
+            remote_start_id: 0,
+            payer: Payer::None,
+            tariff: terms.tariff,
+            split: terms.split,
+            held: 0,
+            holds: 0,
+            meter_start: WattHours(0),
+            meter_last: WattHours(0),
+            requested: self.now(),
+            started: Timestamp::ZERO,
+            ended: Timestamp::ZERO,
+            heard: self.now(),
+            charges: Charges::default(),
+            reason: "".into(),
+            suspect: false,
+        }
+    }
+
+    /// A hold placed elsewhere for a session that will not use it goes back.
+    pub(crate) fn release_unused(&mut self, payer: &PayerRef, session: SessionId) {
+        if let PayerRef::Held { partition, .. } = payer {
+            self.queue_peer(*partition, PeerCommand::ReleaseHold { session });
+        }
+    }
+}
+
+impl Secured {
+    pub(crate) fn write_to(self, row: &mut SessionRow) {
+        row.driver = self.driver;
+        row.payer = self.payer;
+        row.held = self.held;
+        row.holds = self.holds;
+    }
+}
+
+/// The next id of a counter that stays a positive 31-bit number (OCPP 1.6 transaction ids).
+pub(crate) fn next_positive(id: i32) -> i32 {
+    id.checked_add(1).unwrap_or(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_positive_31_bit() {
+        assert_eq!(next_positive(1), 2);
+        assert_eq!(next_positive(i32::MAX), 1);
+        assert_eq!(next_positive(-7), 1);
+    }
+}
