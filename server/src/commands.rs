@@ -65,11 +65,12 @@ pub fn sql(args: SqlArgs) -> u8 {
         SqlFormat::Json => shell::Format::Json,
     };
     let options = shell::ShellOptions {
-        addr: args.sql,
+        addr: args.sql.to_string(),
         user: args.user,
         password: args.password,
         command: args.statement,
         format,
+        ..shell::ShellOptions::default()
     };
     shell::run(options)
 }

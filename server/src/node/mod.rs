@@ -160,8 +160,24 @@ impl std::fmt::Debug for Node {
     }
 }
 
+/// How long an address may still be taken when a node starts.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A killed node's ring is taken down by the kernel after the process is gone: for a moment its
+/// listener is still there. A restart waits for that instead of failing.
 fn listen(addr: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(addr).map_err(|error| NodeError::Listen { addr, what, error })
+    let limit = std::time::Instant::now() + LISTEN_PATIENCE;
+    loop {
+        match TcpListener::bind(addr) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && std::time::Instant::now() < limit =>
+            {
+                thread::sleep(Duration::from_millis(20));
+            }
+            bound => return bound.map_err(|error| NodeError::Listen { addr, what, error }),
+        }
+    }
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, NodeError> {

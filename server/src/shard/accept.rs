@@ -282,7 +282,9 @@ impl Shard {
             self.counters.connections_superseded.increment();
             self.close_with(old, 1008, "the same identity connected again");
         }
-        if !pending {
+        if pending {
+            self.pending.push(conn);
+        } else {
             let connected =
                 Command::StationConnected { identity: identity.clone(), epoch, protocol };
             self.submit(partition, connected, Waiter::Nobody);
@@ -293,9 +295,21 @@ impl Shard {
         }
     }
 
-    /// A pending station boots again: if it has been approved meanwhile, its socket goes home, and the
-    /// message is read there. Returns false when it is still pending.
-    pub(super) fn try_leave_pending(&mut self, conn: ConnId, message: &str) -> bool {
+    /// Once a second: sockets of stations that have been approved meanwhile go home.
+    pub(super) fn move_approved(&mut self) {
+        let waiting = std::mem::take(&mut self.pending);
+        for conn in waiting {
+            if self.station(conn).is_some_and(|station| station.pending)
+                && !self.try_leave_pending(conn, None)
+            {
+                self.pending.push(conn);
+            }
+        }
+    }
+
+    /// If a pending station has been approved meanwhile, its socket goes home, and the message with it, to
+    /// be read there. Returns false when it is still pending.
+    pub(super) fn try_leave_pending(&mut self, conn: ConnId, message: Option<&str>) -> bool {
         let Some(station) = self.station(conn) else { return true };
         let (identity, directory) = (station.identity.clone(), station.partition);
         let machine = &self.slots[&directory].machine;
@@ -308,11 +322,14 @@ impl Shard {
         let Some(upgrade) = station.upgrade.take() else { return false };
         let protocol = station.protocol;
         let mut input = Vec::new();
-        // The message as a client's frame, for the receiver at home to read again.
-        novax_wire::ws::write_text(message.as_bytes(), Some([0; 4]), &mut input);
-        self.stations.remove(identity.as_str());
-        let handoff =
-            Handoff {
+        if let Some(message) = message {
+            // As a client's frame, for the receiver at home to read again.
+            novax_wire::ws::write_text(message, Some([0; 4]), &mut input);
+        }
+        if self.stations.get(identity.as_str()) == Some(&conn) {
+            self.stations.remove(identity.as_str());
+        }
+        let handoff = Handoff {
             tag,
             upgrade: *upgrade,
             identity,

@@ -99,6 +99,8 @@ pub struct Shard {
     live_connections: usize,
     /// The newest socket of every station on this shard.
     stations: HashMap<Box<str>, ConnId>,
+    /// Sockets of stations that wait for approval.
+    pending: Vec<ConnId>,
     /// Sockets that came through the ring and wait for their state, and the reverse.
     adopted: HashMap<u64, ConnId>,
     handoffs: HashMap<u64, Box<Handoff>>,
@@ -159,6 +161,7 @@ impl Shard {
             connections: Vec::new(),
             live_connections: 0,
             stations: HashMap::new(),
+            pending: Vec::new(),
             adopted: HashMap::new(),
             handoffs: HashMap::new(),
             asked: HashMap::new(),
@@ -411,6 +414,7 @@ impl Shard {
         for partition in partitions {
             self.redeliver(partition);
         }
+        self.move_approved();
         self.flush_stores();
     }
 

@@ -100,7 +100,7 @@ impl Shard {
         match gateway::read_call(protocol, action, payload, &context) {
             Err(CallError { code, description }) => self.refuse_call(conn, id, code, &description),
             Ok(Intent::Boot { vendor, model, .. }) if pending => {
-                if !self.try_leave_pending(conn, text) {
+                if !self.try_leave_pending(conn, Some(text)) {
                     self.report_pending(conn, id, &vendor, &model);
                 }
             }

@@ -441,3 +441,23 @@ fn a_limit_and_a_stop_reach_the_station_through_the_outbox() {
     world.settle();
     assert_eq!(world.shard.slots[&PartitionId(0)].machine.outbox().count(), 0, "answered: gone");
 }
+
+#[test]
+fn an_approved_station_goes_home_without_connecting_again() {
+    let mut world = World::new();
+    world.provision();
+    let conn = world.connect("NEW");
+    let home = PartitionId(0);
+    let site = identity("site");
+    world.propose(home, Command::PutStation { identity: identity("NEW"), site, password: None });
+    let kind = DirectoryKind::Station;
+    let directory = PartitionId::of_directory("NEW", PARTITIONS);
+    world.propose(directory, Command::PutDirectory { kind, id: "NEW".into(), home });
+    world.advance(2);
+    let row = world.shard.slots[&home].machine.station("NEW").expect("a row");
+    assert!(row.connected);
+    world.say(conn, r#"[2,"1","Authorize",{"idTag":"TAG"}]"#);
+    world.settle();
+    let heard = world.heard(conn);
+    assert!(heard[0].contains("Accepted"), "{heard:?}");
+}
