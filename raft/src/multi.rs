@@ -89,17 +89,17 @@ impl MultiRaft {
         }
         let logged: Vec<(PartitionId, GroupMeta)> =
             starts.iter().map(|start| (start.partition, start.meta)).collect();
-        let log = ShardLog::start(&config, Arc::clone(&recovered.root), &logged, wake)?;
+        let log = ShardLog::start(config, Arc::clone(&recovered.root), &logged, wake)?;
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let mut raft = MultiRaft {
             groups: Vec::with_capacity(starts.len()),
             slots: Vec::new(),
+            proposal_bytes_max: log.config.group_bytes_max(),
+            uncommitted_entries_max: u64::try_from(log.config.group_entries_max()).expect("small"),
             log,
             dirty: Vec::new(),
             committed: Vec::new(),
             messages: Vec::new(),
-            proposal_bytes_max: config.group_bytes_max(),
-            uncommitted_entries_max: u64::try_from(config.group_entries_max()).expect("small"),
             failed: false,
         };
         for (slot, start) in starts.into_iter().enumerate() {
@@ -108,7 +108,7 @@ impl MultiRaft {
                 raft.slots.resize(number + 1, NO_SLOT);
             }
             raft.slots[number] = slot;
-            raft.groups.push(Group::start(slot, start, node, &config, &logger)?);
+            raft.groups.push(Group::start(slot, start, node, &raft.log.config, &logger)?);
             raft.mark_dirty(slot);
         }
         Ok(raft)

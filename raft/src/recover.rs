@@ -21,6 +21,12 @@ pub(crate) fn segment_name(incarnation: u64, number: u64) -> String {
     format!("{incarnation:010}-{number:010}.log")
 }
 
+/// The file name a segment gets when it is kept to be used again.
+pub(crate) fn free_name(segment: &Path) -> String {
+    let name = segment.file_name().and_then(|name| name.to_str());
+    format!("free-{}", name.expect("segments have plain names"))
+}
+
 fn parse_segment_name(name: &str) -> Option<(u64, u64)> {
     let (incarnation, number) = name.strip_suffix(".log")?.split_once('-')?;
     let parsed = (incarnation.parse().ok()?, number.parse().ok()?);
@@ -73,6 +79,8 @@ impl Recovered {
 /// A run is one shard under one incarnation; runs sort by incarnation first.
 type RunKey = (u64, u16);
 type Runs = BTreeMap<RunKey, Vec<SegmentFile>>;
+/// The last batch that counts, of each run that has any.
+type Fences = BTreeMap<RunKey, u64>;
 
 /// Reads all logs under `root`/log, and locks them for this process as long as the answer or any
 /// shard started from it lives. When all is well, what earlier runs made and never used is removed.
@@ -134,7 +142,7 @@ fn find_runs(dir: &Path) -> Result<Runs, Error> {
 
 /// The newest incarnation in which any shard has begun, and how far it had read each earlier run.
 /// All its shards read the same, so any of them will do; what it did not see does not count.
-fn governing_fences(runs: &Runs) -> Result<Option<(u64, BTreeMap<RunKey, u64>)>, Error> {
+fn governing_fences(runs: &Runs) -> Result<Option<(u64, Fences)>, Error> {
     for ((incarnation, _), segments) in runs.iter().rev() {
         let Some(oldest) = segments.first() else { continue };
         if let Some(fences) = read_fences(*incarnation, oldest)? {
@@ -153,16 +161,23 @@ struct ReadRun {
 }
 
 impl ReadRun {
-    /// Removes segments without a batch and cuts the rest to what was read, newest first, so that
-    /// starts in quick succession do not fill the disk. A write of the dead process that is still on its
-    /// way lands in a removed file, or behind the fence.
+    /// Takes away segments without a batch and cuts the rest to what was read, newest first, so
+    /// that starts in quick succession do not fill the disk. A write of the dead process that is still
+    /// on its way lands in a removed file, or behind the fence.
     fn trim(mut self) -> Result<OldRun, Error> {
-        while self.ends.last() == Some(&0) {
-            self.ends.pop();
-            if let Some(segment) = self.segments.pop() {
+        let used = self.ends.iter().take_while(|end| **end > 0).count();
+        assert!(self.ends[used..].iter().all(|end| *end == 0), "nothing follows an empty segment");
+        while self.segments.len() > used {
+            let Some(segment) = self.segments.pop() else { break };
+            // Only the first empty one can have been in use; the others were spares.
+            if self.segments.len() > used {
+                let free = segment.path.with_file_name(free_name(&segment.path));
+                std::fs::rename(&segment.path, &free).context("rename", &segment.path)?;
+            } else {
                 std::fs::remove_file(&segment.path).context("remove", &segment.path)?;
             }
         }
+        self.ends.truncate(used);
         for (segment, end) in self.segments.iter_mut().zip(self.ends).rev() {
             if segment.bytes > end {
                 let file = File::options().write(true).open(&segment.path);
@@ -230,7 +245,7 @@ mod tests {
             "7-12.log",
             "0000000007-0000000000.log",
             "0000000007-0000000012.log.tmp",
-            "free-0000000001.log",
+            "free-0000000007-0000000012.log",
             "+000000007-0000000012.log",
             "spare.tmp",
         ] {

@@ -13,10 +13,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// The name of a shard's directory.
+pub(crate) fn shard_name(shard: u16) -> String {
+    format!("shard-{shard:03}")
+}
+
 /// The number of a shard from the name of its directory; only the one spelling counts.
 pub(crate) fn parse_shard_name(name: &str) -> Option<u16> {
     let shard = name.strip_prefix("shard-")?.parse().ok()?;
-    (format!("shard-{shard:03}") == name).then_some(shard)
+    (shard_name(shard) == name).then_some(shard)
 }
 
 /// A segment of an earlier run.
@@ -53,6 +58,9 @@ pub(crate) struct LogRoot {
 /// Locks the log directory of a node, creating it if it is not there.
 pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
     std::fs::create_dir_all(dir).context("create", dir)?;
+    if let Some(above) = dir.parent() {
+        File::open(above).and_then(|above| above.sync_all()).context("sync", above)?;
+    }
     let path = dir.join("LOCK");
     let file = File::options()
         .create(true)

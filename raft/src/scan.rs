@@ -51,9 +51,9 @@ pub(crate) fn scan_run(
     mut take: impl FnMut(&SegmentFile, PartitionId, &Frame<'_>) -> Result<(), Corruption>,
 ) -> Result<Extent, Error> {
     let mut scan = Scan { incarnation, fence, chain: None, ended: false };
-    let mut number = segments.first().map_or(1, |segment| segment.number);
+    let oldest = segments.first().map_or(1, |segment| segment.number);
     let mut ends = Vec::with_capacity(segments.len());
-    for segment in segments {
+    for (number, segment) in (oldest..).zip(segments) {
         let corrupt = |offset: usize, what| {
             let offset = u64::try_from(offset).expect("usize fits u64");
             Error::Corrupt { file: segment.path.clone(), offset, what }
@@ -61,7 +61,6 @@ pub(crate) fn scan_run(
         if segment.number != number {
             return Err(corrupt(0, Corruption::MissingSegment { number }));
         }
-        number += 1;
         if scan.at_fence() {
             ends.push(0);
             continue;

@@ -7,7 +7,7 @@
 
 use crate::block::BLOCK_BYTES;
 use crate::error::{Error, IoContext};
-use crate::recover::segment_name;
+use crate::recover::{free_name, segment_name};
 use crate::root::LogRoot;
 use crate::writer::LogConfig;
 use novax_model::PartitionId;
@@ -168,7 +168,6 @@ struct Maker {
     root: Arc<LogRoot>,
     health: Arc<Health>,
     free: Vec<PathBuf>,
-    next_free: u64,
     to_make: VecDeque<u64>,
     to_retire: VecDeque<u64>,
 }
@@ -182,7 +181,6 @@ impl Maker {
             root,
             health,
             free: Vec::new(),
-            next_free: 1,
             to_make: VecDeque::new(),
             to_retire: VecDeque::new(),
         };
@@ -200,11 +198,9 @@ impl Maker {
                 std::fs::remove_file(&path).context("remove", &path)?;
                 continue;
             }
-            let number = name.strip_prefix("free-").and_then(|rest| rest.strip_suffix(".log"));
-            let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) else {
+            if !name.starts_with("free-") || !name.ends_with(".log") {
                 continue;
-            };
-            self.next_free = self.next_free.max(number.saturating_add(1));
+            }
             let bytes = file.metadata().context("read", &path)?.len();
             if bytes == self.segment_bytes && self.free.len() < FREE_FILES_MAX {
                 self.free.push(path);
@@ -309,8 +305,7 @@ impl Maker {
         if self.free.len() >= FREE_FILES_MAX {
             return std::fs::remove_file(path);
         }
-        let name = self.dir.join(format!("free-{:010}.log", self.next_free));
-        self.next_free += 1;
+        let name = self.dir.join(free_name(path));
         std::fs::rename(path, &name)?;
         self.free.push(name);
         Ok(())

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::format::{FENCE_BYTES, FRAME_BYTES, HEADER_BYTES, RESTATEMENT_BYTES};
 use crate::merge::{Frame, GroupMeta};
 use crate::multi::PeerMessage;
-use crate::root::{LogRoot, parse_shard_name};
+use crate::root::{LogRoot, parse_shard_name, shard_name};
 use crate::segments::{Segment, Segments, Wake};
 use novax_model::PartitionId;
 use std::collections::VecDeque;
@@ -21,10 +21,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Segment size where nothing else is asked for.
+const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// An entry is never larger, whatever the segment size.
 const ENTRY_BYTES_MAX: u64 = 8 << 20;
 /// Below this a segment could not hold what the groups may ask for at once.
@@ -51,6 +53,17 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// The log of a shard under `root`, the directory given to [`recover`](crate::recover), as it
+    /// should be on a server.
+    #[must_use]
+    pub fn for_shard(root: &Path, shard: u16) -> LogConfig {
+        LogConfig {
+            dir: root.join("log").join(shard_name(shard)),
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            direct: true,
+        }
+    }
+
     /// The largest entry, and the most one group may have uncommitted.
     pub(crate) fn group_bytes_max(&self) -> usize {
         let bytes = ENTRY_BYTES_MAX.min(self.segment_bytes / 8);
@@ -197,7 +210,7 @@ struct LiveSegment {
 
 /// The writing side of one shard's log.
 pub(crate) struct ShardLog {
-    segment_bytes: u64,
+    pub(crate) config: LogConfig,
     partitions: Vec<PartitionId>,
     root: Arc<LogRoot>,
     segments: Segments,
@@ -219,7 +232,7 @@ pub(crate) struct ShardLog {
 impl ShardLog {
     /// Starts a new run. `groups` are the partitions of the shard in the order of their slots.
     pub(crate) fn start(
-        config: &LogConfig,
+        config: LogConfig,
         root: Arc<LogRoot>,
         groups: &[(PartitionId, GroupMeta)],
         wake: Wake,
@@ -230,10 +243,10 @@ impl ShardLog {
         if !inside || named.and_then(parse_shard_name).is_none() {
             return Err(Error::Config("dir must be shard-NNN in the log directory recovered"));
         }
-        let (segments, current) = Segments::start(config, Arc::clone(&root), wake)?;
+        let (segments, current) = Segments::start(&config, Arc::clone(&root), wake)?;
         let first = LiveSegment { number: 1, entry_index_max: vec![0; groups.len()] };
         Ok(ShardLog {
-            segment_bytes: config.segment_bytes,
+            config,
             partitions: groups.iter().map(|(partition, _)| *partition).collect(),
             root,
             segments,
@@ -271,7 +284,7 @@ impl ShardLog {
 
     /// Together with one group's limits this keeps a batch below half a segment.
     fn batch_bytes_target(&self) -> usize {
-        let eighth = usize::try_from(self.segment_bytes / 8).expect("at most 256 MiB");
+        let eighth = usize::try_from(self.config.segment_bytes / 8).expect("at most 256 MiB");
         BATCH_BYTES_TARGET.min(eighth)
     }
 
@@ -282,8 +295,11 @@ impl ShardLog {
         }
         let gathered = self.gathers.front()?;
         let bytes = u64::try_from(gathered.batch.block_bytes()).expect("usize fits u64");
-        assert!(bytes <= self.segment_bytes / 2, "the groups' limits keep batches small");
-        if self.offset > 0 && self.offset + bytes > self.segment_bytes && !self.next_segment() {
+        assert!(bytes <= self.config.segment_bytes / 2, "the groups' limits keep batches small");
+        if self.offset > 0
+            && self.offset + bytes > self.config.segment_bytes
+            && !self.next_segment()
+        {
             self.stats.stalls += 1;
             return None;
         }
@@ -322,7 +338,7 @@ impl ShardLog {
         };
         self.previous_crc = crc;
         self.offset += bytes;
-        assert!(self.offset <= self.segment_bytes, "a batch never passes its segment's end");
+        assert!(self.offset <= self.config.segment_bytes, "a batch never passes its segment's end");
         let segment = self.current.number;
         self.in_flight = Some(InFlight { id: write.id, segment, bytes, gather });
         write
@@ -418,7 +434,7 @@ impl ShardLog {
         LogStats {
             segments,
             old_segments,
-            disk_bytes: segments * self.segment_bytes + old_bytes,
+            disk_bytes: segments * self.config.segment_bytes + old_bytes,
             segment_failures: self.segments.health.failures.load(Ordering::Relaxed),
             segment_errno: self.segments.health.last_errno.load(Ordering::Relaxed),
             direct: self.current.direct,

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 const PARTITIONS: u16 = 5;
+const CASES: u32 = 400;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -244,7 +245,7 @@ fn land(write: &LogWrite, file: &Path, landing: Landing) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 64,
+        cases: CASES,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -4,6 +4,7 @@ mod common;
 
 use common::{SEGMENT_BYTES, Shard, listing, p, recover, scratch, segment_files, shard_dir};
 use novax_raft::blocking_write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Commits to the partition until the shard uses `segments` segments; returns the last index.
@@ -190,11 +191,15 @@ fn without_a_segment_nothing_is_handed_out_and_nothing_is_lost() {
                 blocking_write(&write).unwrap();
                 shard.raft.on_written(write.id, Ok(())).unwrap();
             }
-            None if shard.raft.stats().segment_failures > 0 => break shard.raft.stats(),
-            None => std::thread::yield_now(),
+            None => {
+                let stats = shard.raft.stats();
+                if stats.stalls > 0 && stats.segment_failures > 0 {
+                    break stats;
+                }
+                std::thread::yield_now();
+            }
         }
     };
-    assert!(stalled.stalls > 0);
     assert_eq!(stalled.segment_errno, libc::ENOENT);
     assert!(shard.raft.poll_write().is_none(), "back-pressure, not an error");
     while shard.raft.propose(p(0), vec![8; 3000]).is_ok() {
@@ -206,4 +211,28 @@ fn without_a_segment_nothing_is_handed_out_and_nothing_is_lost() {
     assert_eq!(committed.len(), taken);
     drop(shard);
     assert_eq!(listing(&recover(root.path()))[&0].len(), taken + 1);
+}
+
+#[test]
+fn a_spare_of_an_earlier_run_serves_the_next_but_never_one_that_may_be_in_use() {
+    let root = scratch();
+    let inode = |name: &str| {
+        std::fs::metadata(shard_dir(root.path(), 0).join(name)).map(|file| file.ino()).ok()
+    };
+    let mut shard = Shard::fresh(root.path(), &[0]);
+    shard.wait_for_segments(2);
+    shard.settle();
+    drop(shard);
+    let [used, next, spare] =
+        ["0000000001-0000000001.log", "0000000001-0000000002.log", "0000000001-0000000003.log"];
+    let (next_inode, spare_inode) = (inode(next).unwrap(), inode(spare).unwrap());
+    let shard = Shard::fresh(root.path(), &[0]);
+    shard.wait_for_segments(2);
+    assert!(inode(used).is_some() && inode(next).is_none() && inode(spare).is_none());
+    let made: Vec<_> =
+        (1..=3).map(|number| inode(&format!("0000000002-{number:010}.log")).unwrap()).collect();
+    assert_eq!(made[0], spare_inode, "the first segment was there already");
+    assert!(!made[1..].contains(&spare_inode) && next_inode != spare_inode);
+    drop(shard);
+    assert_eq!(recover(root.path()).last_index(p(0)), 1);
 }

@@ -32,7 +32,7 @@ pub(crate) fn recover(root: &Path) -> Recovered {
 }
 
 pub(crate) fn shard_dir(root: &Path, shard: u16) -> PathBuf {
-    root.join("log").join(format!("shard-{shard:03}"))
+    LogConfig::for_shard(root, shard).dir
 }
 
 pub(crate) fn config(root: &Path, shard: u16) -> LogConfig {
