@@ -86,6 +86,6 @@ fn readers_see_whole_batches_while_tables_come_and_go() {
     }
     assert_eq!(read, sent);
     let stats = engine.stats();
-    assert!(stats.flushes > 5 && stats.compactions > 2, "{stats:?}");
+    assert!(stats.flushes > 5 && stats.compactions > 0, "{stats:?}");
     assert_eq!(engine.close().unwrap(), 3_001);
 }
