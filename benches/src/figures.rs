@@ -1,0 +1,53 @@
+//! Figures and the percentiles behind them.
+
+use std::fmt;
+
+/// What a benchmark found.
+#[derive(Debug, Default)]
+pub(crate) struct Figures(Vec<(&'static str, f64, &'static str)>);
+
+impl Figures {
+    pub(crate) fn add(&mut self, name: &'static str, value: f64, unit: &'static str) {
+        assert!(value.is_finite(), "{name} was measured");
+        self.0.push((name, value, unit));
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value, unit) in &self.0 {
+            // Small figures keep three digits, large ones need none.
+            let digits = if value.abs() < 100.0 { 3 } else { 0 };
+            writeln!(f, "figure {name} {value:.digits$} {unit}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The smallest sample that so many of a thousand samples do not exceed (nearest rank).
+pub(crate) fn per_mille(sorted: &[u32], per_mille: usize) -> u32 {
+    assert!(!sorted.is_empty() && (1..=1_000).contains(&per_mille));
+    let rank = (sorted.len() * per_mille).div_ceil(1_000);
+    *sorted.get(rank - 1).expect("a rank is at most the length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_samples_by_nearest_rank() {
+        let samples: Vec<u32> = (1..=1_000).collect();
+        assert_eq!([500, 990, 999, 1_000].map(|p| per_mille(&samples, p)), [500, 990, 999, 1_000]);
+        assert_eq!([1, 500, 1_000].map(|p| per_mille(&[7], p)), [7, 7, 7]);
+        assert_eq!(per_mille(&[1, 2, 3], 500), 2);
+    }
+
+    #[test]
+    fn figures_are_lines_of_four_words() {
+        let mut figures = Figures::default();
+        figures.add("a_tps", 12_345.6, "1/s");
+        figures.add("a_ms", 1.23456, "ms");
+        assert_eq!(figures.to_string(), "figure a_tps 12346 1/s\nfigure a_ms 1.235 ms\n");
+    }
+}

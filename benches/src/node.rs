@@ -1,0 +1,170 @@
+//! The node under load: a process of its own on a data directory of its own, both gone at the end.
+
+use crate::Common;
+use crate::error::{BenchError, During, Result};
+use crate::http::Http;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A node that runs.
+#[derive(Debug)]
+pub(crate) struct Node {
+    child: Child,
+    data: tempfile::TempDir,
+    ocpp: SocketAddr,
+    http: SocketAddr,
+    key: String,
+}
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(common: &Common) -> Result<Node> {
+        // Beside the binary is the same kind of disk that the project is on; /tmp may be memory.
+        let beside = common.novax.parent().unwrap_or(Path::new("."));
+        let place = common.data_in.as_deref().unwrap_or(beside);
+        let data = tempfile::Builder::new().prefix("bench-").tempdir_in(place);
+        let data = data.during("making a data directory")?;
+        let any = "127.0.0.1:0";
+        let mut child = Command::new(&common.novax)
+            .arg("serve")
+            .arg("--data")
+            .arg(data.path())
+            .args(["--ocpp", any, "--http", any, "--sql", any])
+            .args(["--shards", &common.shards.to_string()])
+            .args(["--partitions", &common.partitions.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .during("starting the node")?;
+        let out = child.stdout.take().expect("it is piped");
+        let (sender, ready) = std::sync::mpsc::channel();
+        // The pipe is read to its end, so that the node can never block on it.
+        std::thread::spawn(move || {
+            let mut addresses = BTreeMap::new();
+            for line in BufReader::new(out).lines().map_while(std::io::Result::ok) {
+                let told = line.strip_prefix("listening ").and_then(|rest| rest.split_once(' '));
+                if let Some((what, address)) = told {
+                    addresses.insert(what.to_owned(), address.to_owned());
+                } else if line == "ready" {
+                    let _ = sender.send(addresses.clone());
+                }
+            }
+        });
+        let Ok(addresses) = ready.recv_timeout(Duration::from_secs(60)) else {
+            let _ = child.kill();
+            let status = child.wait().during("waiting for the node")?;
+            return Err(BenchError::Node(format!("it did not get ready: {status}")));
+        };
+        let address = |name: &str| {
+            let text = addresses.get(name).map(String::as_str).unwrap_or_default();
+            let said = || BenchError::Node(format!("it did not say where {name} is"));
+            text.parse::<SocketAddr>().map_err(|_| said())
+        };
+        let (ocpp, http) = (address("ocpp")?, address("http")?);
+        let key = std::fs::read_to_string(data.path().join("api.key"));
+        let key = key.during("reading the API key")?.trim().to_owned();
+        Ok(Node { child, data, ocpp, http, key })
+    }
+
+    pub(crate) fn ocpp(&self) -> SocketAddr {
+        self.ocpp
+    }
+
+    /// A connection of its own to the HTTP API.
+    pub(crate) fn client(&self) -> Http {
+        Http::new(self.http, self.key.clone())
+    }
+
+    /// The sum of a metric over all shards.
+    pub(crate) fn metric(&self, name: &str) -> Result<u64> {
+        let text = self.client().get_text("/metrics")?;
+        let of_name =
+            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let values: Vec<u64> = text
+            .lines()
+            .filter(of_name)
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        if values.is_empty() {
+            return Err(BenchError::Answer(format!("there is no metric {name}")));
+        }
+        Ok(values.iter().sum())
+    }
+
+    /// Time its threads have been on a processor.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let mut nanoseconds = 0;
+        for task in std::fs::read_dir(tasks).during("listing the node's threads")? {
+            let path = task.during("listing the node's threads")?.path().join("schedstat");
+            // A thread may end in between.
+            let Ok(text) = std::fs::read_to_string(path) else { continue };
+            let first = text.split(' ').next().and_then(|word| word.parse::<u64>().ok());
+            nanoseconds += first.unwrap_or(0);
+        }
+        if nanoseconds == 0 {
+            return Err(BenchError::Machine("this kernel keeps no schedstat".into()));
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Memory it has in use, in bytes.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.during("reading the node's memory")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kib.map(|kib| kib * 1_024).ok_or_else(|| BenchError::Node("it has ended".into()))
+    }
+
+    /// Waits until it has nothing to do and its memory stands still; returns the memory.
+    pub(crate) fn settle(&self) -> Result<u64> {
+        const QUIET: Duration = Duration::from_millis(500);
+        const TURNS_MAX: u32 = 120;
+        let mut before = (self.cpu()?, self.resident_bytes()?);
+        let mut quiet_turns = 0;
+        for _ in 0..TURNS_MAX {
+            std::thread::sleep(QUIET);
+            let now = (self.cpu()?, self.resident_bytes()?);
+            let busy = now.0.saturating_sub(before.0) > QUIET / 20;
+            let still = now.1.abs_diff(before.1) * 500 <= before.1;
+            quiet_turns = if still && !busy { quiet_turns + 1 } else { 0 };
+            if quiet_turns == 4 {
+                return Ok(now.1);
+            }
+            before = now;
+        }
+        Err(BenchError::Node("it does not come to rest within a minute".into()))
+    }
+
+    /// Stops it as an operator does; an error when it does not end cleanly.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-INT", &pid]).status().during("stopping the node")?;
+        let limit = Instant::now() + STOP_TIMEOUT;
+        while Instant::now() < limit {
+            if let Some(status) = self.child.try_wait().during("waiting for the node")? {
+                let ended = format!("it ended with {status}");
+                return if status.success() { Ok(()) } else { Err(BenchError::Node(ended)) };
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(BenchError::Node(format!("it did not stop within {} s", STOP_TIMEOUT.as_secs())))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        assert!(self.data.path().exists(), "the data outlives the node");
+    }
+}
