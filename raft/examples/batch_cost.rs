@@ -6,6 +6,7 @@
 use novax_model::PartitionId;
 use novax_raft::{LogConfig, MultiRaft, recover};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 const GROUPS: u16 = 12;
@@ -19,19 +20,30 @@ fn main() {
     let config =
         LogConfig { dir: root.path().join("log/shard-000"), segment_bytes: 2 << 30, direct: false };
     let config = LogConfig { segment_bytes: config.segment_bytes.min(64 << 20), ..config };
-    let mut raft =
-        MultiRaft::start(config, 1, &recovered, &groups, Arc::new(|| {})).expect("a start");
+    let (ready, woken) = sync_channel(1);
+    let wake = Arc::new(move || {
+        let _ = ready.try_send(());
+    });
+    let mut raft = MultiRaft::start(config, 1, &recovered, &groups, wake).expect("a start");
     let mut committed = Vec::new();
     let mut delivered = 0_usize;
     let mut batches = 0;
+    let mut finish_backlog = false;
     let mut busy = std::time::Duration::ZERO;
     while batches < BATCHES {
         let payload: Vec<Vec<u8>> = groups.iter().map(|_| vec![7; ENTRY_BYTES]).collect();
         let start = Instant::now();
+        let payload = if std::mem::take(&mut finish_backlog) { Vec::new() } else { payload };
         for ((partition, _), data) in groups.iter().zip(payload) {
             raft.propose(*partition, data).expect("room");
         }
-        let Some(write) = raft.poll_write() else { continue };
+        let Some(write) = raft.poll_write() else {
+            // The log is faster than the disk can make segments for it.
+            busy += start.elapsed();
+            woken.recv().expect("a segment becomes ready");
+            finish_backlog = true;
+            continue;
+        };
         raft.on_written(write.id, Ok(())).expect("in flight");
         raft.recycle(write.blocks);
         raft.take_committed(&mut committed);
