@@ -419,6 +419,13 @@ impl Engine {
         self.flushed_mark
     }
 
+    /// Bytes in memory that no flush has taken yet. When they reach
+    /// [`Options::memtable_bytes_max`], the next [`Engine::poll`] starts a flush.
+    #[must_use]
+    pub fn unflushed_bytes(&self) -> usize {
+        self.memtable.unflushed_bytes()
+    }
+
     /// What the store holds and has done.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -109,7 +109,7 @@ impl Driver {
                 let blocks = buffer.downcast::<Vec<Block>>().ok().map(|blocks| *blocks);
                 shard.handle_log_written(token, blocks.unwrap_or_default(), result);
             }
-            Completion::Woken => shard.poll_stores(),
+            Completion::Woken => shard.tend_stores(),
         }
     }
 

@@ -105,16 +105,15 @@ struct Recovery {
 }
 
 /// Opens stores and log. Blocking.
-fn recover(data: &DataDir) -> Result<Recovery, NodeError> {
+fn recover(config: &Config, data: &DataDir) -> Result<Recovery, NodeError> {
     let recovered = novax_raft::recover(&data.path)?;
     let worker = Worker::start(1).map_err(system("start the storage worker"))?;
     let mut slots = Vec::new();
     for number in 0..data.partitions {
         let id = PartitionId(number);
-        // The shard decides when to flush: open series heads must be written first.
         let options = Options {
             keyspaces: Keyspace::COUNT,
-            memtable_bytes_max: usize::MAX,
+            memtable_bytes_max: config.engine.memtable_bytes,
             ..Options::default()
         };
         let mut engine = Engine::open(&data.partition(id), options, &worker)?;
@@ -196,7 +195,7 @@ impl Node {
         let sql = listen(config.sql.listen, "SQL")?;
         let addresses =
             Addresses { ocpp: local(&ocpp)?, http: local(&http)?, sql: local(&sql)? };
-        let Recovery { recovered, slots, worker } = recover(&data)?;
+        let Recovery { recovered, slots, worker } = recover(config, &data)?;
         let api_key = http::auth::ApiKey::of_node(&data.path, config.http.api_key.as_ref())
             .map_err(system("read or make api.key"))?;
         let (stop, stopped) = watch::channel(false);

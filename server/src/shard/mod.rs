@@ -286,7 +286,7 @@ impl Shard {
 
     fn propose(&mut self) {
         let mut turned_away = Vec::new();
-        for slot in self.slots.values_mut().filter(|slot| slot.caught_up) {
+        for slot in self.slots.values_mut().filter(|slot| slot.caught_up && !slot.stalled) {
             turned_away.extend(slot.propose(self.now, &mut self.raft));
         }
         for waiter in turned_away {
@@ -298,6 +298,7 @@ impl Shard {
     fn apply_committed(&mut self) {
         let mut committed = std::mem::take(&mut self.committed);
         self.raft.take_committed(&mut committed);
+        let any = !committed.is_empty();
         for entry in committed.drain(..) {
             let slot = self.slots.get_mut(&entry.partition).expect("a group of this shard");
             let was_caught_up = slot.caught_up;
@@ -315,6 +316,9 @@ impl Shard {
             }
         }
         self.committed = committed;
+        if any {
+            self.tend_stores();
+        }
     }
 
     /// The partition's state is complete: no station of it is connected, and what its outbox holds is
@@ -415,37 +419,34 @@ impl Shard {
             self.redeliver(partition);
         }
         self.move_approved();
-        self.flush_stores();
+        self.shorten_log();
+        self.tend_stores();
     }
 
-    /// Flushes the stores that are large, and those that keep old log segments alive.
-    fn flush_stores(&mut self) {
+    /// Flushes the stores that keep old log segments alive.
+    fn shorten_log(&mut self) {
         let stats = self.raft.stats();
         let log_is_long = stats.segments > self.config.log_segments_max;
         // What earlier runs left goes as soon as its entries are in the stores.
         let leftover = stats.old_segments > 0;
+        if !log_is_long && !leftover {
+            return;
+        }
         let holding: Vec<PartitionId> = self.raft.holding_oldest_segment().collect();
         for slot in self.slots.values_mut() {
-            let large = slot.engine.stats().memtable_bytes >= self.config.memtable_bytes_max as u64;
             let behind = slot.engine.flushed_mark() < slot.machine.applied_index();
-            if behind && (large || leftover || log_is_long && holding.contains(&slot.id)) {
-                slot.write_heads();
-                slot.engine.flush();
+            if behind && (leftover || holding.contains(&slot.id)) {
+                let mark = slot.tend_store(true, self.config.memtable_bytes_max);
+                self.raft.set_flushed(slot.id, mark);
             }
         }
-        self.poll_stores();
     }
 
-    /// Installs what the storage worker finished. Cheap when there is nothing.
-    ///
-    /// # Panics
-    /// When the disk refused: the log could not be shortened and memory not be freed.
-    pub fn poll_stores(&mut self) {
+    /// Starts the stores' work that is due and takes in what is done. Cheap when there is nothing.
+    pub fn tend_stores(&mut self) {
         for slot in self.slots.values_mut() {
-            match slot.engine.poll() {
-                Ok(progress) => self.raft.set_flushed(slot.id, progress.flushed_mark),
-                Err(error) => panic!("the store of partition {} cannot be written: {error}", slot.id),
-            }
+            let mark = slot.tend_store(false, self.config.memtable_bytes_max);
+            self.raft.set_flushed(slot.id, mark);
         }
     }
 

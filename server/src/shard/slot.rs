@@ -31,6 +31,8 @@ pub struct Slot {
     pub replay_until: u64,
     /// An entry of this run has been applied: the state is as new as the log.
     pub caught_up: bool,
+    /// The store cannot keep up: no entries until it can.
+    pub stalled: bool,
     /// Outbox rows that are being delivered.
     pub delivering: BTreeSet<u64>,
     batch: Batch,
@@ -61,6 +63,7 @@ impl Slot {
             engine,
             replay_until,
             caught_up: false,
+            stalled: false,
             delivering: BTreeSet::new(),
             batch: Batch::new(),
             commands: Vec::new(),
@@ -199,6 +202,27 @@ impl Slot {
             self.batch.set_mark(mark);
         }
         self.engine.write(&mut self.batch);
+    }
+
+    /// Moves the store on: starts what is due, takes in what is done. `flush` wants everything durable.
+    /// Answers how far it is. A failed job is told once and tried again by the store itself; meanwhile the log keeps
+    /// what the store has not.
+    pub fn tend_store(&mut self, flush: bool, memtable_bytes_max: usize) -> u64 {
+        if flush || self.engine.unflushed_bytes() >= memtable_bytes_max {
+            // What is in open heads must be in the tables before the mark says so.
+            self.write_heads();
+            self.engine.flush();
+        }
+        match self.engine.poll() {
+            Ok(progress) => {
+                self.stalled = progress.stalled;
+                progress.flushed_mark
+            }
+            Err(error) => {
+                eprintln!("novax: the store of partition {}: {error}", self.id);
+                self.engine.flushed_mark()
+            }
+        }
     }
 
     /// Writes open series heads into the store, so that a snapshot or a flush has them.
