@@ -22,7 +22,6 @@ impl Answer {
     /// # Panics
     /// When the status is none: for tests.
     #[track_caller]
-    #[must_use]
     pub fn ok(self) -> Value {
         assert!((200..300).contains(&self.status), "status {}: {}", self.status, self.text);
         self.json

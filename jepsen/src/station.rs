@@ -72,7 +72,6 @@ impl Reply {
     /// # Panics
     /// When it is a CALLERROR: for tests.
     #[track_caller]
-    #[must_use]
     pub fn ok(self) -> Value {
         match self {
             Reply::Result(payload) => payload,

@@ -1,3 +1,10 @@
 //! Claims about the `novax` binary, each proved by running it.
 
+mod bad_input;
+mod charging;
+mod console;
+mod restarts;
+mod scene;
+mod sql;
 mod stock_clients;
+mod tools;
