@@ -123,6 +123,21 @@ impl Node {
         kib.map(|kib| kib * 1_024).ok_or_else(|| BenchError::Node("it has ended".into()))
     }
 
+    /// Waits until it has little to do, for a few seconds at most.
+    pub(crate) fn rest(&self) -> Result<()> {
+        const TURN: Duration = Duration::from_millis(100);
+        let mut before = self.cpu()?;
+        for _ in 0..50 {
+            std::thread::sleep(TURN);
+            let now = self.cpu()?;
+            if now.saturating_sub(before) < TURN / 10 {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
+    }
+
     /// Waits until it has nothing to do and its memory stands still; returns the memory.
     pub(crate) fn settle(&self) -> Result<u64> {
         const QUIET: Duration = Duration::from_millis(500);
