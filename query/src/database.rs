@@ -242,6 +242,7 @@ impl Database {
             let written = query.clone();
             catalog::rewrite::put_session(&mut query, &user, pid);
             catalog::rewrite::rewrite(&mut query)?;
+            statement::tell_columns_apart(&mut query);
             prepare(state, *query, &written, explain).await
         })
         .await
@@ -440,7 +441,7 @@ impl Running {
             let plan = DisplayableExecutionPlan::new(&*physical);
             text += &plan.indent(explain.verbose).to_string();
         }
-        let lines = StringArray::from_iter_values(text.trim_end().lines());
+        let lines = StringArray::from(text.trim_end().lines().collect::<Vec<_>>());
         let batch = RecordBatch::try_new(plan_schema(), vec![Arc::new(lines)])?;
         let _ = self.sender.send(Ok(batch)).await;
         Ok(())

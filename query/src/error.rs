@@ -288,6 +288,10 @@ fn of_plan(message: &str) -> Error {
     if first.contains("No field named") {
         return Error::UnknownColumn { column: first.to_owned(), hint: None };
     }
+    if first.contains("failed to match any signature") {
+        let what = first.strip_prefix("Internal error: ").unwrap_or(first);
+        return Error::UnknownFunction(what.to_owned());
+    }
     if first.contains("No function matches") || first.contains("does not support zero arguments") {
         return Error::UnknownFunction(message.to_owned());
     }

@@ -84,6 +84,11 @@ fn push_into(filter: &Expr, pushable: Pushable, pushed: &mut Pushed) -> bool {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
             push_into(left, pushable, pushed) && push_into(right, pushable, pushed)
         }
+        Expr::BinaryExpr(BinaryExpr { op: Operator::Or, .. }) | Expr::InList(_) => {
+            let Some(keys) = keys_of(filter, pushable) else { return false };
+            pushed.keep_keys(keys);
+            true
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             push_comparison(left, *op, right, pushable, pushed)
                 || op.swap().is_some_and(|op| push_comparison(right, op, left, pushable, pushed))
@@ -93,17 +98,32 @@ fn push_into(filter: &Expr, pushable: Pushable, pushed: &mut Pushed) -> bool {
             push_comparison(expr, Operator::GtEq, low, pushable, pushed)
                 && push_comparison(expr, Operator::LtEq, high, pushable, pushed)
         }
-        Expr::InList(InList { expr, list, negated: false }) => {
-            if !is_key(expr, pushable) {
-                return false;
-            }
-            let Some(keys) = list.iter().map(text).collect::<Option<BTreeSet<String>>>() else {
-                return false;
-            };
-            pushed.keep_keys(keys);
-            true
-        }
         _ => false,
+    }
+}
+
+/// The keys an expression allows: IN, or equalities joined by OR, as the planner writes short INs.
+fn keys_of(expr: &Expr, pushable: Pushable) -> Option<BTreeSet<String>> {
+    match expr {
+        Expr::InList(InList { expr, list, negated: false }) if is_key(expr, pushable) => {
+            list.iter().map(text).collect()
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            let mut keys = keys_of(left, pushable)?;
+            keys.append(&mut keys_of(right, pushable)?);
+            Some(keys)
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            let key = if is_key(left, pushable) {
+                text(right)?
+            } else if is_key(right, pushable) {
+                text(left)?
+            } else {
+                return None;
+            };
+            Some(BTreeSet::from([key]))
+        }
+        _ => None,
     }
 }
 
@@ -238,6 +258,8 @@ mod tests {
         let two = col("station").in_list(vec![lit("a"), lit("b")], false);
         check(&two.clone().and(col("station").eq(lit("b"))), Some(&["b"]), i64::MIN, i64::MAX);
         check(&two.and(lit("c").eq(col("station"))), Some(&[]), i64::MIN, i64::MAX);
+        let either = col("station").eq(lit("a")).or(lit("b").eq(col("station")));
+        check(&either, Some(&["a", "b"]), i64::MIN, i64::MAX);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// What a statement asks for.
@@ -148,7 +149,7 @@ fn classify_set(set: Set) -> Result<Action, Error> {
 fn check_modes(modes: &[TransactionMode]) -> Result<(), Error> {
     use datafusion::sql::sqlparser::ast::TransactionAccessMode::ReadWrite;
     if modes.iter().any(|mode| matches!(mode, TransactionMode::AccessMode(ReadWrite))) {
-        return Err(Error::ReadOnly("a READ WRITE transaction".into()));
+        return Err(Error::ReadOnly("BEGIN READ WRITE".into()));
     }
     Ok(())
 }
@@ -287,6 +288,30 @@ fn check_body(body: &SetExpr) -> ControlFlow<Error> {
     }
 }
 
+/// Gives the columns of a result names that differ, where the planner would give two the same and
+/// refuse them: `select a, a::text`. Clients see the names of [`column_names`].
+pub(crate) fn tell_columns_apart(query: &mut Query) {
+    let SetExpr::Select(select) = &mut *query.body else { return };
+    let mut seen = BTreeSet::new();
+    for (at, item) in select.projection.iter_mut().enumerate() {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        if !seen.insert(planned_name(expr)) {
+            let alias = Ident::new(format!("column_{at}"));
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
+}
+
+/// By what the planner tells columns apart: casts are not part of it.
+fn planned_name(expr: &Expr) -> String {
+    match expr {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => planned_name(expr),
+        Expr::Identifier(ident) => folded(ident),
+        Expr::CompoundIdentifier(parts) => parts.last().map(folded).unwrap_or_default(),
+        other => other.to_string(),
+    }
+}
+
 /// The names PostgreSQL would give the columns of a query's result: one for each of the `count`
 /// columns, `None` where the planner's own name is right (wildcards, set operations, VALUES).
 pub(crate) fn column_names(query: &Query, count: usize) -> Vec<Option<String>> {
@@ -331,6 +356,8 @@ fn expr_name(expr: &Expr) -> Option<String> {
         Expr::CompoundIdentifier(parts) => parts.last().map(folded),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => expr_name(inner),
         Expr::AtTimeZone { .. } => Some("timezone".into()),
+        Expr::TypedString(typed) => Some(type_name(&typed.data_type.to_string())),
+        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => Some("bool".into()),
         Expr::Function(function) => function_name(function),
         Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
             Some(expr_name(expr).unwrap_or_else(|| type_name(&data_type.to_string())))

@@ -3,6 +3,7 @@
 //! * `pg_catalog.` goes from functions, types and operators, and comes to catalog tables without it;
 //!   COLLATE goes.
 //! * Casts to `regclass` and its kin become names or object ids.
+//! * Times without seconds get them: `at >= '2026-11-22 12:00'`.
 //! * A query over a relation that never has rows here becomes one without: what else it says (array
 //!   functions, set-returning functions) need not be understood.
 
@@ -17,6 +18,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// Relations of `pg_catalog` that never have rows here. Some are also tables, to be joined.
@@ -85,9 +87,18 @@ pub(crate) fn put_session(query: &mut Query, user: &str, pid: i32) {
     impl VisitorMut for Facts<'_> {
         type Break = ();
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            let Expr::Function(function) = &*expr else { return ControlFlow::Continue(()) };
-            let name = last_name(&function.name);
+            let name = match &*expr {
+                Expr::Function(function) => last_name(&function.name),
+                // The one of these that needs no parentheses and is no keyword of the parser.
+                Expr::Identifier(word) if word.quote_style.is_none() => {
+                    Some(folded(word)).filter(|name| name == "current_schema")
+                }
+                _ => None,
+            };
             match name.as_deref() {
+                Some("current_schema") => {
+                    *expr = literal(Value::SingleQuotedString("public".into()));
+                }
                 Some("current_user" | "session_user" | "user" | "current_role") => {
                     *expr = literal(Value::SingleQuotedString(self.0.to_owned()));
                 }
@@ -124,10 +135,16 @@ impl VisitorMut for Rewriter {
             Expr::InSubquery { subquery, negated, .. } if is_empty(subquery) => {
                 *expr = literal(Value::Boolean(*negated));
             }
-            // `array(select ..)` occurs over catalog columns only that hold no arrays here.
+            // Catalog columns that are arrays in PostgreSQL hold none here.
             Expr::Function(function)
                 if last_name(&function.name).as_deref() == Some("array_to_string")
-                    && first_argument(&function.args).is_none_or(has_array_query) =>
+                    && first_argument(&function.args).is_none_or(is_catalog_array) =>
+            {
+                *expr = null_text();
+            }
+            Expr::Function(function)
+                if last_name(&function.name).as_deref() == Some("array")
+                    && matches!(&function.args, FunctionArguments::Subquery(query) if is_empty(query)) =>
             {
                 *expr = null_text();
             }
@@ -142,9 +159,26 @@ impl VisitorMut for Rewriter {
             Expr::Collate { expr: inner, .. } => {
                 *expr = std::mem::replace(&mut **inner, null_text());
             }
-            Expr::BinaryOp { op, .. } => {
+            Expr::BinaryOp { left, op, right } => {
                 if let Some(plain) = plain_operator(op) {
                     *op = plain;
+                }
+                if is_time_column(left) {
+                    add_seconds(right);
+                } else if is_time_column(right) {
+                    add_seconds(left);
+                }
+            }
+            Expr::Between { expr, low, high, .. } if is_time_column(expr) => {
+                add_seconds(low);
+                add_seconds(high);
+            }
+            Expr::Cast { expr: inner, data_type: DataType::Timestamp(..), .. } => {
+                add_seconds(inner);
+            }
+            Expr::TypedString(typed) if matches!(typed.data_type, DataType::Timestamp(..)) => {
+                if let Value::SingleQuotedString(text) = &mut typed.value.value {
+                    *text = with_seconds(text);
                 }
             }
             Expr::Cast { .. } => return rewrite_cast(expr),
@@ -152,6 +186,41 @@ impl VisitorMut for Rewriter {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Our time columns are `at` and those whose names end in `_at`.
+fn is_time_column(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => name,
+        Expr::CompoundIdentifier(parts) => match parts.last() {
+            Some(name) => name,
+            None => return false,
+        },
+        _ => return false,
+    };
+    let name = folded(name);
+    name == "at" || name.ends_with("_at")
+}
+
+fn add_seconds(expr: &mut Expr) {
+    if let Expr::Value(value) = expr
+        && let Value::SingleQuotedString(text) = &mut value.value
+    {
+        *text = with_seconds(text);
+    }
+}
+
+/// `2026-11-22 12:00` and `2026-11-22 12:00+01` with `:00` for the seconds; other text as it is.
+fn with_seconds(text: &str) -> String {
+    let shape: Vec<u8> = text.bytes().map(|b| if b.is_ascii_digit() { b'0' } else { b }).collect();
+    let to_minute = shape
+        .get(..16)
+        .is_some_and(|head| head == b"0000-00-00 00:00" || head == b"0000-00-00T00:00");
+    let ends = shape.get(16).is_none_or(|next| matches!(next, b'Z' | b'z' | b'+' | b'-'));
+    if to_minute && ends {
+        return format!("{}:00{}", &text[..16], &text[16..]);
+    }
+    text.to_owned()
 }
 
 fn rewrite_cast(expr: &mut Expr) -> ControlFlow<Error> {
@@ -245,17 +314,25 @@ fn first_argument(arguments: &FunctionArguments) -> Option<&Expr> {
     }
 }
 
-/// Whether `array(select ..)` is in an expression's left spine or is it.
-fn has_array_query(expr: &Expr) -> bool {
+/// Whether an expression is of the catalog's array columns: access lists, options, or what
+/// `array(select ..)` makes of them.
+fn is_catalog_array(expr: &Expr) -> bool {
     match expr {
+        Expr::Identifier(name) => is_array_column(name),
+        Expr::CompoundIdentifier(parts) => parts.last().is_some_and(is_array_column),
         Expr::Function(function) => {
             last_name(&function.name).as_deref() == Some("array")
                 && matches!(function.args, FunctionArguments::Subquery(_))
         }
-        Expr::BinaryOp { left, right, .. } => has_array_query(left) || has_array_query(right),
-        Expr::Nested(inner) => has_array_query(inner),
+        Expr::BinaryOp { left, right, .. } => is_catalog_array(left) || is_catalog_array(right),
+        Expr::Nested(inner) => is_catalog_array(inner),
         _ => false,
     }
+}
+
+fn is_array_column(name: &Ident) -> bool {
+    ["datacl", "nspacl", "relacl", "attacl", "reloptions", "rolconfig", "attoptions"]
+        .contains(&folded(name).as_str())
 }
 
 /// Whether a query has no rows because a relation it cannot do without has none.
@@ -336,15 +413,25 @@ fn is_aggregate(expr: &Expr) -> bool {
 /// A query without rows that has as many columns as `query`.
 fn empty_like(query: &Query) -> Result<Query, Error> {
     let mut body = &*query.body;
-    let count = loop {
+    let select = loop {
         match body {
             SetExpr::SetOperation { left, .. } => body = left,
             SetExpr::Query(query) => body = &query.body,
-            SetExpr::Select(select) => break select.projection.len(),
+            SetExpr::Select(select) => break select,
             _ => return Err(Error::Internal("only selects are empty".into())),
         }
     };
-    let columns: Vec<String> = (1..=count).map(|n| format!("cast(null as text) as c{n}")).collect();
+    let mut seen = BTreeSet::new();
+    let mut columns = Vec::new();
+    for (at, item) in select.projection.iter().enumerate() {
+        let named = match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+            _ => None,
+        };
+        let name = named.filter(|name| !seen.contains(name)).unwrap_or_else(|| format!("c{at}"));
+        columns.push(format!("cast(null as text) as \"{}\"", name.replace('"', "\"\"")));
+        seen.insert(name);
+    }
     let sql = format!("select {} where false", columns.join(", "));
     let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &sql);
     match parsed.map(|mut statements| statements.pop()) {
@@ -388,4 +475,64 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
         over: None,
         within_group: vec![],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_times_without_seconds_get_them() {
+        for (text, expected) in [
+            ("2026-11-22 12:00", "2026-11-22 12:00:00"),
+            ("2026-11-22T12:00Z", "2026-11-22T12:00:00Z"),
+            ("2026-11-22 12:00+01:00", "2026-11-22 12:00:00+01:00"),
+            ("2026-11-22 12:00:30", "2026-11-22 12:00:30"),
+            ("2026-11-22", "2026-11-22"),
+            ("CP-0001 12:00 or so", "CP-0001 12:00 or so"),
+            ("", ""),
+        ] {
+            assert_eq!(with_seconds(text), expected);
+        }
+    }
+
+    /// The query as it is after rewriting.
+    fn rewritten(sql: &str) -> String {
+        let mut parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+        let Some(Statement::Query(mut query)) = parsed.pop() else { panic!("{sql}") };
+        rewrite(&mut query).unwrap();
+        query.to_string()
+    }
+
+    #[test]
+    fn dialects_are_translated() {
+        for (sql, expected) in [
+            (
+                "SELECT pg_catalog.quote_ident('a') FROM pg_class WHERE relname OPERATOR(pg_catalog.~) '^x$' COLLATE pg_catalog.default",
+                "SELECT quote_ident('a') FROM pg_catalog.pg_class WHERE relname ~ '^x$'",
+            ),
+            ("SELECT '16384'::pg_catalog.regclass", "SELECT 16384"),
+            ("SELECT c.oid::regclass FROM x c", "SELECT novax_relation_name(c.oid) FROM x AS c"),
+            (
+                "SELECT a FROM x WHERE EXISTS (SELECT 1 FROM pg_index)",
+                "SELECT a FROM x WHERE false",
+            ),
+            (
+                "SELECT (SELECT adbin FROM pg_catalog.pg_attrdef) FROM x",
+                "SELECT CAST(NULL AS TEXT) FROM x",
+            ),
+            (
+                "SELECT conname, contype AS t FROM pg_constraint",
+                "SELECT CAST(NULL AS TEXT) AS \"c0\", CAST(NULL AS TEXT) AS \"t\" WHERE false",
+            ),
+            // An outer join keeps the other side's rows, an aggregate its one row.
+            (
+                "SELECT a FROM x LEFT JOIN pg_index i ON i.indrelid = x.a",
+                "SELECT a FROM x LEFT JOIN pg_catalog.pg_index AS i ON i.indrelid = x.a",
+            ),
+            ("SELECT count(*) FROM pg_index", "SELECT count(*) FROM pg_catalog.pg_index"),
+        ] {
+            assert_eq!(rewritten(sql).to_lowercase(), expected.to_lowercase());
+        }
+    }
 }

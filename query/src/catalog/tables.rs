@@ -289,7 +289,7 @@ fn class_row(relation: &Relation) -> Vec<Cell<'static>> {
         NO,
         NO,
         YES,
-        text("n"),
+        text("d"),
         NO,
         NULL,
         NULL,

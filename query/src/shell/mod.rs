@@ -15,6 +15,7 @@ mod run;
 mod split;
 mod table;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 /// How rows are shown.
@@ -92,10 +93,16 @@ pub const EXIT_CONNECTION: u8 = 2;
 /// async code.
 #[must_use]
 pub fn run(options: ShellOptions) -> u8 {
+    run_to(options, &mut std::io::stdout())
+}
+
+/// As [`run`], with the answers going to `out`.
+#[must_use]
+pub fn run_to(options: ShellOptions, out: &mut (dyn Write + Send)) -> u8 {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(run::run(options)),
+        Ok(runtime) => runtime.block_on(run::run(options, out)),
         Err(error) => {
             eprintln!("cannot start: {error}");
             EXIT_CONNECTION

@@ -50,8 +50,9 @@ fn columns_of(table: &str) -> String {
 }
 
 /// The shell between two lines.
-struct Shell {
+struct Shell<'a> {
     options: ShellOptions,
+    out: &'a mut (dyn Write + Send),
     connection: Connection,
     timing: bool,
     /// The last statement that was run, for `\watch`.
@@ -68,7 +69,7 @@ enum Next {
 }
 
 /// See [`super::run`].
-pub(super) async fn run(options: ShellOptions) -> u8 {
+pub(super) async fn run(options: ShellOptions, out: &mut (dyn Write + Send)) -> u8 {
     let connection = match Connection::open(&options).await {
         Ok(connection) => connection,
         Err(message) => {
@@ -78,7 +79,7 @@ pub(super) async fn run(options: ShellOptions) -> u8 {
     };
     let command = options.command.clone();
     let mut shell =
-        Shell { options, connection, timing: false, last: String::new(), failed: false };
+        Shell { options, out, connection, timing: false, last: String::new(), failed: false };
     let ended = match command {
         // In one shot the last statement needs no semicolon, and the first failure ends it.
         Some(command) => shell.type_in(&format!("{command}\n;"), true).await,
@@ -105,11 +106,12 @@ pub(super) async fn run(options: ShellOptions) -> u8 {
     }
 }
 
-impl Shell {
+impl Shell<'_> {
     async fn interactive(&mut self) -> Result<Next, Failure> {
         let names = self.names().await?;
         let mut editor = editor(names, self.options.history.clone());
-        println!("Nova-X SQL at {}. \\? for help, \\q to leave.", self.options.addr);
+        let addr = &self.options.addr;
+        writeln!(self.out, "Nova-X SQL at {addr}. \\? for help, \\q to leave.")?;
         loop {
             // Reading blocks this thread; the connection lives on another.
             match editor.read_line(&Arrow) {
@@ -194,7 +196,7 @@ impl Shell {
     }
 
     async fn show(&mut self, sql: &str, format: Format) -> Result<Next, Failure> {
-        let done = self.connection.show(sql, format, &mut io::stdout()).await?;
+        let done = self.connection.show(sql, format, self.out).await?;
         self.say_time(done);
         Ok(Next::Go)
     }
@@ -214,7 +216,7 @@ impl Shell {
         let before = if is_blank(statement) { self.last.clone() } else { statement.to_owned() };
         match (name, argument) {
             ("q" | "quit", _) => return Ok(Next::Leave),
-            ("?" | "h" | "help", _) => print!("{HELP}"),
+            ("?" | "h" | "help", _) => self.out.write_all(HELP.as_bytes())?,
             ("d", Some(table)) => {
                 if self.connection.rows(&columns_of(table)).await?.is_empty() {
                     return Err(Failure::Statement(format!("there is no table {table}")));
@@ -245,7 +247,7 @@ impl Shell {
                 return Box::pin(self.type_in(&format!("{text}\n;"), true)).await;
             }
             ("conninfo", _) => {
-                println!("{} as {}", self.options.addr, self.options.user);
+                writeln!(self.out, "{} as {}", self.options.addr, self.options.user)?;
             }
             ("r", _) => self.last.clear(),
             _ => return Err(Failure::Statement(format!("there is no command \\{line}; try \\?"))),
@@ -268,7 +270,7 @@ impl Shell {
         }
         loop {
             self.show(sql, self.options.format).await?;
-            io::stdout().flush()?;
+            self.out.flush()?;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = tokio::signal::ctrl_c() => return Ok(Next::Go),

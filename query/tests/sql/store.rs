@@ -1,0 +1,431 @@
+//! A small node's state, written through the engine, and a server over it.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use novax_charging::rows::{
+    ConnectorRow, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow, MetaRow, PayerSessionRow,
+    TokenRow, connector_key, directory_key, series_key,
+};
+use novax_charging::{
+    ConnectorStatus, Keyspace, OutboxKind, OutboxRow, Payer, Protocol, SessionRow, SessionState,
+    SiteRow, StationCommand, StationRow, TransactionRef,
+};
+use novax_engine::{Batch, Engine, Options, Snapshot, Worker};
+use novax_ledger::{
+    Account, Charges, Code, EntryKind, Hold, HoldId, JournalRow, Limit, SplitRule, Tariff,
+};
+use novax_model::{
+    AccountId, ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId,
+    Timestamp, TokenUid, TransferKey, WattHours, Watts,
+};
+use novax_query::{Database, Source, SourceError, SqlConfig};
+use rkyv::rancor;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{oneshot, watch};
+use tokio_postgres::{Client, NoTls};
+
+/// 2026-11-22 00:00:00 UTC.
+pub(crate) const DAY_US: u64 = 1_795_305_600_000_000;
+const SECOND_US: u64 = 1_000_000;
+
+macro_rules! archive {
+    ($row:expr) => {
+        rkyv::to_bytes::<rancor::Error>($row).expect("memory suffices").into_vec()
+    };
+}
+
+/// The snapshots of a store, and how often they were asked for.
+pub(crate) struct Store {
+    snapshots: Vec<(PartitionId, Snapshot)>,
+    pub(crate) asked: watch::Sender<usize>,
+    pub(crate) asked_with_series: AtomicUsize,
+    /// The engines' files; gone when the store is.
+    _dir: tempfile::TempDir,
+}
+
+impl Source for Store {
+    fn snapshots(
+        &self,
+        with_series: bool,
+    ) -> BoxFuture<'_, Result<Vec<(PartitionId, Snapshot)>, SourceError>> {
+        self.asked_with_series.fetch_add(usize::from(with_series), Ordering::Relaxed);
+        self.asked.send_modify(|asked| *asked += 1);
+        async { Ok(self.snapshots.clone()) }.boxed()
+    }
+}
+
+/// A node that cannot hand out rows.
+pub(crate) struct Broken;
+
+impl Source for Broken {
+    fn snapshots(
+        &self,
+        _: bool,
+    ) -> BoxFuture<'_, Result<Vec<(PartitionId, Snapshot)>, SourceError>> {
+        async { Err(SourceError("the node is shutting down".into())) }.boxed()
+    }
+}
+
+impl Store {
+    /// Two sites, six stations, some sessions, and a day of telemetry of one connector: three
+    /// partitions, one of them empty.
+    pub(crate) fn small() -> Arc<Store> {
+        Store::build(|number, batch| match number {
+            0 => depot(batch),
+            1 => mall(batch),
+            _ => {}
+        })
+    }
+
+    /// One station with `ticks` ticks, one a second.
+    pub(crate) fn long(ticks: u64) -> Arc<Store> {
+        Store::build(|number, batch| {
+            if number == 0 {
+                put(batch, Keyspace::Stations, b"CP-1".to_vec(), archive!(&station("CP-1", 1)));
+                series(batch, 1, ticks, SECOND_US);
+            }
+        })
+    }
+
+    fn build(fill: impl Fn(u16, &mut Batch)) -> Arc<Store> {
+        let dir = tempfile::tempdir().expect("a folder for the store");
+        let worker = Worker::start(1).expect("a thread for the store");
+        let snapshots = (0..3)
+            .map(|number| {
+                let options = Options { keyspaces: Keyspace::COUNT, ..Options::default() };
+                let path = dir.path().join(number.to_string());
+                std::fs::create_dir(&path).expect("a folder for the partition");
+                let mut engine = Engine::open(&path, options, &worker).expect("an empty store");
+                let mut batch = Batch::new();
+                batch.set_mark(7);
+                fill(number, &mut batch);
+                engine.write(&mut batch);
+                (PartitionId(number), engine.snapshot())
+            })
+            .collect();
+        let (asked, _) = watch::channel(0);
+        Arc::new(Store { snapshots, asked, asked_with_series: AtomicUsize::new(0), _dir: dir })
+    }
+
+    pub(crate) fn database(self: &Arc<Store>) -> Arc<Database> {
+        Database::new(self.clone(), SqlConfig::default()).expect("threads")
+    }
+
+    /// Waits until a statement has taken its snapshots `times` times.
+    pub(crate) async fn asked(&self, times: usize) {
+        let mut asked = self.asked.subscribe();
+        asked.wait_for(|asked| *asked >= times).await.expect("the sender lives in the store");
+    }
+}
+
+fn put(batch: &mut Batch, keyspace: Keyspace, key: Vec<u8>, value: Vec<u8>) {
+    batch.put_owned(keyspace as u8, key, value);
+}
+
+fn id(text: &str) -> Identity {
+    Identity::new(text).expect("a name")
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp(DAY_US + seconds * SECOND_US)
+}
+
+fn tariff() -> Tariff {
+    Tariff {
+        currency: Currency::EUR,
+        energy_millis_per_kwh: 39_500,
+        session_fee: 50,
+        tax_basis_points: 1_900,
+        hold: 2_000,
+    }
+}
+
+const SPLIT: SplitRule = SplitRule { site_host_basis_points: 6_000, platform_basis_points: 500 };
+
+fn station(name: &str, number: u32) -> StationRow {
+    StationRow {
+        identity: id(name),
+        number,
+        site: id("depot"),
+        password: None,
+        connected: number % 2 == 1,
+        epoch: 3,
+        protocol: Some(if number % 2 == 1 { Protocol::V16 } else { Protocol::V201 }),
+        vendor: "Alfen".into(),
+        model: "Eve \"Double\", v2".into(),
+        firmware: "1.2.3".into(),
+        serial: "".into(),
+        booted: at(u64::from(number)),
+        connection_changed: at(60),
+        next_transaction_id: 1,
+        next_remote_start_id: 1,
+    }
+}
+
+fn connector(name: &str, evse: u16, status: ConnectorStatus, live: MeterTick) -> ConnectorRow {
+    ConnectorRow {
+        identity: id(name),
+        connector: ConnectorRef { evse, connector: 1 },
+        status,
+        error: "".into(),
+        status_at: at(120),
+        session: (status == ConnectorStatus::Charging).then_some(SessionId(0xab)),
+        live,
+        limit: Some(Watts(11_000)),
+    }
+}
+
+fn session(number: u128, name: &str, state: SessionState, energy: i64) -> SessionRow {
+    SessionRow {
+        session: SessionId(number),
+        payload_hash: 1,
+        state,
+        identity: id(name),
+        site: id("depot"),
+        connector: ConnectorRef { evse: 1, connector: 1 },
+        driver: Some(id("ada")),
+        token: TokenUid::new("TOKEN-1").expect("a token"),
+        app: number.is_multiple_of(2),
+        transaction: Some(TransactionRef::V16(17)),
+        remote_start_id: 0,
+        payer: Payer::Local(AccountId(1)),
+        tariff: tariff(),
+        split: SPLIT,
+        held: 2_000,
+        holds: 1,
+        meter_start: WattHours(100),
+        meter_last: WattHours(100 + energy),
+        requested: at(10),
+        started: at(20),
+        ended: if state == SessionState::Settled { at(3_620) } else { Timestamp::ZERO },
+        heard: at(3_620),
+        charges: Charges { energy: 395, fee: 50, tax: 85 },
+        reason: "".into(),
+        suspect: false,
+    }
+}
+
+fn depot(batch: &mut Batch) {
+    let meta =
+        MetaRow { applied_index: 42, time: at(3_700), state_hash: 0xfeed, ..MetaRow::default() };
+    put(batch, Keyspace::Meta, b"meta".to_vec(), archive!(&meta));
+    let site =
+        SiteRow { site: id("depot"), limit: Some(Watts(44_000)), tariff: tariff(), split: SPLIT };
+    put(batch, Keyspace::Sites, b"depot".to_vec(), archive!(&site));
+    for number in 1..=4_u32 {
+        let name = format!("CP-{number}");
+        put(
+            batch,
+            Keyspace::Stations,
+            name.clone().into_bytes(),
+            archive!(&station(&name, number)),
+        );
+    }
+    let mut live = MeterTick { at: at(3_600), ..MeterTick::default() };
+    for (measurand, value) in [
+        (Measurand::Voltage, 2_301),
+        (Measurand::Current, 1_605),
+        (Measurand::Power, 3_693),
+        (Measurand::Energy, 1_100),
+        (Measurand::Temperature, -55),
+        (Measurand::Soc, 805),
+    ] {
+        live.set(measurand, value);
+    }
+    for (name, evse, status, live) in [
+        ("CP-1", 1, ConnectorStatus::Charging, live),
+        ("CP-1", 2, ConnectorStatus::Available, MeterTick::default()),
+        ("CP-2", 1, ConnectorStatus::Faulted, MeterTick::default()),
+    ] {
+        let row = connector(name, evse, status, live);
+        put(
+            batch,
+            Keyspace::Connectors,
+            connector_key(&row.identity, row.connector),
+            archive!(&row),
+        );
+    }
+    for row in [
+        session(0xab, "CP-1", SessionState::Charging, 1_000),
+        session(0xac, "CP-1", SessionState::Settled, 10_000),
+        session(0xad, "CP-2", SessionState::Settled, 2_500),
+    ] {
+        put(batch, Keyspace::Sessions, row.session.0.to_be_bytes().to_vec(), archive!(&row));
+    }
+    money(batch);
+    series(batch, 1, 8_640, 10 * SECOND_US);
+    series(batch, 2, 100, 10 * SECOND_US);
+}
+
+fn money(batch: &mut Batch) {
+    let wallet = Account {
+        id: AccountId(1),
+        name: "driver/ada".into(),
+        currency: Currency::EUR,
+        limit: Limit::DebitsMustNotExceedCredits,
+        debits_pending: 2_000,
+        debits_posted: 1_060,
+        credits_pending: 0,
+        // More than a float can hold exactly.
+        credits_posted: 9_007_199_254_740_993,
+    };
+    let funding =
+        Account { id: AccountId(2), name: "funding".into(), limit: Limit::None, ..wallet.clone() };
+    for account in [wallet, funding] {
+        put(batch, Keyspace::Accounts, account.id.0.to_be_bytes().to_vec(), archive!(&account));
+    }
+    let hold = Hold {
+        key: TransferKey(9),
+        leg: 0,
+        debit: AccountId(1),
+        credit: AccountId(3),
+        amount: 2_000,
+        code: Code::Hold,
+        created: at(10),
+        expires: Timestamp::MAX,
+    };
+    put(batch, Keyspace::Holds, [&hold.key.0.to_be_bytes()[..], &[0]].concat(), archive!(&hold));
+    for number in 0..3_u64 {
+        let row = JournalRow {
+            number,
+            key: TransferKey(9),
+            leg: u8::try_from(number).expect("small"),
+            kind: if number == 0 { EntryKind::Held } else { EntryKind::Posted },
+            hold: (number == 0).then_some(HoldId { key: TransferKey(9), leg: 0 }),
+            debit: AccountId(2),
+            credit: AccountId(1),
+            amount: 1_000 * u128::from(number + 1),
+            released: 0,
+            currency: Currency::EUR,
+            code: if number == 0 { Code::Hold } else { Code::Deposit },
+            at: at(number),
+            effective_at: at(number),
+        };
+        put(batch, Keyspace::Transfers, number.to_be_bytes().to_vec(), archive!(&row));
+    }
+}
+
+fn mall(batch: &mut Batch) {
+    for number in [1_u32, 2] {
+        let name = format!("MALL-{number}");
+        let row = StationRow { site: id("mall"), ..station(&name, number) };
+        put(batch, Keyspace::Stations, name.into_bytes(), archive!(&row));
+    }
+    let driver = DriverRow {
+        driver: id("ada"),
+        currency: Currency::EUR,
+        blocked: false,
+        wallet: AccountId(1),
+        tokens: vec![
+            TokenUid::new("TOKEN-1").expect("a token"),
+            TokenUid::new("T2").expect("a token"),
+        ],
+    };
+    put(batch, Keyspace::Drivers, b"ada".to_vec(), archive!(&driver));
+    let token = TokenRow { token: driver.tokens[0].clone(), driver: id("ada") };
+    put(batch, Keyspace::Tokens, b"TOKEN-1".to_vec(), archive!(&token));
+    for (kind, name) in [(DirectoryKind::Station, "CP-1"), (DirectoryKind::PendingStation, "NEW-1")]
+    {
+        let row = DirectoryRow {
+            kind,
+            id: name.into(),
+            home: PartitionId(0),
+            vendor: "ABB".into(),
+            model: "".into(),
+            protocol: Some(Protocol::V201),
+            created: at(5),
+        };
+        put(batch, Keyspace::Directory, directory_key(kind, name), archive!(&row));
+    }
+    let outbox = OutboxRow {
+        id: 4,
+        kind: OutboxKind::Station {
+            identity: id("MALL-1"),
+            command: StationCommand::RemoteStop {
+                session: SessionId(0xab),
+                transaction: TransactionRef::V201("T-1".into()),
+            },
+        },
+        created: at(30),
+        deadline: at(90),
+    };
+    put(batch, Keyspace::Outbox, 4_u64.to_be_bytes().to_vec(), archive!(&outbox));
+    let exception =
+        ExceptionRow { at: at(40), identity: id("MALL-2"), text: "the meter ran backwards".into() };
+    put(batch, Keyspace::Exceptions, 0_u64.to_be_bytes().to_vec(), archive!(&exception));
+    let payer = PayerSessionRow {
+        session: SessionId(0xab),
+        partition: PartitionId(0),
+        driver: id("ada"),
+        wallet: AccountId(1),
+        currency: Currency::EUR,
+        held: 2_000,
+        holds: 1,
+        ask_at: at(600),
+        captured: None,
+        released: false,
+    };
+    put(batch, Keyspace::PayerSessions, 0xab_u128.to_be_bytes().to_vec(), archive!(&payer));
+}
+
+/// Telemetry of a station's first connector, in chunks of 120 ticks (long ones of 1024).
+fn series(batch: &mut Batch, station_number: u32, ticks: u64, step_us: u64) {
+    let series =
+        novax_charging::rows::series_id(station_number, ConnectorRef { evse: 1, connector: 1 });
+    let size = if ticks > 10_000 { 1_024 } else { 120 };
+    let all: Vec<MeterTick> = (0..ticks)
+        .map(|n| {
+            let mut tick =
+                MeterTick { at: Timestamp(DAY_US + n * step_us), ..MeterTick::default() };
+            let n = i64::try_from(n).expect("few ticks");
+            tick.set(Measurand::Voltage, 2_300 + n % 7);
+            tick.set(Measurand::Power, 11_000 - n % 100);
+            tick.set(Measurand::Energy, n * 30);
+            if n % 2 == 0 {
+                tick.set(Measurand::Soc, 200 + n / 20);
+            }
+            tick
+        })
+        .collect();
+    for chunk in all.chunks(size) {
+        let key = series_key(series, chunk[0].at).to_vec();
+        put(batch, Keyspace::Series, key, novax_tsdb::encode_chunk(chunk));
+    }
+}
+
+/// A server that ends with the test.
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    ended: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    pub(crate) async fn start(source: Arc<dyn Source>, config: SqlConfig) -> Server {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("bound");
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(novax_query::serve(listener, source, config, stopped));
+        Server { addr, stop: Some(stop), ended }
+    }
+
+    pub(crate) fn config(&self) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.addr.port()).user("ada").dbname("novax");
+        config
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        let (client, connection) = self.config().connect(NoTls).await.expect("a seat");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Stops the server and waits for its end.
+    pub(crate) async fn stop(mut self) {
+        self.stop.take().expect("stopped once").send(()).expect("the server runs");
+        self.ended.await.expect("no panic").expect("no error");
+    }
+}
