@@ -512,7 +512,7 @@ mod tests {
                 "SELECT quote_ident('a') FROM pg_catalog.pg_class WHERE relname ~ '^x$'",
             ),
             ("SELECT '16384'::pg_catalog.regclass", "SELECT 16384"),
-            ("SELECT c.oid::regclass FROM x c", "SELECT novax_relation_name(c.oid) FROM x AS c"),
+            ("SELECT c.oid::regclass FROM x c", "SELECT novax_relation_name(c.oid) FROM x c"),
             (
                 "SELECT a FROM x WHERE EXISTS (SELECT 1 FROM pg_index)",
                 "SELECT a FROM x WHERE false",
@@ -528,7 +528,7 @@ mod tests {
             // An outer join keeps the other side's rows, an aggregate its one row.
             (
                 "SELECT a FROM x LEFT JOIN pg_index i ON i.indrelid = x.a",
-                "SELECT a FROM x LEFT JOIN pg_catalog.pg_index AS i ON i.indrelid = x.a",
+                "SELECT a FROM x LEFT JOIN pg_catalog.pg_index i ON i.indrelid = x.a",
             ),
             ("SELECT count(*) FROM pg_index", "SELECT count(*) FROM pg_catalog.pg_index"),
         ] {
