@@ -45,8 +45,13 @@ const REFUSED: &str = "novax_calls_refused_total";
 
 #[test]
 fn malformed_json_is_answered_and_counted() {
+    is_refused(Version::V201, r#"{"a":}"#, "-1", "RpcFrameworkError", MALFORMED);
+}
+
+#[test]
+fn a_call_that_is_cut_short_is_answered_and_counted_under_its_id() {
     let text = r#"[2,"1","Heartbeat",{"#;
-    is_refused(Version::V201, text, "-1", "RpcFrameworkError", MALFORMED);
+    is_refused(Version::V201, text, "1", "FormatViolation", MALFORMED);
 }
 
 #[test]
@@ -57,7 +62,7 @@ fn an_unknown_action_is_answered_and_counted() {
 
 #[test]
 fn wrong_types_are_answered_and_counted() {
-    let text = r#"[2,"8","BootNotification",{"chargePointVendor":5,"chargePointModel":"M"}]"#;
+    let text = r#"[2,"8","BootNotification",{"chargePointVendor":{},"chargePointModel":"M"}]"#;
     is_refused(Version::V16, text, "8", "TypeConstraintViolation", REFUSED);
 }
 

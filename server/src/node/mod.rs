@@ -24,7 +24,7 @@ use novax_query::{Source, SourceError};
 use novax_raft::{LogConfig, MultiRaft, Recovered};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use tokio::sync::{mpsc, watch};
 
@@ -200,7 +200,8 @@ impl Node {
             .map_err(system("read or make api.key"))?;
         let (stop, stopped) = watch::channel(false);
         let (unknown, unknown_stations) = mpsc::channel(UNKNOWN_MAX);
-        let started = Starter { config, data: &data, recovered, ocpp, unknown }.start(slots)?;
+        let mut started = Starter { config, data: &data, recovered, ocpp, unknown }.start(slots)?;
+        started.catch_up()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("control")
@@ -331,6 +332,24 @@ struct Starter<'a> {
 struct Started {
     ports: Vec<ShardPort>,
     threads: Vec<thread::JoinHandle<Result<(), NodeError>>>,
+    /// How many shards still replay their log.
+    behind: Arc<AtomicUsize>,
+}
+
+impl Started {
+    /// Waits until every shard's state is as new as its log: whoever asks before that is answered
+    /// from the past, which may lack what was acknowledged.
+    fn catch_up(&mut self) -> Result<(), NodeError> {
+        while self.behind.load(Ordering::SeqCst) > 0 {
+            if let Some(ended) = self.threads.iter().position(|thread| thread.is_finished()) {
+                return self.threads.swap_remove(ended).join().unwrap_or_else(|_panicked| {
+                    Err(system("a shard")(std::io::Error::other("panicked")))
+                });
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
 }
 
 /// What a shard's thread gets once all rings exist.
@@ -374,7 +393,7 @@ impl Starter<'_> {
         }
         let rings: Vec<RingHandle> = pending.iter().map(|shard| shard.ring.clone()).collect();
         let wakes: Arc<[Wake]> = rings.iter().map(|ring| waker(ring.clone())).collect();
-        let mut started = Started { ports: Vec::new(), threads: Vec::new() };
+        let mut started = Started { ports: Vec::new(), threads: Vec::new(), behind };
         for (number, shard) in pending.into_iter().enumerate() {
             let me = u16::try_from(number).expect("shards are counted in u16");
             let mesh = Mesh::new(me, queues.clone(), wakes.clone());
