@@ -1,14 +1,14 @@
 //! Figures, the crash test and the fuzzer: each builds what it runs.
 
 use crate::Result;
-use crate::shell::{answers, command, run, run_command, target};
+use crate::shell::{answers, build, command, run, run_command, target};
 
 /// `cargo xtask bench <name>`: nothing but `figure` lines on stdout.
 pub(crate) fn run_bench(arguments: &[String]) -> Result {
     if arguments.is_empty() {
         return Err("which one? start-charge or connections".into());
     }
-    run("cargo", &["build", "-q", "--release", "-p", "novax", "-p", "novax-benches"])?;
+    build("release", &["novax", "novax-benches"])?;
     let release = target().join("release");
     let mut bench = command(&text(&release.join("novax-benches"))?, &[]);
     bench.args(arguments).arg("--novax").arg(release.join("novax"));
@@ -17,7 +17,7 @@ pub(crate) fn run_bench(arguments: &[String]) -> Result {
 
 /// `cargo xtask jepsen`
 pub(crate) fn jepsen(arguments: &[String]) -> Result {
-    run("cargo", &["build", "-q", "-p", "novax", "-p", "novax-jepsen"])?;
+    build("dev", &["novax", "novax-jepsen"])?;
     let debug = target().join("debug");
     let mut jepsen = command(&text(&debug.join("novax-jepsen"))?, &[]);
     jepsen.args(arguments).env("NOVAX_BIN", debug.join("novax"));

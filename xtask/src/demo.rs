@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     let options = options(arguments)?;
     let begun = Instant::now();
     step("build (the first time takes a quarter of an hour on two cores)", || {
-        shell::run("cargo", &["build", "-q", "-p", "novax"])
+        shell::build("dev", &["novax"])
     })?;
     let novax = target().join("debug/novax");
     let data = root().join("data/demo");

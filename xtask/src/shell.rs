@@ -36,6 +36,16 @@ pub(crate) fn run_command(command: &mut Command) -> Result {
     }
 }
 
+/// Builds binaries. Always as part of the whole workspace: with another selection of packages, cargo unifies
+/// other features and compiles the query engine once more.
+pub(crate) fn build(profile: &str, binaries: &[&str]) -> Result {
+    let mut arguments = vec!["build", "-q", "--workspace", "--profile", profile];
+    for binary in binaries {
+        arguments.extend(["--bin", binary]);
+    }
+    run("cargo", &arguments)
+}
+
 /// Whether a program is there and answers.
 pub(crate) fn answers(program: &str, arguments: &[&str]) -> bool {
     command(program, arguments)

@@ -14,7 +14,7 @@ pub(crate) fn run() -> Result {
     step("set up", setup::run)?;
     step("rustfmt", rustfmt)?;
     step("clippy", || clippy(&LINTED))?;
-    step("build novax", || shell::run("cargo", &["build", "-q", "-p", "novax"]))?;
+    step("build novax", || shell::build("dev", &["novax"]))?;
     step("tests", || {
         let mut nextest = command("cargo", &["nextest", "run", "--workspace"]);
         nextest
