@@ -237,9 +237,7 @@ impl Charger {
             return Ok(Doing::Starting(start));
         };
         let (transaction, status) = match self.version {
-            Version::V16 => {
-                (answer["transactionId"].to_string(), &answer["idTagInfo"]["status"])
-            }
+            Version::V16 => (answer["transactionId"].to_string(), &answer["idTagInfo"]["status"]),
             Version::V201 => (start.name.clone(), &answer["idTokenInfo"]["status"]),
         };
         self.note(Event::Started {

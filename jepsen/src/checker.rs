@@ -142,10 +142,8 @@ fn check_starts(promises: &Promises, books: &Books, findings: &mut Vec<String>) 
             [] => findings.push(format!(
                 "{station}: the acknowledged start of transaction {transaction} is lost"
             )),
-            many => findings.push(format!(
-                "{station}: transaction {transaction} has {} sessions",
-                many.len()
-            )),
+            many => findings
+                .push(format!("{station}: transaction {transaction} has {} sessions", many.len())),
         }
         if status != "Accepted" {
             findings.push(format!("{station}: a funded driver was refused: {status}"));
@@ -162,10 +160,14 @@ fn check_origins(promises: &Promises, books: &Books, findings: &mut Vec<String>)
         }
         match &session.started {
             Some(at) => {
-                of_start.entry((session.station.clone(), at.clone())).or_default().push(&session.id);
+                of_start
+                    .entry((session.station.clone(), at.clone()))
+                    .or_default()
+                    .push(&session.id);
             }
-            None if !promises.apps.contains_key(&session.id) => findings
-                .push(format!("session {} was neither started nor asked for", session.id)),
+            None if !promises.apps.contains_key(&session.id) => {
+                findings.push(format!("session {} was neither started nor asked for", session.id))
+            }
             None => {}
         }
     }

@@ -170,7 +170,8 @@ fn provision(plan: &Plan, shared: &Shared) -> io::Result<()> {
     let split = json!({"site_host_basis_points": 1000, "platform_basis_points": 500});
     for number in 0..plan.chargers.div_ceil(4) {
         // Every other site has less power than its stations would draw.
-        let mut site = json!({"site": format!("site-{number}"), "tariff": tariff(), "split": split});
+        let mut site =
+            json!({"site": format!("site-{number}"), "tariff": tariff(), "split": split});
         if number % 2 == 1 {
             site["limit_w"] = 22_000.into();
         }
@@ -197,9 +198,8 @@ fn play(plan: &Plan, node: &mut Node, shared: &Arc<Shared>) -> io::Result<Books>
             let version = if number % 2 == 0 { Version::V16 } else { Version::V201 };
             let random = Random::new(plan.seed, u64::from(number) + 1);
             let leaves_running = number % 6 == 0;
-            let charger = Charger::new(
-                Arc::clone(shared), &station, &token, version, random, leaves_running,
-            );
+            let charger =
+                Charger::new(Arc::clone(shared), &station, &token, version, random, leaves_running);
             std::thread::spawn(move || charger.run())
         })
         .collect();
@@ -250,7 +250,8 @@ fn settle(shared: &Shared, stations: &[String]) -> io::Result<Books> {
     let limit = Instant::now() + SETTLE_PATIENCE;
     loop {
         let books = Books::read(&shared.client, stations)?;
-        let under_way = |state: &str| !matches!(state, "SETTLED" | "CHARGING" | "EXPIRED" | "REJECTED");
+        let under_way =
+            |state: &str| !matches!(state, "SETTLED" | "CHARGING" | "EXPIRED" | "REJECTED");
         let busy = books.sessions.iter().any(|session| under_way(&session.state));
         if !busy || Instant::now() > limit {
             return Ok(books);

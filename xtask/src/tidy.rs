@@ -26,7 +26,15 @@ const FLOORS: [(&str, &[&str]); 15] = [
     (
         "server",
         &[
-            "model", "engine", "tsdb", "ledger", "scheduler", "wire", "charging", "raft", "query",
+            "model",
+            "engine",
+            "tsdb",
+            "ledger",
+            "scheduler",
+            "wire",
+            "charging",
+            "raft",
+            "query",
             "console",
         ],
     ),
@@ -103,8 +111,17 @@ fn src_of(crates: &[&str]) -> Vec<String> {
 #[test]
 fn pure_crates_have_no_clock_thread_socket_file_or_chance() {
     let words = [
-        "std::time", "std::thread", "std::net", "std::fs", "std::process", "std::env", "Instant",
-        "SystemTime", "rand", "getrandom", "tokio",
+        "std::time",
+        "std::thread",
+        "std::net",
+        "std::fs",
+        "std::process",
+        "std::env",
+        "Instant",
+        "SystemTime",
+        "rand",
+        "getrandom",
+        "tokio",
     ];
     let found = lines_with(&rust_below(&src_of(&PURE)), &words);
     assert!(found.is_empty(), "{found:#?}");

@@ -126,9 +126,12 @@ fn a_try_without_an_answer_may_have_happened_or_not() {
 
 #[test]
 fn a_lost_start_is_found() {
-    finds(&["start of transaction 2 is lost", "the node says []", "is held of wallets"], |_, books| {
-        books.sessions.pop();
-    });
+    finds(
+        &["start of transaction 2 is lost", "the node says []", "is held of wallets"],
+        |_, books| {
+            books.sessions.pop();
+        },
+    );
 }
 
 #[test]
@@ -162,10 +165,9 @@ fn one_start_with_two_transactions_is_found() {
 
 #[test]
 fn one_transaction_for_two_starts_is_found() {
-    finds(
-        &["stands for the starts at t3 and t4", "began at t4"],
-        |history, _| history.push(line(started("t4", 10_500, "2"))),
-    );
+    finds(&["stands for the starts at t3 and t4", "began at t4"], |history, _| {
+        history.push(line(started("t4", 10_500, "2")))
+    });
 }
 
 #[test]

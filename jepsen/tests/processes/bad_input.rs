@@ -45,7 +45,7 @@ const REFUSED: &str = "novax_calls_refused_total";
 
 #[test]
 fn malformed_json_is_answered_and_counted() {
-    is_refused(Version::V201, r#"{"a":}"#, "-1", "RpcFrameworkError", MALFORMED);
+    is_refused(Version::V201, r#"{"a":}"#, "-1", "FormatViolation", MALFORMED);
 }
 
 #[test]
@@ -235,7 +235,10 @@ fn refused(scene: &Scene, path: &str, basic: Option<(&str, &str)>) -> u16 {
 #[test]
 fn a_wrong_password_or_path_is_refused() {
     let mut scene = Scene::new(&[]);
-    scene.post("/v1/stations", &json!({"station": "SAFE", "site": "depot", "password": "correct-horse"}));
+    scene.post(
+        "/v1/stations",
+        &json!({"station": "SAFE", "site": "depot", "password": "correct-horse"}),
+    );
     let before = scene.node.counter("novax_handshakes_refused_total");
     assert_eq!(refused(&scene, "/ocpp/SAFE", None), 401);
     assert_eq!(refused(&scene, "/ocpp/SAFE", Some(("SAFE", "wrong-horse-1"))), 401);
@@ -253,9 +256,8 @@ fn a_wrong_password_or_path_is_refused() {
 fn without_a_common_subprotocol_the_handshake_completes_and_the_connection_closes() {
     let mut scene = Scene::new(&[]);
     let hub = scene.node.addresses.ocpp;
-    let mut socket = Socket::open(hub, "/ocpp/BAD", &["ocpp1.2", "soap"], None)
-        .expect("answers")
-        .open();
+    let mut socket =
+        Socket::open(hub, "/ocpp/BAD", &["ocpp1.2", "soap"], None).expect("answers").open();
     assert_eq!(socket.subprotocol, None);
     let (code, reason) = socket.end(SOON).expect("a close frame before the end");
     assert_eq!(code, Some(1002), "{reason}");

@@ -115,7 +115,8 @@ fn a_driver_of_another_partition_charges_and_clearing_ends_at_zero() {
     assert_eq!(of("clearing/"), (0, 0), "{:#?}", books.accounts);
     assert!(
         books.accounts.iter().any(|row| row.name == "clearing/p1" && row.credits_posted == total),
-        "the money went through clearing: {:#?}", books.accounts
+        "the money went through clearing: {:#?}",
+        books.accounts
     );
     assert_eq!(of("driver/far"), (5_000 - total.cast_signed(), 0));
     assert_eq!(of("operator").0 + of("tax").0, total.cast_signed());
@@ -143,7 +144,10 @@ fn a_request_key_starts_one_session_and_serves_no_other_request() {
     let row = scene.until_session("APP", "SETTLED");
     assert_eq!(row["id"], first["id"]);
     assert!(station.orders.is_empty(), "told once: {:?}", station.orders);
-    assert_eq!(get(&scene.node, "/v1/sessions?station=APP")["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        get(&scene.node, "/v1/sessions?station=APP")["items"].as_array().map(Vec::len),
+        Some(1)
+    );
     scene.the_neighbour_is_well();
 }
 
@@ -152,12 +156,16 @@ fn told_limit(station: &mut Station) -> i64 {
     let order = station.order("SetChargingProfile", Duration::from_secs(10)).expect("connected");
     let mut order = order.expect("told a limit");
     station.obey_for(Duration::from_millis(200)).expect("connected");
-    while let Some(newer) = station.order("SetChargingProfile", Duration::ZERO).expect("connected") {
+    while let Some(newer) = station.order("SetChargingProfile", Duration::ZERO).expect("connected")
+    {
         order = newer;
     }
     let schedule = &order.payload["csChargingProfiles"]["chargingSchedule"];
     assert_eq!(schedule["chargingRateUnit"], "W");
-    schedule["chargingSchedulePeriod"][0]["limit"].as_f64().map(|limit| limit as i64).expect("a limit")
+    schedule["chargingSchedulePeriod"][0]["limit"]
+        .as_f64()
+        .map(|limit| limit as i64)
+        .expect("a limit")
 }
 
 #[test]

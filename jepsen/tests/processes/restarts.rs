@@ -23,7 +23,8 @@ fn a_session_goes_on_after_a_kill_and_its_history_reads_back() {
     let row = scene.until_session("GOOD", "CHARGING");
     assert_eq!(row["transaction"], scene.transaction.to_string());
     assert_eq!(row["energy_wh"], 1_990, "all that was acknowledged is counted");
-    let sql = "select count(*), min(energy_wh), max(energy_wh) from telemetry where station = 'GOOD'";
+    let sql =
+        "select count(*), min(energy_wh), max(energy_wh) from telemetry where station = 'GOOD'";
     assert_eq!(psql(&scene.node, sql), "200|1000|2990\n");
     let books = Books::read(&scene.node.client(), &["GOOD".to_owned()]).expect("readable");
     let kept: Vec<String> = books.ticks["GOOD"].iter().map(|(at, _)| at.clone()).collect();
@@ -54,7 +55,8 @@ fn the_number_of_shards_may_change_between_restarts() {
         let after = Books::read(&scene.node.client(), &[]).expect("readable");
         assert_eq!(after, before, "{shards} shards");
         let hub = scene.node.addresses.ocpp;
-        scene.good = until("the station", || Station::connect(hub, "GOOD", Version::V16, None).ok());
+        scene.good =
+            until("the station", || Station::connect(hub, "GOOD", Version::V16, None).ok());
         assert_eq!(scene.good.boot().expect("answers"), "Accepted");
     }
     scene.the_neighbour_is_well();
