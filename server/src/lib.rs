@@ -1,7 +1,7 @@
 //! The node: shards with their rings, the gateway from OCPP to commands, and the control plane.
 //!
-//! Floors, top first: `commands` > `node` > `http` > `shard` > `control` > `gateway` > `counters`, `timers`, `ring`. Beside
-//! them: `cli`, `config`, `doctor` (before a node runs) and `fleet` (a client).
+//! Floors, top first: `commands` > `node` > `http` > `shard` > `control` > `gateway` > `counters`, `timers`,
+//! `ring`. Beside them: `cli`, `config`, `doctor` (before a node runs) and `fleet` (a client).
 
 pub mod cli;
 pub mod commands;

@@ -324,7 +324,9 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_in_a_stored_block_is_noticed(model in model(), at in any::<prop::sample::Index>(), bit in 0u32..8) {
+        fn a_flipped_bit_in_a_stored_block_is_noticed(
+            model in model(), at in any::<prop::sample::Index>(), bit in 0u32..8,
+        ) {
             let (mut stored, crc) = build(&model);
             let at = at.index(stored.len());
             stored[at] ^= 1u8 << bit;
@@ -332,7 +334,10 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), probe in proptest::collection::vec(any::<u8>(), 0..4)) {
+        fn arbitrary_bytes_never_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            probe in proptest::collection::vec(any::<u8>(), 0..4),
+        ) {
             drop(unseal(bytes.clone(), 0, DATA_RAW_BYTES_MAX));
             if let Ok(block) = Block::parse(bytes) {
                 drop(block.get(&probe));
@@ -341,7 +346,11 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_block_behind_a_right_checksum_never_panics(model in model(), damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), probe in proptest::collection::vec(0u8..4, 0..8)) {
+        fn a_damaged_block_behind_a_right_checksum_never_panics(
+            model in model(),
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            probe in proptest::collection::vec(0u8..4, 0..8),
+        ) {
             let (stored, crc) = build(&model);
             let mut raw = unseal(stored, crc, DATA_RAW_BYTES_MAX).unwrap();
             for (at, byte) in damage {

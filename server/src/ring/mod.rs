@@ -25,7 +25,8 @@
 //! * No queue or loop here is unbounded, and no error is answered by spinning.
 //!
 //! Floors, top first: `driver` > `conns`, `moves`, `listeners`, `files` > `state` > `queue` > `slots`, `wake`,
-//! `completion` > `buffers`, `ids`; `pin` beside them. `ids`, `slots` and `buffers` make no system call, so Miri can run their tests.
+//! `completion` > `buffers`, `ids`; `pin` beside them. `ids`, `slots` and `buffers` make no system
+//! call, so Miri can run their tests.
 
 mod buffers;
 mod completion;
