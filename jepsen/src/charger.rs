@@ -225,7 +225,7 @@ impl Charger {
                 if let Some(id) = start.remote_start_id {
                     info["remoteStartId"] = id.into();
                 }
-                let mut event = self.event("Started", &start.at, info, meter_start);
+                let mut event = self.event("Started", &start.at, &info, meter_start);
                 event["idToken"] = json!({"idToken": self.token, "type": "ISO14443"});
                 event["evse"] = json!({"id": 1, "connectorId": 1});
                 ("TransactionEvent", event)
@@ -279,7 +279,7 @@ impl Charger {
             Version::V16 => station.meter(&at, transaction.parse().unwrap_or(0), register)?,
             Version::V201 => {
                 let info = json!({"transactionId": transaction, "chargingState": "Charging"});
-                station.call("TransactionEvent", &self.event("Updated", &at, info, register))?
+                station.call("TransactionEvent", &self.event("Updated", &at, &info, register))?
             }
         };
         if matches!(reply, Reply::Result(_)) {
@@ -298,7 +298,7 @@ impl Charger {
             ),
             Version::V201 => {
                 let info = json!({"transactionId": transaction, "stoppedReason": "Local"});
-                ("TransactionEvent", self.event("Ended", at, info, meter_stop))
+                ("TransactionEvent", self.event("Ended", at, &info, meter_stop))
             }
         };
         let again = Doing::Stopping { transaction: transaction.to_owned(), at: at.to_owned() };
@@ -317,7 +317,7 @@ impl Charger {
         Ok(Doing::Nothing)
     }
 
-    fn event(&self, kind: &str, at: &str, info: Value, register: i64) -> Value {
+    fn event(&self, kind: &str, at: &str, info: &Value, register: i64) -> Value {
         json!({
             "eventType": kind, "timestamp": at, "triggerReason": "Trigger", "seqNo": 0,
             "transactionInfo": info,

@@ -166,7 +166,7 @@ fn check_origins(promises: &Promises, books: &Books, findings: &mut Vec<String>)
                     .push(&session.id);
             }
             None if !promises.apps.contains_key(&session.id) => {
-                findings.push(format!("session {} was neither started nor asked for", session.id))
+                findings.push(format!("session {} was neither started nor asked for", session.id));
             }
             None => {}
         }

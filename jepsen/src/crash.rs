@@ -218,14 +218,20 @@ fn play(plan: &Plan, node: &mut Node, shared: &Arc<Shared>) -> io::Result<Books>
     node.kill();
     node.restart(None)?;
     let again = settle(shared, &stations)?;
-    if again == books {
-        Ok(again)
-    } else {
-        let text = "the books are others after a crash without any work".to_owned();
-        shared.journal.note(Event::Wrong { station: "all".into(), text });
-        Ok(again)
+    let wrong = |text: String| shared.journal.note(Event::Wrong { station: "all".into(), text });
+    if again != books {
+        wrong("the books are others after a crash without any work".to_owned());
     }
+    let sums = node.psql(SUMS)?;
+    if !sums.lines().all(|line| line.ends_with("|t|t")) || sums.is_empty() {
+        wrong(format!("SQL says that the accounts do not balance: {sums}"));
+    }
+    Ok(again)
 }
+
+/// Of each currency: whether debits equal credits, posted and pending.
+const SUMS: &str = "select currency, sum(debits_posted) = sum(credits_posted), \
+                    sum(debits_pending) = sum(credits_pending) from accounts group by currency";
 
 fn kill(plan: &Plan, node: &mut Node, shared: &Shared) -> io::Result<()> {
     let mut random = Random::new(plan.seed, 0);

@@ -145,6 +145,24 @@ impl Node {
         Client { address: self.addresses.http, key: key.trim().to_owned() }
     }
 
+    /// What `psql` prints for a statement: values parted by `|`, a line a row.
+    ///
+    /// # Errors
+    /// When psql is not there, or the statement fails; with psql's own words.
+    pub fn psql(&self, statement: &str) -> io::Result<String> {
+        let (ip, port) = (self.addresses.sql.ip(), self.addresses.sql.port());
+        let target = format!("host={ip} port={port} user=novax dbname=novax");
+        let ran = Command::new("psql")
+            .args([target.as_str(), "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement])
+            .env("PGPASSWORD", self.client().key)
+            .output()?;
+        if !ran.status.success() {
+            let error = String::from_utf8_lossy(&ran.stderr);
+            return Err(io::Error::other(format!("{statement}: {error}")));
+        }
+        String::from_utf8(ran.stdout).map_err(io::Error::other)
+    }
+
     /// The value of a counter on the metrics page, added up over shards.
     ///
     /// # Panics

@@ -166,7 +166,7 @@ fn one_start_with_two_transactions_is_found() {
 #[test]
 fn one_transaction_for_two_starts_is_found() {
     finds(&["stands for the starts at t3 and t4", "began at t4"], |history, _| {
-        history.push(line(started("t4", 10_500, "2")))
+        history.push(line(started("t4", 10_500, "2")));
     });
 }
 

@@ -5,19 +5,10 @@ use novax_jepsen::node::{Node, novax};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What `psql` prints for a statement: values by `|`, a line a row.
+/// What `psql` prints for a statement that must succeed.
 #[track_caller]
 pub(crate) fn psql(node: &Node, statement: &str) -> String {
-    let address = node.addresses.sql;
-    let target = format!("host={} port={} user=novax dbname=novax", address.ip(), address.port());
-    let ran = Command::new("psql")
-        .args([target.as_str(), "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement])
-        .env("PGPASSWORD", node.client().key)
-        .output()
-        .expect("psql runs: cargo xtask setup installs it");
-    let error = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{statement}: {error}");
-    String::from_utf8(ran.stdout).expect("UTF-8")
+    node.psql(statement).expect("psql runs the statement; cargo xtask setup installs it")
 }
 
 fn shell(node: &Node) -> Command {
