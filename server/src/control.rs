@@ -7,9 +7,7 @@
 
 use crate::counters::Counters;
 use crossbeam_queue::ArrayQueue;
-use novax_charging::{
-    Command, DirectoryKind, Outcome, PasswordHash, Refusal,
-};
+use novax_charging::{Command, DirectoryKind, Outcome, PasswordHash, Refusal};
 use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, TokenUid, TransferKey, Watts,

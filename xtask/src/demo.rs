@@ -121,7 +121,9 @@ fn read_addresses(out: ChildStdout) -> Option<BTreeMap<String, String>> {
     for line in lines.by_ref() {
         let line = line.ok()?;
         if line == "ready" {
-            std::thread::spawn(move || lines.map_while(std::result::Result::ok).for_each(|line| println!("{line}")));
+            std::thread::spawn(move || {
+                lines.map_while(std::result::Result::ok).for_each(|line| println!("{line}"))
+            });
             return Some(addresses);
         }
         if let Some((what, address)) =
@@ -194,11 +196,8 @@ fn watch(
 fn settled(status: &str) -> String {
     let list = status.split_once("\"settled\":").map_or("", |(_, rest)| rest);
     let list = list.split(']').next().unwrap_or_default();
-    let texts: Vec<&str> = list
-        .split("\"text\":\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
+    let texts: Vec<&str> =
+        list.split("\"text\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     if texts.is_empty() { "nothing yet".into() } else { texts.join(", ") }
 }
 

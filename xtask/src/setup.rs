@@ -63,9 +63,8 @@ fn python_packages() -> Result {
     }
     eprintln!("xtask: installing the stock OCPP client");
     if !python().exists() {
-        shell::run("python3", &["-m", "venv", ".venv"]).map_err(|error| {
-            format!("{error}\nDebian's package python3-venv may be missing")
-        })?;
+        shell::run("python3", &["-m", "venv", ".venv"])
+            .map_err(|error| format!("{error}\nDebian's package python3-venv may be missing"))?;
     }
     let python = python();
     let python = python.to_str().ok_or("the path of the workspace is not UTF-8")?;

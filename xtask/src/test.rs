@@ -5,8 +5,18 @@ use crate::{Result, setup};
 
 /// Crates whose clippy run needs no second build of the query engine's dependencies.
 const LINTED: [&str; 12] = [
-    "novax-model", "novax-engine", "novax-tsdb", "novax-ledger", "novax-scheduler", "novax-wire",
-    "novax-charging", "novax-raft", "novax-console", "novax-jepsen", "novax-benches", "xtask",
+    "novax-model",
+    "novax-engine",
+    "novax-tsdb",
+    "novax-ledger",
+    "novax-scheduler",
+    "novax-wire",
+    "novax-charging",
+    "novax-raft",
+    "novax-console",
+    "novax-jepsen",
+    "novax-benches",
+    "xtask",
 ];
 
 /// `cargo xtask test`
@@ -17,9 +27,7 @@ pub(crate) fn run() -> Result {
     step("build novax", || shell::build("dev", &["novax"]))?;
     step("tests", || {
         let mut nextest = command("cargo", &["nextest", "run", "--workspace"]);
-        nextest
-            .env("NOVAX_BIN", target().join("debug/novax"))
-            .env("NOVAX_PYTHON", setup::python());
+        nextest.env("NOVAX_BIN", target().join("debug/novax")).env("NOVAX_PYTHON", setup::python());
         run_command(&mut nextest)
     })
 }

@@ -7,9 +7,7 @@ pub mod v16;
 pub mod v201;
 
 use crate::control::StationCall;
-use novax_charging::{
-    Answer, ConnectorStatus, Outcome, Protocol, StationCommand, TransactionRef,
-};
+use novax_charging::{Answer, ConnectorStatus, Outcome, Protocol, StationCommand, TransactionRef};
 use novax_model::{ConnectorRef, MeterTick, Timestamp, TokenUid, WattHours};
 use novax_wire::ocpp::{CallError, Version};
 use serde_json::value::RawValue;
@@ -228,11 +226,7 @@ pub fn write_command(protocol: Protocol, command: &StationCommand) -> OutgoingCa
 
 /// An admin's call; `None` when the version has no such call, or no such word in it.
 #[must_use]
-pub fn write_call(
-    protocol: Protocol,
-    call: &StationCall,
-    request_id: i32,
-) -> Option<OutgoingCall> {
+pub fn write_call(protocol: Protocol, call: &StationCall, request_id: i32) -> Option<OutgoingCall> {
     match protocol {
         Protocol::V16 => v16::write_call(call, request_id),
         Protocol::V201 => v201::write_call(call, request_id),
@@ -287,7 +281,10 @@ mod tests {
     #[test]
     fn a_status_other_than_accepted_is_a_no_in_the_stations_words() {
         assert_eq!(read_answer(r#"{"status":"Accepted"}"#), Answer::Accepted);
-        assert_eq!(read_answer(r#"{"status":"NotSupported"}"#), Answer::Rejected("NotSupported".into()));
+        assert_eq!(
+            read_answer(r#"{"status":"NotSupported"}"#),
+            Answer::Rejected("NotSupported".into())
+        );
         assert_eq!(read_answer("{}"), Answer::Rejected("malformed answer".into()));
     }
 

@@ -20,9 +20,7 @@ pub(super) fn read_call(
     context: &ReplyContext,
 ) -> Result<Intent, CallError> {
     Ok(match Request::parse(action, payload)? {
-        Request::Heartbeat => {
-            Intent::answer(&HeartbeatResponse { current_time: context.now })
-        }
+        Request::Heartbeat => Intent::answer(&HeartbeatResponse { current_time: context.now }),
         Request::BootNotification(boot) => Intent::Boot {
             vendor: boot.charge_point_vendor.to_string(),
             model: boot.charge_point_model.to_string(),
@@ -115,8 +113,7 @@ pub(super) fn write_reply(
                 _ => RegistrationStatus::Rejected,
             };
             let interval = context.heartbeat_interval_s;
-            let answer =
-                BootNotificationResponse { current_time: context.now, interval, status };
+            let answer = BootNotificationResponse { current_time: context.now, interval, status };
             frame::write_result(id, &answer, out);
         }
         ReplyKind::Authorize => {
@@ -229,7 +226,8 @@ fn default_limit(
     profile_id: i32,
     limit: novax_model::Watts,
 ) -> v16::SetChargingProfile {
-    let mut profile = v16::SetChargingProfile::transaction_limit(connector_id, 0, profile_id, limit);
+    let mut profile =
+        v16::SetChargingProfile::transaction_limit(connector_id, 0, profile_id, limit);
     let inner = &mut profile.cs_charging_profiles;
     inner.transaction_id = None;
     inner.charging_profile_purpose = if connector_id == 0 {

@@ -9,9 +9,8 @@ use novax_model::{ConnectorRef, Watts};
 use novax_wire::ocpp::text::{Empty, Text};
 use novax_wire::ocpp::v201::{
     self, AuthorizationStatus, AuthorizeResponse, BootNotificationResponse, Component, Evse,
-    HeartbeatResponse, IdToken, IdTokenType, MessageTrigger, OperationalStatus,
-    RegistrationStatus, ReportBase, Request, ResetType, TransactionEventResponse,
-    TransactionEventType, Variable,
+    HeartbeatResponse, IdToken, IdTokenType, MessageTrigger, OperationalStatus, RegistrationStatus,
+    ReportBase, Request, ResetType, TransactionEventResponse, TransactionEventType, Variable,
 };
 use novax_wire::ocpp::{CallError, frame, meter};
 
@@ -21,9 +20,7 @@ pub(super) fn read_call(
     context: &ReplyContext,
 ) -> Result<Intent, CallError> {
     Ok(match Request::parse(action, payload)? {
-        Request::Heartbeat => {
-            Intent::answer(&HeartbeatResponse { current_time: context.now })
-        }
+        Request::Heartbeat => Intent::answer(&HeartbeatResponse { current_time: context.now }),
         Request::BootNotification(boot) => {
             let station = boot.charging_station;
             Intent::Boot {
@@ -72,14 +69,10 @@ fn read_event(event: v201::TransactionEvent<'_>) -> TransactionEvent {
             TransactionEventType::Ended => Phase::Ended,
         },
         transaction: TransactionRef::V201(transaction.transaction_id.as_str().into()),
-        connector: event.evse.map(|evse| ConnectorRef {
-            evse: evse.id,
-            connector: evse.connector_id.unwrap_or(1),
-        }),
-        token: event
-            .id_token
-            .filter(|shown| !anonymous(shown))
-            .map(|shown| token(&shown.id_token)),
+        connector: event
+            .evse
+            .map(|evse| ConnectorRef { evse: evse.id, connector: evse.connector_id.unwrap_or(1) }),
+        token: event.id_token.filter(|shown| !anonymous(shown)).map(|shown| token(&shown.id_token)),
         remote_start_id: transaction.remote_start_id,
         at: event.timestamp,
         ticks: meter::readings_v201(&event.meter_value.unwrap_or_default()).ticks,
@@ -279,11 +272,7 @@ fn named_variable(name: &str) -> Variable<'_> {
 }
 
 /// A limit for whatever charges there from now on, not tied to a transaction.
-fn default_limit(
-    evse_id: u16,
-    profile_id: i32,
-    limit: Watts,
-) -> v201::SetChargingProfile<'static> {
+fn default_limit(evse_id: u16, profile_id: i32, limit: Watts) -> v201::SetChargingProfile<'static> {
     let mut set = v201::SetChargingProfile::transaction_limit(evse_id, "", profile_id, limit);
     set.charging_profile.transaction_id = None;
     set.charging_profile.charging_profile_purpose = if evse_id == 0 {

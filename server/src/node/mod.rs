@@ -1,7 +1,7 @@
 //! A node: recovers its data directory, starts its shards and the control plane, stops them.
 
-pub mod driver;
 mod data;
+pub mod driver;
 
 use crate::config::Config;
 use crate::control::{Control, Request, ShardPort};
@@ -34,6 +34,8 @@ const REQUESTS_MAX: usize = 16_384;
 const MESH_MAX: usize = 16_384;
 /// Unknown identities that may wait for automatic approval.
 const UNKNOWN_MAX: usize = 4_096;
+/// After the order to stop, requests under way have this long to finish.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// This node's number in its Raft groups; a cluster gives others.
 const NODE_ID: u64 = 1;
 
@@ -146,6 +148,8 @@ pub struct Node {
     pub addresses: Addresses,
     api_key: http::auth::ApiKey,
     shards: Vec<thread::JoinHandle<Result<(), NodeError>>>,
+    /// HTTP and SQL, which finish what they are at when told to stop.
+    serving: Vec<tokio::task::JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
     stop: watch::Sender<bool>,
     // Last, so that stores are closed before their worker ends.
@@ -193,8 +197,7 @@ impl Node {
         let ocpp = listen(config.ocpp.listen, "stations")?;
         let http = listen(config.http.listen, "HTTP")?;
         let sql = listen(config.sql.listen, "SQL")?;
-        let addresses =
-            Addresses { ocpp: local(&ocpp)?, http: local(&http)?, sql: local(&sql)? };
+        let addresses = Addresses { ocpp: local(&ocpp)?, http: local(&http)?, sql: local(&sql)? };
         let Recovery { recovered, slots, worker } = recover(config, &data)?;
         let api_key = http::auth::ApiKey::of_node(&data.path, config.http.api_key.as_ref())
             .map_err(system("read or make api.key"))?;
@@ -209,11 +212,12 @@ impl Node {
             .build()
             .map_err(system("start the control plane"))?;
         let control = Control::new(started.ports, data.partitions);
-        let node = Node {
+        let mut node = Node {
             control,
             addresses,
             api_key,
             shards: started.threads,
+            serving: Vec::new(),
             runtime,
             stop,
             _worker: worker,
@@ -224,7 +228,7 @@ impl Node {
     }
 
     fn start_control_plane(
-        &self,
+        &mut self,
         config: &Config,
         http: TcpListener,
         sql: TcpListener,
@@ -245,7 +249,7 @@ impl Node {
         let key = self.api_key.clone();
         let api = http::Api::new(self.control.clone(), key, http::Limits::from(&config.http));
         let stop_http = wait(stopped.clone());
-        self.runtime.spawn(async move {
+        let serve_http = self.runtime.spawn(async move {
             if let Err(error) = http::serve(http, api, stop_http).await {
                 eprintln!("novax: the HTTP API ended: {error}");
             }
@@ -259,11 +263,12 @@ impl Node {
             ..novax_query::SqlConfig::default()
         };
         let stop_sql = wait(stopped);
-        self.runtime.spawn(async move {
+        let serve_sql = self.runtime.spawn(async move {
             if let Err(error) = novax_query::serve(sql, source, options, stop_sql).await {
                 eprintln!("novax: SQL ended: {error}");
             }
         });
+        self.serving = vec![serve_http, serve_sql];
         let site = config.ocpp.auto_approve_site.clone();
         let control = self.control.clone();
         self.runtime.spawn(async move {
@@ -288,8 +293,14 @@ impl Node {
     /// The first shard's error.
     pub fn stop(self) -> Result<(), NodeError> {
         let _ = self.stop.send(true);
+        // Requests under way still need the shards.
+        let serving = futures::future::join_all(self.serving);
+        let finish = async { tokio::time::timeout(FINISH_TIMEOUT, serving).await };
+        if self.runtime.block_on(finish).is_err() {
+            eprintln!("novax: some requests were cut short");
+        }
         self.control.stop();
-        self.runtime.shutdown_timeout(Duration::from_secs(3));
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
         let mut first = Ok(());
         for thread in self.shards {
             let ended = thread.join().unwrap_or_else(|_panicked| {
@@ -481,8 +492,7 @@ impl Birth {
         let wake = waker(ring.handle());
         let groups: Vec<(PartitionId, u64)> =
             self.slots.iter().map(|slot| (slot.id, slot.machine.applied_index())).collect();
-        let raft =
-            MultiRaft::start(self.log, NODE_ID, &self.recovered, &groups, wake.clone())?;
+        let raft = MultiRaft::start(self.log, NODE_ID, &self.recovered, &groups, wake.clone())?;
         drop(self.recovered);
         let mut slots = self.slots;
         for slot in &mut slots {

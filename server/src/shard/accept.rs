@@ -39,6 +39,7 @@ impl Shard {
         }
         if self.connections[index].replace(connection).is_none() {
             self.live_connections += 1;
+            self.counters.connections.set(self.live_connections as u64);
         }
     }
 
@@ -112,8 +113,7 @@ impl Shard {
             return;
         };
         let tag = u64::from(self.mesh.me()) << 48 | self.token();
-        let handoff =
-            Handoff {
+        let handoff = Handoff {
             tag,
             upgrade,
             identity,
@@ -207,7 +207,12 @@ impl Shard {
         let machine = &self.slots[&home].machine;
         let Some(row) = machine.station(handoff.identity.as_str()) else {
             // The directory row is there and the station's not yet: its provisioning was cut short.
-            self.refuse_handshake(conn, 503, "provisioning is not complete", &[("Retry-After", "5")]);
+            self.refuse_handshake(
+                conn,
+                503,
+                "provisioning is not complete",
+                &[("Retry-After", "5")],
+            );
             return;
         };
         let last_epoch = row.epoch;
@@ -459,6 +464,7 @@ impl Shard {
         self.connection(conn)?;
         let removed = self.connections[Self::slot_index(conn)].take();
         self.live_connections -= 1;
+        self.counters.connections.set(self.live_connections as u64);
         removed
     }
 
@@ -507,4 +513,3 @@ impl Shard {
         }
     }
 }
-

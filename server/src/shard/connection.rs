@@ -207,7 +207,7 @@ impl Station {
 }
 
 impl Purpose {
-    /// Tells whoever waits that it will not be.
+    /// Tells an admin who waits that it will not be; answers the outbox row, if it was for one.
     pub fn fail(self, error: CallFailed) -> Option<u64> {
         match self {
             Purpose::Outbox(id) => Some(id),

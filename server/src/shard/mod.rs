@@ -9,9 +9,9 @@
 //! * Every queue is bounded; what does not fit is answered, not dropped silently.
 //! * What one socket does never stops another.
 
+mod accept;
 pub mod connection;
 pub mod mesh;
-mod accept;
 mod outbound;
 mod requests;
 pub mod slot;
@@ -413,7 +413,6 @@ impl Shard {
     /// Once a second.
     fn keep_house(&mut self) {
         self.timers.set(self.now.saturating_add(Duration::from_secs(1)), TimerKey::Housekeeping);
-        self.counters.connections.set(self.live_connections as u64);
         let partitions: Vec<PartitionId> = self.slots.keys().copied().collect();
         for partition in partitions {
             self.redeliver(partition);

@@ -1,12 +1,12 @@
 //! Our calls to stations: one out at a time, the rest waiting, and the outbox behind them.
 
-use super::connection::{Call, Calls, CALLS_WAITING_MAX, OpenCall, Purpose, Report};
-use super::waiter::Waiter;
 use super::Shard;
+use super::connection::{CALLS_WAITING_MAX, Call, Calls, OpenCall, Purpose, Report};
+use super::waiter::Waiter;
 use crate::control::{CallFailed, StationCall, StationReply};
 use crate::gateway;
 use crate::ring::ConnId;
-use novax_charging::{Answer, Command, OutboxKind};
+use novax_charging::{Answer, Command, OutboxKind, StationCommand};
 use novax_model::{Duration, Identity, PartitionId, Timestamp};
 use novax_wire::ocpp::frame;
 use novax_wire::ws;
@@ -109,9 +109,10 @@ impl Shard {
         call: &StationCall,
         reply: oneshot::Sender<Result<StationReply, CallFailed>>,
     ) -> Result<(), (oneshot::Sender<Result<StationReply, CallFailed>>, CallFailed)> {
-        let known = self.slots.get(&partition).is_some_and(|slot| {
-            slot.machine.station(identity.as_str()).is_some()
-        });
+        let known = self
+            .slots
+            .get(&partition)
+            .is_some_and(|slot| slot.machine.station(identity.as_str()).is_some());
         if !known {
             return Err((reply, CallFailed::UnknownStation));
         }
@@ -129,11 +130,8 @@ impl Shard {
         if calls.waiting.len() >= CALLS_WAITING_MAX || is_report && calls.report.is_some() {
             return Err((reply, CallFailed::Busy));
         }
-        let purpose = if is_report {
-            Purpose::Report { request_id, reply }
-        } else {
-            Purpose::Admin(reply)
-        };
+        let purpose =
+            if is_report { Purpose::Report { request_id, reply } } else { Purpose::Admin(reply) };
         self.call(conn, Call { message, purpose });
         Ok(())
     }
@@ -177,9 +175,8 @@ impl Shard {
     fn take_current(&mut self, conn: ConnId, id: &str) -> Option<Purpose> {
         let number: Option<u64> = id.parse().ok();
         let calls = self.station(conn).and_then(|station| station.calls.as_deref_mut());
-        let current = calls.and_then(|calls| {
-            calls.current.take_if(|current| Some(current.id) == number)
-        });
+        let current =
+            calls.and_then(|calls| calls.current.take_if(|current| Some(current.id) == number));
         if current.is_none() {
             self.counters.answers_unexpected.increment();
         }
@@ -261,20 +258,35 @@ impl Shard {
         current.into_iter().chain(report).min()
     }
 
-    /// The socket is gone. What was sent may have been heard: the outbox keeps the row, and the next
-    /// connection gets it again; stations know a repeated start by its connector, a repeated stop by its
-    /// transaction.
+    /// The socket is gone. What only waited is delivered to the next one. What was sent may have been heard: a
+    /// stop or a limit may be sent again, a start may not, because 1.6 cannot tell the second from the first. So
+    /// a start counts as unanswered, and its session waits for the transaction or for its timer.
     pub(super) fn fail_calls(&mut self, partition: PartitionId, calls: Calls, error: CallFailed) {
         let Calls { current, waiting, report, .. } = calls;
-        let purposes =
-            current.map(|call| call.purpose).into_iter().chain(waiting.into_iter().map(|c| c.purpose));
-        for purpose in purposes {
-            if let Some(outbox) = purpose.fail(error.clone()) {
+        if let Some(sent) = current
+            && let Some(outbox) = sent.purpose.fail(error.clone())
+        {
+            if self.is_remote_start(partition, outbox) {
+                self.answer_outbox(partition, outbox, Answer::Silent);
+            } else {
+                self.stop_delivering(partition, outbox);
+            }
+        }
+        for call in waiting {
+            if let Some(outbox) = call.purpose.fail(error.clone()) {
                 self.stop_delivering(partition, outbox);
             }
         }
         if let Some(report) = report {
             let _ = report.reply.send(Err(error));
         }
+    }
+
+    fn is_remote_start(&self, partition: PartitionId, outbox: u64) -> bool {
+        let row = self.slots.get(&partition).and_then(|slot| slot.machine.outbox_row(outbox));
+        row.is_some_and(|row| {
+            let OutboxKind::Station { command, .. } = &row.kind else { return false };
+            matches!(command, StationCommand::RemoteStart { .. })
+        })
     }
 }

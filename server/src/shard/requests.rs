@@ -127,9 +127,8 @@ impl Shard {
             token,
             payer: PayerRef::Local,
         };
-        let known = self.slots.get(&partition).is_some_and(|slot| {
-            slot.machine.session(session).is_some()
-        });
+        let known =
+            self.slots.get(&partition).is_some_and(|slot| slot.machine.session(session).is_some());
         if known {
             self.submit(partition, Command::RequestStart(start), Waiter::Control(reply));
         } else {

@@ -6,18 +6,16 @@ use super::waiter::{Job, StationReplyTo, Waiter};
 use crate::control::{StationReply, Unavailable, digest};
 use crate::gateway::{self, EndIntent, Intent, Phase, ReplyKind, StartIntent, TransactionEvent};
 use crate::ring::ConnId;
-use serde::Serialize;
-use novax_charging::{
-    Command, EndTransaction, Outcome, StartTransaction, TransactionRef,
-};
 use novax_charging::command::PayerRef;
+use novax_charging::{Command, EndTransaction, Outcome, StartTransaction, TransactionRef};
 use novax_model::{
     ConnectorRef, Identity, Measurand, MeterTick, PartitionId, SessionId, WattHours,
 };
 use novax_wire::ocpp::frame::{self, Frame};
-use novax_wire::ocpp::{CallError, ErrorCode};
 use novax_wire::ocpp::text::Empty;
+use novax_wire::ocpp::{CallError, ErrorCode};
 use novax_wire::ws::{self, Event, Limits, Receiver, Role};
+use serde::Serialize;
 
 /// An event that outlives the buffer it was read from; texts are handled at once and need none.
 enum Late {
@@ -259,7 +257,8 @@ impl Shard {
     ) {
         self.counters.transactions_started.increment();
         let session = Self::session_of(partition, identity, &intent);
-        let StartIntent { connector, transaction, remote_start_id, token, meter_start, at } = intent;
+        let StartIntent { connector, transaction, remote_start_id, token, meter_start, at } =
+            intent;
         let machine = &self.slots[&partition].machine;
         let app = remote_start_id
             .and_then(|id| machine.session_by_remote_start(identity.as_str(), id))

@@ -148,7 +148,10 @@ impl World {
         answer.try_recv().expect("an answer")
     }
 
-    fn begin<T>(&mut self, make: impl FnOnce(oneshot::Sender<T>) -> Request) -> oneshot::Receiver<T> {
+    fn begin<T>(
+        &mut self,
+        make: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> oneshot::Receiver<T> {
         let (reply, answer) = oneshot::channel();
         self.requests.push(make(reply)).expect("room");
         answer
@@ -412,7 +415,10 @@ impl World {
 fn an_unknown_identity_may_boot_and_nothing_else() {
     let mut world = World::new();
     let conn = world.connect("NEW");
-    world.say(conn, r#"[2,"1","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]"#);
+    world.say(
+        conn,
+        r#"[2,"1","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]"#,
+    );
     world.say(conn, r#"[2,"2","Authorize",{"idTag":"TAG"}]"#);
     world.settle();
     let heard = world.heard(conn).join("\n");
@@ -428,11 +434,8 @@ fn a_limit_and_a_stop_reach_the_station_through_the_outbox() {
     world.settle();
     world.heard(conn);
     let slot = &world.shard.slots[&PartitionId(0)];
-    let session = slot
-        .machine
-        .session_at("CP", ConnectorRef::of_v16(1))
-        .expect("a session")
-        .session;
+    let session =
+        slot.machine.session_at("CP", ConnectorRef::of_v16(1)).expect("a session").session;
     world.propose(PartitionId(0), Command::RequestStop { session });
     let heard = world.heard(conn);
     assert!(heard[0].contains("RemoteStopTransaction"), "{heard:?}");
@@ -460,4 +463,44 @@ fn an_approved_station_goes_home_without_connecting_again() {
     world.settle();
     let heard = world.heard(conn);
     assert!(heard[0].contains("Accepted"), "{heard:?}");
+}
+
+#[test]
+fn a_start_that_may_have_been_heard_is_not_sent_again_and_a_stop_is() {
+    let mut world = World::new();
+    world.provision();
+    let conn = world.connect("CP");
+    world.say(
+        conn,
+        r#"[2,"b","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]"#,
+    );
+    world.settle();
+    world.heard(conn);
+    let request = crate::control::StartCharge {
+        key: "k".into(),
+        station: identity("CP"),
+        connector: ConnectorRef::of_v16(1),
+        token: TokenUid::new("TAG").expect("valid"),
+    };
+    let partition = PartitionId(0);
+    let outcome = world.ask(|reply| Request::StartCharge { partition, request, reply });
+    let Ok(Outcome::Started { session, refusal: None, .. }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(world.heard(conn)[0].contains("RemoteStartTransaction"));
+    world.shard.handle_closed(conn);
+    world.settle();
+    let conn = world.connect("CP");
+    assert_eq!(world.heard(conn), Vec::<String>::new(), "not again");
+    let state = world.shard.slots[&partition].machine.session(session).expect("a session").state;
+    assert_eq!(state, novax_charging::SessionState::Starting, "silence is not a no");
+    world.say(conn, START);
+    world.settle();
+    world.heard(conn);
+    world.propose(partition, Command::RequestStop { session });
+    assert!(world.heard(conn)[0].contains("RemoteStopTransaction"));
+    world.shard.handle_closed(conn);
+    world.settle();
+    let conn = world.connect("CP");
+    assert!(world.heard(conn)[0].contains("RemoteStopTransaction"), "again");
 }
