@@ -30,6 +30,9 @@ pub struct Plan {
     pub chargers: u32,
     /// Where the evidence goes.
     pub evidence: PathBuf,
+    /// At the last kill, the data directory goes back to what it was at the first: a node that forgets.
+    /// Such a run must fail; it shows that the test would notice.
+    pub forget: bool,
 }
 
 /// How a run went.
@@ -99,7 +102,7 @@ pub fn evidence_folder() -> io::Result<PathBuf> {
 /// When the evidence cannot be kept.
 pub fn run(plan: &Plan) -> io::Result<Report> {
     let journal = Journal::create(&plan.evidence.join("history.jsonl"))?;
-    let mut node = Node::start(&["--shards", "2"]);
+    let mut node = Node::start(&["--shards", "2", "--log-segment-bytes", "4MiB"]);
     let shared = Arc::new(Shared {
         hub: node.addresses.ocpp,
         client: node.client(),
@@ -235,15 +238,37 @@ const SUMS: &str = "select currency, sum(debits_posted) = sum(credits_posted), \
 
 fn kill(plan: &Plan, node: &mut Node, shared: &Shared) -> io::Result<()> {
     let mut random = Random::new(plan.seed, 0);
+    let past = plan.evidence.join("past");
     for number in 1..=plan.kills {
         // The moment is the point: any, but not always the same.
         std::thread::sleep(Duration::from_millis(random.between(200, 2_000)));
         node.kill();
         shared.journal.note(Event::Killed { number });
+        if plan.forget && number == 1 {
+            copy_folder(node.data(), &past)?;
+        } else if plan.forget && number == plan.kills {
+            std::fs::remove_dir_all(node.data())?;
+            copy_folder(&past, node.data())?;
+            std::fs::remove_dir_all(&past)?;
+        }
         let begun = Instant::now();
         node.restart(None)?;
         let after_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         shared.journal.note(Event::Ready { number, after_ms });
+    }
+    Ok(())
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
     }
     Ok(())
 }

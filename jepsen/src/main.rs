@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let seed = seed.unwrap_or_else(novax_jepsen::station::now_ms);
     let ran = crash::evidence_folder().and_then(|evidence| {
         println!("seed {seed}, evidence in {}", evidence.display());
-        crash::run(&Plan { kills, seed, chargers, evidence })
+        crash::run(&Plan { kills, seed, chargers, evidence, forget: false })
     });
     let report = match ran {
         Ok(report) => report,
