@@ -122,7 +122,7 @@ fn read_addresses(out: ChildStdout) -> Option<BTreeMap<String, String>> {
         let line = line.ok()?;
         if line == "ready" {
             std::thread::spawn(move || {
-                lines.map_while(std::result::Result::ok).for_each(|line| println!("{line}"))
+                lines.map_while(std::result::Result::ok).for_each(|line| println!("{line}"));
             });
             return Some(addresses);
         }
