@@ -260,11 +260,12 @@ impl Shard {
         let StartIntent { connector, transaction, remote_start_id, token, meter_start, at } =
             intent;
         let machine = &self.slots[&partition].machine;
-        let app = remote_start_id
+        // Only a session that still waits for its transaction has its money held for this one.
+        let awaited = remote_start_id
             .and_then(|id| machine.session_by_remote_start(identity.as_str(), id))
-            .or_else(|| machine.session_at(identity.as_str(), connector))
-            .is_some_and(|session| session.app && session.token == token);
-        let known = app || machine.session(session).is_some();
+            .filter(|session| session.transaction.is_none() && session.token == token)
+            .or_else(|| machine.session_awaited(identity.as_str(), connector, token.as_str()));
+        let known = awaited.is_some() || machine.session(session).is_some();
         let start = StartTransaction {
             session,
             identity: identity.clone(),
@@ -303,6 +304,7 @@ impl Shard {
             .map(|session| session.token.clone());
         let unknown = known.is_none();
         let reply = self.open_call(conn, id, kind);
+        let machine = &self.slots[&partition].machine;
         if event.phase == Phase::Ended {
             let meter_stop = last_energy(&event.ticks);
             let TransactionEvent { transaction, at, reason, ticks, .. } = event;
@@ -314,7 +316,13 @@ impl Shard {
         let token = event.token.or(expected);
         match token {
             Some(token) if unknown => {
-                let meter_start = first_energy(&event.ticks).unwrap_or(WattHours(0));
+                // Without a register in the event, what the meter said last is where it stands.
+                let meter_start = first_energy(&event.ticks)
+                    .or_else(|| {
+                        let row = machine.connector(identity.as_str(), connector)?;
+                        row.live.get(Measurand::Energy).map(WattHours)
+                    })
+                    .unwrap_or(WattHours(0));
                 self.take_ticks(partition, identity, connector, &event.ticks, None);
                 let start = StartIntent {
                     connector,

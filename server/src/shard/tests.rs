@@ -213,14 +213,28 @@ impl World {
 
     /// An open socket of a station.
     fn connect(&mut self, identity: &str) -> ConnId {
+        self.connect_as(identity, "ocpp1.6")
+    }
+
+    fn connect_as(&mut self, identity: &str, subprotocol: &str) -> ConnId {
         let conn = self.accept();
         let mut request = Vec::new();
         let path = format!("/ocpp/{identity}");
-        novax_wire::http::client_request("hub", &path, &["ocpp1.6"], None, &[7; 16], &mut request);
+        novax_wire::http::client_request(
+            "hub",
+            &path,
+            &[subprotocol],
+            None,
+            &[7; 16],
+            &mut request,
+        );
         self.receive(conn, &request);
         self.settle();
         let answer = self.sent.remove(&conn).expect("an answer");
         assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        // What waited for the station may follow in the same breath.
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
+        self.sent.insert(conn, answer[end..].to_vec());
         conn
     }
 
@@ -503,4 +517,34 @@ fn a_start_that_may_have_been_heard_is_not_sent_again_and_a_stop_is() {
     world.settle();
     let conn = world.connect("CP");
     assert!(world.heard(conn)[0].contains("RemoteStopTransaction"), "again");
+}
+
+#[test]
+fn a_start_without_a_register_counts_from_what_the_meter_said_last() {
+    let mut world = World::new();
+    world.provision();
+    let conn = world.connect_as("CP", "ocpp2.0.1");
+    let event = |phase: &str, seq: u32, more: &str| {
+        format!(
+            r#"[2,"{phase}{seq}","TransactionEvent",{{"eventType":"{phase}","timestamp":"2026-11-22T13:14:2{seq}Z","triggerReason":"Authorized","seqNo":{seq},"transactionInfo":{{"transactionId":"tx"}},"evse":{{"id":1,"connectorId":1}}{more}}}]"#
+        )
+    };
+    let register = |wh: u32, second: u32| {
+        format!(
+            r#","meterValue":[{{"timestamp":"2026-11-22T13:14:2{second}Z","sampledValue":[{{"value":{wh}}}]}}]"#
+        )
+    };
+    let token = r#","idToken":{"idToken":"TAG","type":"ISO14443"}"#;
+    let status = r#"{"timestamp":"2026-11-22T13:14:20Z","connectorStatus":"Occupied","evseId":1,"connectorId":1}"#;
+    world.say(conn, &format!(r#"[2,"s","StatusNotification",{status}]"#));
+    world.settle();
+    world.say(conn, &event("Started", 0, &register(812_000, 0)));
+    world.advance(1);
+    world.say(conn, &event("Updated", 1, token));
+    world.advance(1);
+    world.say(conn, &event("Ended", 2, &register(813_000, 2)));
+    world.advance(1);
+    assert_eq!(world.heard(conn).len(), 4);
+    let totals = world.shard.slots[&PartitionId(0)].machine.totals();
+    assert_eq!((totals.sessions_ended, totals.energy_wh_total), (1, 1_000));
 }
