@@ -82,7 +82,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "ocpp.message_bytes_max",
         flag: "message-bytes-max",
-        kind: Kind::Bytes { min: 4 << 10, max: 4 * MIB },
+        kind: Kind::Bytes { min: 4 << 10, max: MIB },
         default: Some("64KiB"),
         doc: "Longest OCPP message taken; a station that sends more is answered by closing \
               its socket.",

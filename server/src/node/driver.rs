@@ -12,7 +12,7 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// After the order to stop, sockets have this long to read their close frames.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,6 +31,8 @@ pub struct Driver {
     pub listener: Option<TcpListener>,
     /// How many shards are not there yet.
     pub behind: Arc<AtomicUsize>,
+    /// The time last used, and when that was.
+    pub clock: (Timestamp, Instant),
 }
 
 impl std::fmt::Debug for Driver {
@@ -74,8 +76,9 @@ impl Driver {
                 self.ring.listen(listener, 0)?;
             }
             if self.shard.is_stopping() {
-                let stop_at = *stop_at.get_or_insert(now().saturating_add(STOP_TIMEOUT));
-                if self.shard.is_quiet() || now() >= stop_at {
+                let now = self.now();
+                let stop_at = *stop_at.get_or_insert(now.saturating_add(STOP_TIMEOUT));
+                if self.shard.is_quiet() || now >= stop_at {
                     return Ok(self.shard);
                 }
             }
@@ -85,8 +88,17 @@ impl Driver {
         }
     }
 
+    /// The wall clock, but never slower than time itself: when it is set back, timers go on.
+    fn now(&mut self) -> Timestamp {
+        let (last, at) = self.clock;
+        let time = now().max(last.saturating_add(at.elapsed()));
+        self.clock = (time, Instant::now());
+        time
+    }
+
     fn turn(&mut self, completions: &mut Vec<Completion>) {
-        self.shard.set_now(now());
+        let now = self.now();
+        self.shard.set_now(now);
         for completion in completions.drain(..) {
             Self::handle(&mut self.shard, completion);
         }

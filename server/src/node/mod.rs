@@ -514,6 +514,7 @@ impl Birth {
             requests: self.requests,
             listener: Some(self.listener),
             behind: self.behind,
+            clock: (driver::now(), std::time::Instant::now()),
         };
         let shard = driver.run().map_err(system("run a shard"))?;
         shard.close()?;

@@ -59,10 +59,10 @@ impl Shard {
     pub fn handle_received(&mut self, conn: ConnId, data: &mut [u8]) {
         let now = self.now;
         let Some(connection) = self.connection(conn) else { return };
-        connection.heard = now;
         if connection.closing {
             return;
         }
+        connection.heard = now;
         match &mut connection.phase {
             Phase::Ending => {}
             Phase::Leaving(leaving) => leaving.handoff.input.extend_from_slice(data),
@@ -199,6 +199,9 @@ impl Shard {
         // The receiver's tags must differ from the sender's if it is handed on.
         let tag = u64::from(self.mesh.me()) << 48 | self.token();
         self.place(conn, Handoff { tag, ..handoff });
+        if self.stopping {
+            self.close_with(conn, 1001, "the hub is restarting");
+        }
     }
 
     /// At the station's home: the password, then the station talks.
@@ -292,7 +295,7 @@ impl Shard {
         } else {
             let connected =
                 Command::StationConnected { identity: identity.clone(), epoch, protocol };
-            self.submit(partition, connected, Waiter::Nobody);
+            self.submit(partition, connected, Waiter::Connected(conn));
             self.deliver_station_outbox(partition, &identity);
         }
         if !input.is_empty() {
@@ -304,9 +307,12 @@ impl Shard {
     pub(super) fn move_approved(&mut self) {
         let waiting = std::mem::take(&mut self.pending);
         for conn in waiting {
-            if self.station(conn).is_some_and(|station| station.pending)
-                && !self.try_leave_pending(conn, None)
-            {
+            let Some(station) = self.station(conn).filter(|station| station.pending) else {
+                continue;
+            };
+            // Not in the middle of a message or before its boot is answered.
+            let busy = station.calls_open > 0 || station.receiver.buffered() > 0;
+            if busy || !self.try_leave_pending(conn, None) {
                 self.pending.push(conn);
             }
         }
@@ -382,6 +388,8 @@ impl Shard {
         novax_wire::ws::write_close(code, reason, None, &mut connection.out);
         connection.closing = true;
         self.mark_dirty(conn);
+        // A peer that does not read has this long to take its leave.
+        self.arm(conn, self.now.saturating_add(self.config.handshake_timeout));
     }
 
     pub(super) fn mark_dirty(&mut self, conn: ConnId) {
@@ -490,6 +498,7 @@ impl Shard {
                 self.counters.connections_timed_out.increment();
                 self.effects.closes.push(conn);
             }
+            Phase::Open(_) if connection.closing => self.effects.closes.push(conn),
             Phase::Open(_) => {
                 let idle_at = connection.heard.saturating_add(idle_timeout);
                 if idle_at <= now {

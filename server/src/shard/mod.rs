@@ -111,6 +111,8 @@ pub struct Shard {
     next_token: u64,
     next_epoch: u64,
     raft_ticked: Timestamp,
+    /// A queue held more than one turn takes: do not sleep.
+    more_waits: bool,
     /// The log is being written: commands gather for the next entry.
     writing: bool,
     dirty: Vec<ConnId>,
@@ -171,6 +173,7 @@ impl Shard {
             // Epochs must grow over restarts too: they start at the time.
             next_epoch: now.0,
             raft_ticked: now,
+            more_waits: false,
             writing: false,
             dirty: Vec::new(),
             buffers: Vec::new(),
@@ -264,9 +267,10 @@ impl Shard {
 
     fn take_messages(&mut self) {
         for _ in 0..QUEUE_QUANTUM {
-            let Some(message) = self.mesh.receive() else { break };
+            let Some(message) = self.mesh.receive() else { return };
             self.handle_mesh(message);
         }
+        self.more_waits = true;
     }
 
     fn fire_timers(&mut self) {
@@ -380,9 +384,19 @@ impl Shard {
                 Err(_) => self.stop_delivering(partition, outbox),
             },
             Waiter::OutboxAnswered { partition, outbox } => {
-                self.stop_delivering(partition, outbox);
+                // An answered start whose answer could not be recorded must not be sent again: its timer
+                // resolves it.
+                if outcome.is_ok() || !self.is_remote_start(partition, outbox) {
+                    self.stop_delivering(partition, outbox);
+                }
             }
-            Waiter::Job(job) => self.job_held(*job, outcome),
+            Waiter::Connected(conn) => {
+                if outcome.is_err() {
+                    self.close_with(conn, 1013, "overloaded; come back later");
+                }
+            }
+            Waiter::Held { job, home } => self.job_held(*job, home, outcome),
+            Waiter::Job(_) => unreachable!("jobs ask where and whether, which are no commands"),
         }
     }
 
@@ -396,13 +410,18 @@ impl Shard {
     /// How long the driver may wait for something to happen.
     #[must_use]
     pub fn sleep_max(&self) -> Duration {
+        if self.more_waits {
+            return Duration::ZERO;
+        }
         if self.mesh.has_backlog() {
             return Duration::from_millis(1);
         }
         let raft = self.raft_ticked.saturating_add(RAFT_TICK);
+        // A slot that may not propose now waits for a completion or a wake, not for the time.
         let wake = self
             .slots
             .values()
+            .filter(|slot| !self.writing && slot.caught_up && !slot.stalled)
             .flat_map(|slot| [slot.block_deadline(), slot.machine.next_deadline()])
             .flatten()
             .fold(raft, Timestamp::min);

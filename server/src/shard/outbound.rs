@@ -32,7 +32,9 @@ impl Shard {
                     return;
                 }
                 let Some(conn) = self.stations.get(identity.as_str()).copied() else { return };
-                let Some(station) = self.station(conn) else { return };
+                let Some(station) = self.station(conn).filter(|station| !station.pending) else {
+                    return;
+                };
                 let protocol = station.protocol;
                 if station.calls().waiting.len() >= CALLS_WAITING_MAX {
                     return;
@@ -57,10 +59,12 @@ impl Shard {
 
     /// Once a second: what could not be delivered is tried again, or given up after its deadline.
     pub(super) fn redeliver(&mut self, partition: PartitionId) {
-        let slot = &self.slots[&partition];
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
         if !slot.caught_up {
             return;
         }
+        let machine = &slot.machine;
+        slot.delivering.retain(|id| machine.outbox_row(*id).is_some());
         let waiting: Vec<(u64, bool)> = slot
             .machine
             .outbox()
@@ -118,7 +122,9 @@ impl Shard {
         }
         let request_id = i32::try_from(self.token() % (1 << 31)).expect("31 bits");
         let conn = self.stations.get(identity.as_str()).copied();
-        let Some(conn) = conn.filter(|conn| self.station(*conn).is_some()) else {
+        let Some(conn) =
+            conn.filter(|conn| self.station(*conn).is_some_and(|station| !station.pending))
+        else {
             return Err((reply, CallFailed::Offline));
         };
         let station = self.station(conn).expect("just seen");
@@ -137,8 +143,12 @@ impl Shard {
     }
 
     fn call(&mut self, conn: ConnId, call: Call) {
+        let now = self.now.0;
         let Some(station) = self.station(conn) else { return };
-        station.calls().waiting.push_back(call);
+        let calls = station.calls();
+        // Ids grow with the time, so that an answer meant for an earlier socket meets no call of this one.
+        calls.last_id = calls.last_id.max(now);
+        calls.waiting.push_back(call);
         self.send_next_call(conn);
     }
 
@@ -153,7 +163,6 @@ impl Shard {
         }
         let Some(Call { message, purpose }) = calls.waiting.pop_front() else {
             if calls.report.is_none() {
-                // Ids go on from the time, so that a late answer never meets a newer call.
                 let last_id = calls.last_id;
                 station.calls = Some(Box::new(Calls { last_id, ..Calls::default() }));
             }
@@ -213,6 +222,10 @@ impl Shard {
             return;
         }
         if let Some(station) = self.station(conn) {
+            if station.calls().report.is_some() {
+                let _ = reply.send(Err(CallFailed::Busy));
+                return;
+            }
             let report = Report { request_id, items: String::new(), deadline, reply };
             station.calls().report = Some(report);
             self.arm(conn, deadline);
@@ -282,7 +295,7 @@ impl Shard {
         }
     }
 
-    fn is_remote_start(&self, partition: PartitionId, outbox: u64) -> bool {
+    pub(super) fn is_remote_start(&self, partition: PartitionId, outbox: u64) -> bool {
         let row = self.slots.get(&partition).and_then(|slot| slot.machine.outbox_row(outbox));
         row.is_some_and(|row| {
             let OutboxKind::Station { command, .. } = &row.kind else { return false };

@@ -15,10 +15,13 @@ use tokio::sync::oneshot;
 impl Shard {
     /// Takes requests of the control plane, at most a quantum.
     pub fn take_requests(&mut self, queue: &ArrayQueue<Request>) {
+        // Requests are taken first in a turn; messages between shards add to this.
+        self.more_waits = false;
         for _ in 0..QUEUE_QUANTUM {
-            let Some(request) = queue.pop() else { break };
+            let Some(request) = queue.pop() else { return };
             self.handle_request(request);
         }
+        self.more_waits = true;
     }
 
     fn handle_request(&mut self, request: Request) {
@@ -187,7 +190,7 @@ impl Shard {
         };
         let command =
             Command::Peer { from: job.partition(), command: PeerCommand::PlaceHold(hold) };
-        self.submit(home, command, Waiter::Job(Box::new(job)));
+        self.submit(home, command, Waiter::Held { job: Box::new(job), home });
     }
 
     /// What a start at a job's station must hold.
@@ -199,12 +202,16 @@ impl Shard {
     }
 
     /// The payer's partition has spoken.
-    pub(super) fn job_held(&mut self, job: Job, outcome: Result<Outcome, Unavailable>) {
-        let home = self.routes.get(job.token().as_str()).copied();
+    pub(super) fn job_held(
+        &mut self,
+        job: Job,
+        home: PartitionId,
+        outcome: Result<Outcome, Unavailable>,
+    ) {
         match outcome {
             Ok(Outcome::Held { driver, amount, currency }) => {
-                let partition = home.unwrap_or(job.partition());
-                self.job_propose(job, PayerRef::Held { driver, partition, amount, currency });
+                let payer = PayerRef::Held { driver, partition: home, amount, currency };
+                self.job_propose(job, payer);
             }
             Ok(Outcome::Refused(refusal)) => self.job_refused(job, refusal),
             Ok(other) => unreachable!("a hold is held or refused, not {other:?}"),

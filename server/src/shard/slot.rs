@@ -5,7 +5,7 @@ use novax_charging::{Command, Partition, RowWrite, encode_entry};
 use novax_engine::{Batch, Engine};
 use novax_model::{Duration, MeterTick, PartitionId, Timestamp};
 use novax_raft::{Committed, MultiRaft};
-use novax_tsdb::BlockBuilder;
+use novax_tsdb::{BLOCK_TICKS_MAX, BlockBuilder};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Commands that may wait for the next entry of a partition; more are answered "overloaded".
@@ -80,7 +80,11 @@ impl Slot {
     /// # Errors
     /// Gives the waiter back when too many wait.
     pub fn submit(&mut self, command: Command, waiter: Waiter) -> Result<(), Waiter> {
-        if self.commands.len() >= COMMANDS_WAITING_MAX {
+        // What nobody can ask for again may use a reserve.
+        let reserved = matches!(waiter, Waiter::Connected(_) | Waiter::OutboxAnswered { .. })
+            || matches!(command, Command::StationDisconnected { .. } | Command::LeaderStarted);
+        let max = if reserved { 2 * COMMANDS_WAITING_MAX } else { COMMANDS_WAITING_MAX };
+        if self.commands.len() >= max {
             return Err(waiter);
         }
         self.commands.push(command);
@@ -101,18 +105,25 @@ impl Slot {
     }
 
     /// Gathers meter ticks; `reply` is answered when their block is committed.
+    ///
+    /// # Errors
+    /// Gives the reply back when the block that gathers is full.
     pub fn submit_ticks(
         &mut self,
         now: Timestamp,
         series: u64,
         ticks: &[MeterTick],
         reply: Option<StationReplyTo>,
-    ) {
+    ) -> Result<(), Option<StationReplyTo>> {
+        if self.block.len() + ticks.len() > BLOCK_TICKS_MAX {
+            return Err(reply);
+        }
         for tick in ticks {
             self.block.push(series, *tick);
         }
         self.block_waiters.extend(reply);
         self.block_since.get_or_insert(now);
+        Ok(())
     }
 
     /// When the gathered ticks should be proposed at the latest.

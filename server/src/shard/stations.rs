@@ -197,7 +197,14 @@ impl Shard {
         let slot = self.slots.get_mut(&partition).expect("a station talks on its home's shard");
         let series = slot.machine.station(identity.as_str()).map(|row| row.series(connector));
         match series {
-            Some(series) if !ticks.is_empty() => slot.submit_ticks(now, series, ticks, reply),
+            Some(series) if !ticks.is_empty() => {
+                if let Err(reply) = slot.submit_ticks(now, series, ticks, reply) {
+                    self.counters.commands_overloaded.increment();
+                    if let Some(reply) = reply {
+                        self.reply_outcome(&reply, &Err(Unavailable));
+                    }
+                }
+            }
             _ => {
                 if let Some(reply) = reply {
                     self.reply_outcome(&reply, &Ok(Outcome::Done));

@@ -262,6 +262,11 @@ impl World {
 
 use novax_charging::DirectoryKind;
 
+/// The message id of a call to a station.
+fn call_id(call: &str) -> u64 {
+    call.split('"').nth(1).expect("an id").parse().expect("a number")
+}
+
 fn identity(text: &str) -> Identity {
     Identity::new(text).expect("valid")
 }
@@ -326,9 +331,11 @@ fn a_station_that_never_answers_is_silent_and_the_next_call_goes_out() {
     assert_eq!(first.try_recv().expect("an answer"), Err(CallFailed::Silent));
     let heard = world.heard(conn);
     assert!(heard[0].contains("Reset"), "{heard:?}");
-    world.say(conn, r#"[3,"1",{"status":"Accepted"}]"#);
-    world.say(conn, r#"[3,"2",{"status":"Accepted"}]"#);
-    world.say(conn, r#"[3,"2",{"status":"Accepted"}]"#);
+    let id = call_id(&heard[0]);
+    let answer = |id: u64| format!(r#"[3,"{id}",{{"status":"Accepted"}}]"#);
+    world.say(conn, &answer(id - 1));
+    world.say(conn, &answer(id));
+    world.say(conn, &answer(id));
     world.settle();
     let answer = second.try_recv().expect("an answer").expect("a reply");
     assert_eq!(answer.payload, r#"{"status":"Accepted"}"#);
@@ -454,7 +461,7 @@ fn a_limit_and_a_stop_reach_the_station_through_the_outbox() {
     let heard = world.heard(conn);
     assert!(heard[0].contains("RemoteStopTransaction"), "{heard:?}");
     assert_eq!(world.shard.slots[&PartitionId(0)].machine.outbox().count(), 1);
-    world.say(conn, r#"[3,"1",{"status":"Accepted"}]"#);
+    world.say(conn, &format!(r#"[3,"{}",{{"status":"Accepted"}}]"#, call_id(&heard[0])));
     world.settle();
     assert_eq!(world.shard.slots[&PartitionId(0)].machine.outbox().count(), 0, "answered: gone");
 }
@@ -547,4 +554,34 @@ fn a_start_without_a_register_counts_from_what_the_meter_said_last() {
     assert_eq!(world.heard(conn).len(), 4);
     let totals = world.shard.slots[&PartitionId(0)].machine.totals();
     assert_eq!((totals.sessions_ended, totals.energy_wh_total), (1, 1_000));
+}
+
+#[test]
+fn more_meter_values_than_a_block_takes_are_refused_and_the_rest_goes_on() {
+    let mut world = World::new();
+    world.provision();
+    let conn = world.connect("CP");
+    world.writes_wait = true;
+    world.propose_in_background(PartitionId(0));
+    world.settle();
+    let values: Vec<String> = (0..900)
+        .map(|n| {
+            let (minute, second) = (n / 60, n % 60);
+            format!(
+                r#"{{"timestamp":"2026-11-22T13:{minute:02}:{second:02}Z","sampledValue":[{{"value":"{n}"}}]}}"#
+            )
+        })
+        .collect();
+    let values = values.join(",");
+    for number in 0..20 {
+        let call =
+            format!(r#"[2,"{number}","MeterValues",{{"connectorId":1,"meterValue":[{values}]}}]"#);
+        world.say(conn, &call);
+    }
+    world.writes_wait = false;
+    world.finish_write();
+    world.settle();
+    let heard = world.heard(conn);
+    let refused = heard.iter().filter(|text| text.contains("InternalError")).count();
+    assert_eq!((heard.len(), refused), (20, 2), "16 384 ticks fit, 18 000 came");
 }

@@ -39,8 +39,17 @@ pub enum Waiter {
         /// Which row.
         outbox: u64,
     },
-    /// A start or an authorisation that goes on when the payer's partition has spoken.
+    /// A station whose socket has just opened: if the hub cannot note it, the station must come again.
+    Connected(ConnId),
+    /// A start or an authorisation that asks another shard where or whether.
     Job(Box<Job>),
+    /// A start that goes on when the payer's partition has held, or not.
+    Held {
+        /// The start.
+        job: Box<Job>,
+        /// The payer's partition.
+        home: PartitionId,
+    },
 }
 
 /// A station's call that waits for its answer.
