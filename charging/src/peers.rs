@@ -56,6 +56,12 @@ impl State {
             Some(row) if row.captured.is_some() => Err(Refusal::WrongState(SessionState::Settled)),
             Some(row) if row.released => Err(Refusal::WrongState(SessionState::Expired)),
             Some(row) if row.partition != from => Err(Refusal::KeyReused),
+            // The same key with another driver's token is another request.
+            Some(row)
+                if self.tokens.get(&place.token).is_none_or(|owner| owner.driver != row.driver) =>
+            {
+                Err(Refusal::KeyReused)
+            }
             Some(row) if place.sequence < row.holds => Ok(held(&row)),
             Some(row) if place.sequence == row.holds => self.raise_hold(row, place),
             Some(_) => Err(Refusal::WrongState(SessionState::Charging)),
@@ -266,7 +272,15 @@ impl State {
     pub(crate) fn session_told(&mut self, session: SessionId, state: Option<SessionState>) {
         let Some(row) = self.payers.get(&session).filter(|row| is_open(row)) else { return };
         match state {
-            None | Some(SessionState::Rejected | SessionState::Expired | SessionState::Refused) => {
+            // A session is settled only after its payer answered the capture: a hold that is still open
+            // then was placed for a request that came to nothing.
+            None
+            | Some(
+                SessionState::Rejected
+                | SessionState::Expired
+                | SessionState::Refused
+                | SessionState::Settled,
+            ) => {
                 let from = row.partition;
                 self.release_hold(from, session);
             }

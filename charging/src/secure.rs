@@ -42,6 +42,9 @@ impl State {
         match payer {
             PayerRef::Refused(refusal) => Err(refusal.clone()),
             PayerRef::Held { driver, partition, amount, currency } => {
+                if self.releasing.contains(&session) {
+                    return Err(Refusal::WrongState(SessionState::Rejected));
+                }
                 if *currency != tariff.currency {
                     return Err(Refusal::CurrencyMismatch);
                 }

@@ -112,6 +112,8 @@ pub(crate) struct State {
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Sessions whose hold a peer is being asked to raise.
     pub(crate) raising: BTreeSet<SessionId>,
+    /// Sessions whose remote hold is being given back: it secures nothing any more.
+    pub(crate) releasing: BTreeSet<SessionId>,
     /// Sessions a peer is being asked about.
     pub(crate) asking: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
@@ -143,6 +145,7 @@ impl State {
             payers_resolved: BTreeSet::new(),
             outbox: BTreeMap::new(),
             raising: BTreeSet::new(),
+            releasing: BTreeSet::new(),
             asking: BTreeSet::new(),
             ledger: Ledger::new(),
             timers: BTreeSet::new(),
@@ -308,6 +311,9 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
                 self.raising.insert(hold.session);
             }
+            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
+                self.releasing.insert(*session);
+            }
             OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
                 self.asking.insert(*session);
             }
@@ -328,6 +334,9 @@ impl State {
             }
             OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
                 self.raising.remove(&hold.session);
+            }
+            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
+                self.releasing.remove(session);
             }
             OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
                 self.asking.remove(session);
