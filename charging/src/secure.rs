@@ -42,7 +42,7 @@ impl State {
         match payer {
             PayerRef::Refused(refusal) => Err(refusal.clone()),
             PayerRef::Held { driver, partition, amount, currency } => {
-                if self.releasing.contains(&session) {
+                if self.releasing.contains_key(&session) {
                     return Err(Refusal::WrongState(SessionState::Rejected));
                 }
                 if *currency != tariff.currency {

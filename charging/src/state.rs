@@ -112,8 +112,9 @@ pub(crate) struct State {
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Sessions whose hold a peer is being asked to raise.
     pub(crate) raising: BTreeSet<SessionId>,
-    /// Sessions whose remote hold is being given back: it secures nothing any more.
-    pub(crate) releasing: BTreeSet<SessionId>,
+    /// Sessions whose remote hold is being given back, and by how many outbox rows: it secures
+    /// nothing any more.
+    pub(crate) releasing: BTreeMap<SessionId, u32>,
     /// Sessions a peer is being asked about.
     pub(crate) asking: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
@@ -145,7 +146,7 @@ impl State {
             payers_resolved: BTreeSet::new(),
             outbox: BTreeMap::new(),
             raising: BTreeSet::new(),
-            releasing: BTreeSet::new(),
+            releasing: BTreeMap::new(),
             asking: BTreeSet::new(),
             ledger: Ledger::new(),
             timers: BTreeSet::new(),
@@ -312,7 +313,7 @@ impl State {
                 self.raising.insert(hold.session);
             }
             OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
-                self.releasing.insert(*session);
+                *self.releasing.entry(*session).or_default() += 1;
             }
             OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
                 self.asking.insert(*session);
@@ -336,7 +337,12 @@ impl State {
                 self.raising.remove(&hold.session);
             }
             OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
-                self.releasing.remove(session);
+                if let Some(rows) = self.releasing.get_mut(session) {
+                    *rows -= 1;
+                    if *rows == 0 {
+                        self.releasing.remove(session);
+                    }
+                }
             }
             OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
                 self.asking.remove(session);
