@@ -443,7 +443,7 @@ impl Engine {
     }
 
     /// Sets what a worker thread calls when [`Engine::poll`] has something to take in.
-    #[allow(clippy::needless_pass_by_value)]
+    #[allow(clippy::needless_pass_by_value, reason = "an owned handle is what callers have")]
     pub fn set_wake(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
         *self.shared.wake.lock().unwrap_or_else(PoisonError::into_inner) = Some(wake);
     }
