@@ -1,0 +1,1 @@
+//! The cold tier: dense chunk files on an object store, and Parquet export.
