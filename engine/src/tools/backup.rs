@@ -6,6 +6,7 @@
 
 use super::catalogue::{self, Catalogue, SavedFile, SavedSource, SourceKind, is_source_name};
 use super::copy::{copy, part_name, sum, sync_parent, tail, write_whole};
+use super::tree::BackupSource;
 use super::view::{StoreFile, View, lock};
 use crate::disk::{Disk, DiskLock, read_all};
 use crate::error::Error;
@@ -18,17 +19,6 @@ const CATALOGUES: &str = "backups";
 const FILES: &str = "files";
 /// What locks a folder is no part of it.
 const LOCK: &str = "LOCK";
-
-/// A folder to save.
-#[derive(Clone, Debug)]
-pub struct BackupSource {
-    /// Where it is restored to, as a relative path such as `partitions/p000`; empty for the folder itself.
-    pub name: String,
-    /// Where it is.
-    pub dir: PathBuf,
-    /// Which of its files are saved.
-    pub kind: SourceKind,
-}
 
 /// One backup of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -364,7 +354,8 @@ impl Run<'_> {
             SourceKind::Files => {
                 let mut names = disk.list(&source.dir).map_err(Error::io("list", &source.dir))?;
                 names.sort();
-                for (name, _) in names.iter().filter(|(name, _)| name != LOCK) {
+                let is_skipped = |name: &String| name == LOCK || source.skip.contains(name);
+                for (name, _) in names.iter().filter(|(name, _)| !is_skipped(name)) {
                     if !catalogue::is_file_name(name) {
                         return Err(Error::NameInvalid { name: name.clone() });
                     }

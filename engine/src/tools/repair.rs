@@ -6,6 +6,7 @@
 
 use super::advice::is_damage;
 use super::copy::write_whole;
+use super::records::salvage;
 use super::source::{RepairSource, SourceEntry, TableId};
 use super::survey::{LostRange, Piece, join, past, split, survey};
 use super::view::{self, lock};
@@ -117,7 +118,7 @@ impl<'a> Repair<'a> {
                 let file = dir.join(manifest::FILE_NAME);
                 let bytes = read_all(&**disk, &file, manifest::FILE_BYTES_MAX).unwrap_or_default();
                 report.manifest_problem = Some(error);
-                let salvaged = manifest::salvage(&bytes);
+                let salvaged = salvage(&bytes);
                 (salvaged.keyspaces, salvaged.state, salvaged.removed)
             }
             Err(error) => return Err(error),
@@ -152,7 +153,7 @@ impl<'a> Repair<'a> {
         for (place, meta) in known {
             let number = meta.number;
             let table = self.table(self.dir, &meta);
-            let Err(problem) = table.verify() else {
+            let Some(problem) = first_problem(&table) else {
                 self.report.tables_whole += 1;
                 continue;
             };
@@ -188,7 +189,7 @@ impl<'a> Repair<'a> {
     /// Gets the very same table from an earlier repair or a source; false when nobody has it whole.
     fn fetch(&self, meta: &TableMeta) -> Result<bool, Error> {
         let made_dir = self.made_dir();
-        if self.table(&made_dir, meta).verify().is_ok() {
+        if first_problem(&self.table(&made_dir, meta)).is_none() {
             return Ok(true);
         }
         for source in self.sources {
@@ -196,7 +197,7 @@ impl<'a> Repair<'a> {
             let Ok(Some(twin)) = source.table(&TableId::of(meta)) else { continue };
             let path = made_dir.join(file_name(meta.number));
             if self.copy_twin(&*twin, meta.bytes, &path)?
-                && self.table(&made_dir, meta).verify().is_ok()
+                && first_problem(&self.table(&made_dir, meta)).is_none()
             {
                 return Ok(true);
             }
@@ -300,12 +301,12 @@ impl<'a> Repair<'a> {
         });
         self.report.order_guessed |= shares_keys;
         let table = self.table(self.dir, &meta);
-        match table.verify() {
-            Ok(_) => {
+        match first_problem(&table) {
+            None => {
                 self.report.tables_whole += 1;
                 self.state.tables.insert(number, (Place::Level(0), meta));
             }
-            Err(problem) => {
+            Some(problem) => {
                 let salvaged = self.salvage(&table, &problem)?;
                 match &salvaged {
                     Some(_) => self.report.tables_salvaged += 1,
@@ -338,7 +339,8 @@ impl<'a> Repair<'a> {
         let changed = self.report.manifest_problem.is_some() || !self.made.is_empty();
         if changed || self.report.tables_lost > 0 {
             self.keep_manifest()?;
-            Manifest::replace(self.disk, dir, self.keyspaces, self.state.clone())?;
+            self.state.edit += 1;
+            manifest::write_whole(&**self.disk, dir, self.keyspaces, &self.state)?;
         }
         for name in std::mem::take(&mut self.aside) {
             self.move_aside(&name)?;
@@ -384,6 +386,11 @@ impl<'a> Repair<'a> {
         let free = names.find(is_free);
         Ok(lost.join(free.unwrap_or_else(|| unreachable!("one more name than files"))))
     }
+}
+
+/// The first thing that is wrong with a table.
+fn first_problem(table: &Table) -> Option<Error> {
+    table.check().problems.into_iter().next()
 }
 
 /// An error once more, for another list.

@@ -4,14 +4,16 @@
 //! Invariants: it reads past every cache, what memory holds proves nothing; over any length of time it reads at most its
 //! budget and one table more; one table is in flight at most; it writes nothing.
 
-use super::survey::{LostRange, survey};
+use super::survey::LostRange;
 use super::view;
+use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::table::Table;
 use crate::worker::{Priority, Refused};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
@@ -26,13 +28,13 @@ pub struct ScrubPosition {
     pub table: u64,
 }
 
-/// What is wrong with a table.
+/// A damaged block, or a file that cannot be read at all.
 #[derive(Debug)]
 pub struct ScrubFinding {
     /// Names the file, the place in it, and the keys.
     pub error: Error,
-    /// All keys of the table that cannot be read; none when the damage only slows reads down or is beside the data.
-    pub lost: Vec<LostRange>,
+    /// The keys that cannot be read, where they are known.
+    pub lost: Option<LostRange>,
 }
 
 /// What a scrubber has done since it was made.
@@ -44,17 +46,17 @@ pub struct ScrubStats {
     pub bytes: u64,
     /// Passes over the whole store.
     pub passes: u64,
-    /// Damaged tables found; again in each pass.
+    /// Findings; the same again in each pass.
     pub findings: u64,
 }
 
 /// A table that was read.
 struct Checked {
     bytes: u64,
-    finding: Option<ScrubFinding>,
+    findings: Vec<ScrubFinding>,
 }
 
-/// Called on the owner's thread for each damaged table.
+/// Called on the owner's thread for each finding.
 type OnFinding = Box<dyn FnMut(&ScrubFinding) + Send>;
 
 /// Scrubs one store. Belongs to the engine's thread; the reading is done by its worker.
@@ -83,7 +85,7 @@ impl fmt::Debug for Scrubber {
 
 impl Scrubber {
     /// A scrubber that reads `bytes_per_s`, waits for `pause` after each pass, and goes on behind
-    /// `position`. `on_finding` hears of every damaged table.
+    /// `position`. `on_finding` hears of all that is damaged.
     ///
     /// # Panics
     /// When `bytes_per_s` is 0: that scrubber would never read.
@@ -169,9 +171,9 @@ impl Scrubber {
         self.in_flight = None;
         self.stats.tables += 1;
         self.stats.bytes += checked.bytes;
-        if let Some(finding) = checked.finding {
+        for finding in &checked.findings {
             self.stats.findings += 1;
-            (self.on_finding)(&finding);
+            (self.on_finding)(finding);
         }
     }
 
@@ -211,11 +213,41 @@ fn next_table(engine: &Engine, position: ScrubPosition) -> Option<Arc<Table>> {
 /// Reads a table anew from its file. `table` itself is held so that the file stays.
 fn check(table: &Arc<Table>) -> Checked {
     let context = view::context(table.disk(), table.dir());
-    let fresh = Arc::new(Table::new(table.meta().clone(), context));
+    let fresh = Table::new(table.meta().clone(), context);
     let bytes = table.meta().bytes;
-    let finding = fresh.verify().err().map(|error| {
-        let lost = survey(&fresh, |_| Ok(())).unwrap_or_default();
-        ScrubFinding { error, lost }
-    });
-    Checked { bytes, finding }
+    let finding = |error| ScrubFinding { lost: LostRange::of(&error), error };
+    let findings = fresh.check().problems.into_iter().map(finding).collect();
+    Checked { bytes, findings }
+}
+
+/// Reads every table of the store in `dir` once, at `bytes_per_s`; `wait` is called for the time in between. The store may
+/// be open: tables that leave it meanwhile are passed over.
+///
+/// # Errors
+/// When the manifest is missing or damaged.
+pub fn scrub_store(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    bytes_per_s: u64,
+    wait: &mut dyn FnMut(Duration),
+    on_finding: &mut dyn FnMut(ScrubFinding),
+) -> Result<ScrubStats, Error> {
+    assert!(bytes_per_s > 0, "a scrub without a budget never ends");
+    let mut stats = ScrubStats::default();
+    for placed in view::View::open(disk, dir)?.tables {
+        let number = placed.table.meta().number;
+        let checked = check(&placed.table);
+        stats.tables += 1;
+        stats.bytes += checked.bytes;
+        if !checked.findings.is_empty() {
+            let now = view::View::open(disk, dir)?;
+            if now.tables.iter().any(|placed| placed.table.meta().number == number) {
+                stats.findings += checked.findings.len() as u64;
+                checked.findings.into_iter().for_each(&mut *on_finding);
+            }
+        }
+        wait(Duration::from_micros(checked.bytes.saturating_mul(1_000_000) / bytes_per_s));
+    }
+    stats.passes = 1;
+    Ok(stats)
 }

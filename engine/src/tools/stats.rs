@@ -129,16 +129,18 @@ pub fn store_stats(disk: &Arc<dyn Disk>, dir: &Path) -> Result<StoreStats, Error
     let mut windows: BTreeMap<(u8, u64), TableSums> = BTreeMap::new();
     for placed in &view.tables {
         let sums = match placed.place {
-            Place::Level(level) => &mut levels[level],
+            Place::Level(level) => levels.get_mut(level),
             Place::Window { keyspace, window, .. } => {
-                windows.entry((keyspace, window)).or_insert(TableSums::ZERO)
+                Some(windows.entry((keyspace, window)).or_insert(TableSums::ZERO))
             }
         };
-        sums.add(placed.table.meta());
+        // The manifest has checked its levels.
+        sums.into_iter().for_each(|sums| sums.add(placed.table.meta()));
     }
     let deep = levels.iter().skip(1).filter(|level| level.tables > 0).count() as u64;
     let widest_window = windows.values().map(|sums| sums.tables).max().unwrap_or_default();
-    let read_amplification_max = levels[0].tables.max(widest_window) + deep;
+    let level0 = levels.first().map_or(0, |level| level.tables);
+    let read_amplification_max = level0.max(widest_window) + deep;
     let bottom = levels.iter().rev().find(|level| level.tables > 0).map_or(0, |level| level.bytes);
     let leveled: u64 = levels.iter().map(|level| level.bytes).sum();
     let window = |((keyspace, window), sums)| WindowStats { keyspace, window, sums };

@@ -4,7 +4,7 @@
 
 use crate::entry::Entry;
 use crate::error::Error;
-use crate::table::{Direction, KeyRange, Table};
+use crate::table::{Direction, KeyRange, Table, internal_key};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ pub(super) fn split(internal: &[u8]) -> (u8, Vec<u8>) {
 
 /// The internal key of a keyspace and a key.
 pub(super) fn join((keyspace, key): &(u8, Vec<u8>)) -> Vec<u8> {
-    crate::table::internal_key(*keyspace, key)
+    internal_key(*keyspace, key)
 }
 
 /// The first key past `key`.
@@ -131,15 +131,34 @@ pub(super) fn survey(
 /// where the error names it, else to the end of the table.
 fn hole(error: &Error, from: &[u8], largest: &[u8], table: &Table) -> LostRange {
     let (mut offset, mut last) = (0, largest.to_vec());
-    if let Error::Corruption { offset: at, keys, .. } = error {
+    if let Error::Corruption { offset: at, keyspace, keys, .. } = error {
         offset = *at;
-        if let Some((_, block_last)) = keys
-            && block_last.as_slice() >= from
-            && block_last.as_slice() < largest
-        {
-            last.clone_from(block_last);
+        if let (Some(keyspace), Some(keys)) = (keyspace, keys) {
+            let block_last = internal_key(*keyspace, &keys.last);
+            // An error that names keys behind the walk would have it run in circles.
+            if block_last.as_slice() >= from && block_last.as_slice() < largest {
+                last = block_last;
+            }
         }
     }
     let (from, to) = (split(from), split(&last));
     LostRange { file: table.path(), offset, from, to, what: error.to_string() }
+}
+
+impl LostRange {
+    /// The keys that an error names.
+    pub(super) fn of(error: &Error) -> Option<LostRange> {
+        let Error::Corruption { file, offset, keyspace: Some(keyspace), keys: Some(keys), .. } =
+            error
+        else {
+            return None;
+        };
+        Some(LostRange {
+            file: file.clone(),
+            offset: *offset,
+            from: (*keyspace, keys.first.clone()),
+            to: (*keyspace, keys.last.clone()),
+            what: error.to_string(),
+        })
+    }
 }
