@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` | `jobs`, `output` | `manifest` |
+//! Floors, each using only what stands below: `tools` | `engine` | `verify`, `plan`, `snapshot` | `jobs`, `output` | `manifest` |
 //! `version`, `merge` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`, `codec`,
 //! `entry`, `options`, `error`.
 
@@ -53,6 +53,7 @@ mod plan;
 mod ranges;
 mod snapshot;
 mod table;
+pub mod tools;
 mod trash;
 mod verify;
 mod version;

@@ -48,7 +48,8 @@ impl Error {
             Error::Corruption { what, .. }
             | Error::ManifestCorruption { what, .. }
             | Error::BackupCorruption { what, .. }
-                if what.contains("version this program does not know") =>
+                if what.contains("version this program does not know")
+                    || what.contains("newer version") =>
             {
                 UPGRADE
             }

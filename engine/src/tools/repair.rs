@@ -9,7 +9,7 @@ use super::copy::write_whole;
 use super::records::salvage;
 use super::source::{RepairSource, SourceEntry, TableId};
 use super::survey::{LostRange, Piece, join, past, split, survey};
-use super::view::{self, lock};
+use super::view::{self, first_problem, lock};
 use crate::disk::{Disk, DiskRead, read_all};
 use crate::entry::{Entry, Expires, RangeTombstone};
 use crate::error::Error;
@@ -386,11 +386,6 @@ impl<'a> Repair<'a> {
         let free = names.find(is_free);
         Ok(lost.join(free.unwrap_or_else(|| unreachable!("one more name than files"))))
     }
-}
-
-/// The first thing that is wrong with a table.
-fn first_problem(table: &Table) -> Option<Error> {
-    table.check().problems.into_iter().next()
 }
 
 /// An error once more, for another list.

@@ -105,6 +105,6 @@ impl RepairSource for StoreSource {
         if mark != self.view.mark {
             return Ok(None);
         }
-        self.view.live(keyspace, from, to).map(Some)
+        self.view.live(keyspace, from, to)
     }
 }
