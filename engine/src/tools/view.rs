@@ -97,7 +97,7 @@ impl View {
         options.keyspaces = options.keyspaces.max(self.keyspaces);
         for (keyspace, window) in &self.windows {
             let keyspace = options.keyspace.entry(*keyspace).or_default();
-            if keyspace.compaction == Compaction::Leveled {
+            if keyspace.compaction.window().is_none() {
                 // Only single look-ups, of which there are none here, would ask for the time.
                 let time_of = |_: &[u8]| None;
                 keyspace.compaction = Compaction::TimeWindow { window: *window, time_of };
