@@ -4,6 +4,7 @@
 
 use crate::entry::Entry;
 use crate::error::Error;
+use crate::options::KEY_BYTES_MAX;
 use crate::table::{Direction, KeyRange, Table, internal_key};
 use std::fmt;
 use std::path::PathBuf;
@@ -77,10 +78,18 @@ pub(super) fn join((keyspace, key): &(u8, Vec<u8>)) -> Vec<u8> {
     internal_key(*keyspace, key)
 }
 
-/// The first key past `key`.
+/// The first internal key past `key`.
 pub(super) fn past(key: &[u8]) -> Vec<u8> {
     let mut next = key.to_vec();
-    next.push(0);
+    if next.len() <= KEY_BYTES_MAX {
+        next.push(0);
+        return next;
+    }
+    // The longest there is: the next one differs earlier.
+    while next.pop_if(|last| *last == u8::MAX).is_some() {}
+    if let Some(last) = next.last_mut() {
+        *last += 1;
+    }
     next
 }
 
@@ -110,9 +119,7 @@ pub(super) fn survey(
         let damage = loop {
             match cursor.next() {
                 Ok(true) => {
-                    from.clear();
-                    from.extend_from_slice(cursor.key());
-                    from.push(0);
+                    from = past(cursor.key());
                     take(Piece::Entry(cursor.key(), cursor.entry()))?;
                 }
                 Ok(false) => return Ok(holes),
