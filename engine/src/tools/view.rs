@@ -11,7 +11,7 @@ use crate::manifest::{self, BlobMeta, Manifest, State};
 use crate::options::{Compaction, LEVELS, Options};
 use crate::snapshot::{Inner, Snapshot};
 use crate::table::cache::BlockCache;
-use crate::table::{Direction, KeyRange, Table, TableContext, file_name, internal_key};
+use crate::table::{Direction, KeyRange, Table, TableContext, file_number, internal_key};
 use crate::trash::Trash;
 use crate::version::{Place, Version};
 use std::collections::BTreeMap;
@@ -55,6 +55,8 @@ pub(super) struct View {
     pub(super) tables: Vec<Placed>,
     /// By number.
     pub(super) blobs: Vec<BlobMeta>,
+    /// All but the manifest.
+    file_names: Vec<String>,
     /// The width of the windows of each keyspace that has them.
     windows: BTreeMap<u8, u64>,
     file: PathBuf,
@@ -64,6 +66,7 @@ impl View {
     /// Reads the manifest of the store in `dir`.
     pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<View, Error> {
         let read = Manifest::read(&**disk, dir)?;
+        let file_names = read.state.file_names();
         let State { mark, clock_s, tables, blobs, uses, .. } = read.state;
         let context = context(disk, dir);
         let place = |(place, meta)| {
@@ -77,6 +80,7 @@ impl View {
             keyspaces: read.keyspaces,
             tables: tables.into_values().map(place).collect(),
             blobs: blobs.into_values().collect(),
+            file_names,
             windows: windows.map(|(keyspace, used)| (*keyspace, used.window)).collect(),
             file: dir.join(manifest::FILE_NAME),
         })
@@ -158,13 +162,19 @@ impl View {
 
     /// The files that make up the store, the manifest last.
     pub(super) fn files(&self) -> Vec<StoreFile> {
-        let table = |placed: &Placed| StoreFile {
-            name: file_name(placed.table.meta().number),
-            content: Content::Table(Arc::clone(&placed.table)),
+        let content = |name: &String| {
+            let number = file_number(name)?;
+            let mut tables = self.tables.iter();
+            let placed = tables.find(|placed| placed.table.meta().number == number)?;
+            Some(Content::Table(Arc::clone(&placed.table)))
+        };
+        let file = |name: &String| StoreFile {
+            name: name.clone(),
+            content: content(name).unwrap_or(Content::Values),
         };
         let manifest =
             StoreFile { name: manifest::FILE_NAME.to_owned(), content: Content::Manifest };
-        self.tables.iter().map(table).chain([manifest]).collect()
+        self.file_names.iter().map(file).chain([manifest]).collect()
     }
 }
 
@@ -185,6 +195,8 @@ pub(super) struct StoreFile {
 
 enum Content {
     Table(Arc<Table>),
+    /// Values beside the tables.
+    Values,
     /// Read already.
     Manifest,
 }
@@ -199,7 +211,7 @@ impl StoreFile {
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.content {
             Content::Table(table) => first_problem(table).map_or(Ok(()), Err),
-            Content::Manifest => Ok(()),
+            Content::Values | Content::Manifest => Ok(()),
         }
     }
 }
