@@ -210,7 +210,7 @@ impl Engine {
         let context = Arc::new(TableContext {
             disk,
             dir: dir.to_path_buf(),
-            cache: BlockCache::new(options.block_cache_bytes),
+            cache: Arc::new(BlockCache::new(options.block_cache_bytes)),
             trash: Arc::new(Trash::default()),
         });
         let tables = state.tables.into_values();

@@ -61,10 +61,11 @@ mod worker;
 pub use batch::Batch;
 pub use disk::{Disk, DiskLock, DiskRead, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
-pub use error::Error;
+pub use error::{Error, KeySpan};
 pub use options::{
     Compaction, KEY_BYTES_MAX, KeyspaceOptions, MergeOperator, Options, VALUE_BYTES_MAX,
 };
 pub use snapshot::{Range, Snapshot};
+pub use table::cache::SharedCache;
 pub use verify::{VerifyReport, verify, verify_on};
 pub use worker::Worker;
