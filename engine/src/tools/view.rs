@@ -8,7 +8,8 @@ use crate::disk::{Disk, DiskLock};
 use crate::entry::{Entry, Expires};
 use crate::error::Error;
 use crate::manifest::{self, BlobMeta, Manifest, State};
-use crate::options::{Compaction, LEVELS, Options};
+use crate::options::{LEVELS, Compaction, Options};
+use crate::resident::Fetches;
 use crate::snapshot::{Inner, Snapshot};
 use crate::table::cache::BlockCache;
 use crate::table::{Direction, KeyRange, Table, TableContext, file_number, internal_key};
@@ -112,6 +113,7 @@ impl View {
             clock_s: self.clock_s,
             options: Arc::new(options),
             runs: Vec::new(),
+            fetches: Fetches::default(),
             version: Arc::new(self.version()?),
         }))
     }
