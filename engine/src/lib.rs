@@ -33,22 +33,26 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` | `jobs` | `version`,
-//! `merge`, `manifest` | `table` | `trash` | `memtable`, `worker` | `disk`, `batch`, `codec`,
-//! `entry`, `options`, `error`.
+//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` | `jobs`, `output` | `manifest` |
+//! `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`, `codec`,
+//! `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
 
 mod batch;
+mod blob;
 mod codec;
 mod disk;
 mod engine;
 mod entry;
 mod error;
 mod jobs;
+mod limits;
 mod manifest;
 mod memtable;
 mod merge;
 mod options;
+mod output;
 mod plan;
+mod ranges;
 mod snapshot;
 mod table;
 mod trash;
@@ -60,7 +64,8 @@ pub use batch::Batch;
 pub use disk::{Disk, DiskLock, DiskRead, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::{Error, KeySpan};
-pub use options::{KEY_BYTES_MAX, Options, VALUE_BYTES_MAX};
+pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use options::{Compaction, KeyspaceOptions, MergeOperator, Options};
 pub use snapshot::{Range, Snapshot};
 pub use table::cache::SharedCache;
 pub use verify::{VerifyReport, verify, verify_on};

@@ -1,10 +1,11 @@
-//! Reads every block of every table and checks it, for the operator and for tests.
+//! Reads every block of every table and every record of every blob file and checks it, for the operator and for tests.
 
+use crate::blob::BlobFile;
 use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, State};
 use crate::table::cache::BlockCache;
-use crate::table::{Table, TableContext, file_name};
+use crate::table::{Table, TableContext};
 use crate::trash::Trash;
 use crate::version::Version;
 use std::path::Path;
@@ -21,7 +22,11 @@ pub struct VerifyReport {
     pub blocks: u64,
     /// Entries in whole blocks.
     pub entries: u64,
-    /// Bytes of all tables.
+    /// Blob files read.
+    pub blob_files: u64,
+    /// Values in them, found whole.
+    pub blobs: u64,
+    /// Bytes of all tables and blob files.
     pub bytes: u64,
     /// What is damaged: a finding for each damaged block, with the keys that it may hold. Empty when all
     /// is well.
@@ -57,6 +62,13 @@ pub fn verify_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport, Error>
         report.problems.extend(check.problems);
         tables.push((level, table));
     }
+    for meta in recovered.state.blobs.into_values() {
+        let (values, problems) = BlobFile::new(meta, Arc::clone(&context)).check();
+        report.blob_files += 1;
+        report.blobs += values;
+        report.bytes += meta.bytes;
+        report.problems.extend(problems);
+    }
     if Version::new(tables).is_none() {
         let file = dir.join(crate::manifest::FILE_NAME);
         let what = "tables of one level overlap";
@@ -65,17 +77,16 @@ pub fn verify_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport, Error>
     Ok(report)
 }
 
-/// The tables that the manifest names and the folder lacks are found before anything is served.
+/// The files that the manifest names and the folder lacks are found before anything is served.
 pub(crate) fn find_missing(
-    numbers: impl Iterator<Item = u64>,
+    state: &State,
     dir: &Path,
     files: &[(String, u64)],
 ) -> Result<(), Error> {
-    for number in numbers {
-        let name = file_name(number);
-        if !files.iter().any(|(file, _)| *file == name) {
-            return Err(Error::TableMissing { file: dir.join(name) });
-        }
+    let there: std::collections::BTreeSet<&str> =
+        files.iter().map(|(name, _)| name.as_str()).collect();
+    match state.file_names().into_iter().find(|name| !there.contains(name.as_str())) {
+        Some(name) => Err(Error::TableMissing { file: dir.join(name) }),
+        None => Ok(()),
     }
-    Ok(())
 }
