@@ -63,6 +63,9 @@ fn a_log_in_use_or_damaged_is_named() {
     disk.rot(damaged.as_ref().unwrap(), 5000, 3);
     let before = all_files(&disk);
     let error = check(disk.arc(), Path::new("/node")).unwrap_err();
-    assert!(matches!(&error, Error::Corrupt { file, .. } if Some(file) == damaged.as_ref()), "{error}");
+    assert!(
+        matches!(&error, Error::Corrupt { file, .. } if Some(file) == damaged.as_ref()),
+        "{error}"
+    );
     assert_eq!(all_files(&disk), before);
 }

@@ -93,11 +93,7 @@ impl Unknown {
     }
 
     /// The first and the last key of a table of version 1, which has no properties.
-    fn extent_v1(
-        &self,
-        index: BlockRef,
-        filter: BlockRef,
-    ) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    fn extent_v1(&self, index: BlockRef, filter: BlockRef) -> Result<(Vec<u8>, Vec<u8>), Error> {
         let raw = self.block(index, META_RAW_BYTES_MAX)?;
         let damage = |what| self.damage(index.offset, what);
         let blocks = index_v1(&raw, filter.offset).map_err(damage)?;

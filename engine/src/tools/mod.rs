@@ -37,7 +37,7 @@ pub use compact::{CompactReport, compact};
 pub use dump::{DumpFormat, DumpOptions, dump, dump_manifest, dump_table};
 pub use repair::{RepairReport, repair};
 pub use scrub::{ScrubFinding, ScrubPosition, ScrubStats, Scrubber, scrub_store};
-pub use source::{RepairSource, SourceEntry, StoreSource, TableId};
+pub use source::{FileId, RepairSource, SourceEntry, StoreSource};
 pub use stats::{StoreStats, TableSums, WindowStats, store_stats, write_amplification_milli};
 pub use survey::{LostRange, ShownKey};
 pub use tree::{BackupSource, find_sources};

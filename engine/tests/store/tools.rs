@@ -97,10 +97,7 @@ fn backups_share_what_never_changes_and_each_restores_to_its_own_state() {
         assert_eq!(&read_store(&disk, &store).unwrap(), model);
         assert_eq!(disk.read_file(&Path::new(&dir).join("NODE")), node);
         assert!(!disk.exists(&Path::new(&dir).join("secret")).unwrap());
-        assert!(matches!(
-            target.restore(Some(id), Path::new(&dir)),
-            Err(Error::NotEmpty { .. })
-        ));
+        assert!(matches!(target.restore(Some(id), Path::new(&dir)), Err(Error::NotEmpty { .. })));
     }
     assert!(matches!(target.verify(Some(9)), Err(Error::BackupUnknown { id: Some(9), .. })));
 }
@@ -121,14 +118,8 @@ fn a_store_that_is_open_and_a_name_that_leads_elsewhere_are_refused() {
     let target = BackupTarget::open(disk.arc(), Path::new(TARGET)).unwrap();
     let store = Store::open(&disk, still()).unwrap();
     assert!(matches!(target.backup(&store_source(), 1), Err(Error::Locked { .. })));
-    assert!(matches!(
-        tools::repair(&disk.arc(), Path::new(DIR), &[]),
-        Err(Error::Locked { .. })
-    ));
-    assert!(matches!(
-        BackupTarget::open(disk.arc(), Path::new(TARGET)),
-        Err(Error::Locked { .. })
-    ));
+    assert!(matches!(tools::repair(&disk.arc(), Path::new(DIR), &[]), Err(Error::Locked { .. })));
+    assert!(matches!(BackupTarget::open(disk.arc(), Path::new(TARGET)), Err(Error::Locked { .. })));
     drop(store);
     for name in ["../p000", "/p000", "a//b"] {
         let evil = [source(name, DIR, SourceKind::Store)];
@@ -148,7 +139,11 @@ fn damage_in_a_backup_is_named_and_keeps_a_restored_store_from_opening() {
         disk.files().into_iter().filter(|file| file.starts_with("/backups/files")).collect();
     for (at, object) in objects.iter().enumerate() {
         let disk = disk.copy();
-        if at % 2 == 0 { disk.rot(object, 7, 1) } else { disk.remove(object).unwrap() }
+        if at % 2 == 0 {
+            disk.rot(object, 7, 1)
+        } else {
+            disk.remove(object).unwrap()
+        }
         let target = BackupTarget::open(disk.arc(), Path::new(TARGET)).unwrap();
         let check = target.verify(None).unwrap();
         assert_eq!(check.problems.len(), 1);
@@ -205,10 +200,7 @@ fn a_backup_that_loses_power_is_there_wholly_or_not_at_all() {
         let done = {
             let target = BackupTarget::open(copy.arc(), Path::new(TARGET)).unwrap();
             copy.cut_power_after(cut);
-            target
-                .backup(&store_source(), 2)
-                .and_then(|_| target.keep_newest(1))
-                .is_ok()
+            target.backup(&store_source(), 2).and_then(|_| target.keep_newest(1)).is_ok()
         };
         let found = copy.crash(cut);
         let target = BackupTarget::open(found.arc(), Path::new(TARGET)).unwrap();
@@ -217,7 +209,11 @@ fn a_backup_that_loses_power_is_there_wholly_or_not_at_all() {
             assert!(check.problems.is_empty(), "cut {cut}: {:?}", check.problems);
         }
         let newest = target.list().unwrap().pop().unwrap().unwrap().id;
-        if newest == 2 { whole += 1 } else { none += 1 }
+        if newest == 2 {
+            whole += 1
+        } else {
+            none += 1
+        }
         // And the next one works, whatever was left behind.
         target.backup(&store_source(), 3).unwrap();
         assert!(target.verify(None).unwrap().problems.is_empty(), "cut {cut}");
@@ -245,7 +241,8 @@ fn a_checkpoint_stays_as_it_was_while_the_store_goes_on() {
 
 /// Removes what `lost` names from a model.
 fn without(model: &Model, lost: &[tools::LostRange]) -> Model {
-    let is_lost = |key: &(u8, Vec<u8>)| lost.iter().any(|range| range.from <= *key && *key <= range.to);
+    let is_lost =
+        |key: &(u8, Vec<u8>)| lost.iter().any(|range| range.from <= *key && *key <= range.to);
     model.iter().filter(|(key, _)| !is_lost(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
@@ -263,7 +260,10 @@ fn a_damaged_block_costs_its_own_keys_alone() {
         assert_eq!(report.tables_salvaged + report.tables_lost, 1);
         let found = read_store(&disk, Path::new(DIR)).unwrap();
         assert_eq!(found, without(&model, &report.lost), "byte {at}: {report:?}");
-        assert!(report.moved.iter().any(|file| disk.read_file(file) == damaged), "nothing is deleted");
+        assert!(
+            report.moved.iter().any(|file| disk.read_file(file) == damaged),
+            "nothing is deleted"
+        );
         assert!(verify_on(disk.arc(), Path::new(DIR)).unwrap().problems.is_empty());
         salvaged += report.tables_salvaged;
         lost_some += u64::from(!report.lost.is_empty() && !found.is_empty());
@@ -389,7 +389,11 @@ fn a_repair_that_loses_power_can_be_run_again() {
         let done = tools::repair(&copy.arc(), Path::new(DIR), &[]).is_ok();
         let found = copy.crash(cut);
         tools::repair(&found.arc(), Path::new(DIR), &[]).unwrap();
-        assert_eq!(read_store(&found, Path::new(DIR)).unwrap(), without_shadowed(&model, &lost), "cut {cut}");
+        assert_eq!(
+            read_store(&found, Path::new(DIR)).unwrap(),
+            without_shadowed(&model, &lost),
+            "cut {cut}"
+        );
         let kept = found.files().iter().any(|file| found.read_file(file) == before);
         assert!(kept, "cut {cut}: the damaged table is still somewhere");
         if done {
@@ -452,8 +456,7 @@ fn a_dump_shows_what_a_reader_sees_within_its_range_and_limit() {
     let (disk, model) = closed_store(2);
     let dump = |options: &DumpOptions| {
         let mut out = Vec::new();
-        let shown =
-            tools::dump(&disk.arc(), Path::new(DIR), &still(), options, &mut out).unwrap();
+        let shown = tools::dump(&disk.arc(), Path::new(DIR), &still(), options, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count() as u64, shown);
         text
@@ -550,7 +553,10 @@ fn a_scrubber_finds_what_rots_though_memory_still_has_it_and_keeps_to_its_budget
     let stats = scrubber.stats();
     assert_eq!((stats.tables, stats.bytes, stats.findings), (4, all, 2));
     let files: Vec<_> = found.lock().unwrap().clone();
-    assert_eq!(files.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>(), [table_path(3), table_path(4)]);
+    assert_eq!(
+        files.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>(),
+        [table_path(3), table_path(4)]
+    );
     assert!(files[0].1 && !files[1].1, "keys are named for a block, not for a footer");
     // It rests, then begins anew.
     settle(&mut scrubber, &store.engine, now + Duration::from_secs(60));

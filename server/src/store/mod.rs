@@ -10,7 +10,9 @@ pub use args::{
 
 use crate::cli::{EXIT_FAILED, EXIT_OK, EXIT_USAGE};
 use novax_charging::rows::Keyspace;
-use novax_engine::tools::{self, BackupSource, BackupTarget, RepairSource, SourceKind, StoreSource};
+use novax_engine::tools::{
+    self, BackupSource, BackupTarget, RepairSource, SourceKind, StoreSource,
+};
 use novax_engine::{Disk, DiskLock, Error, Options, RealDisk, verify_on};
 use report::Report;
 use serde_json::json;
@@ -179,9 +181,8 @@ fn stats(disk: &Arc<dyn Disk>, target: &Target) -> Result<Report, Failure> {
 
 fn dump(disk: &Arc<dyn Disk>, args: &DumpArgs) -> Result<Report, Failure> {
     let _lock = claim(disk, &args.target.data)?;
-    let names = Keyspace::ALL.map(|keyspace| {
-        (keyspace as u8, format!("{keyspace:?}").to_lowercase())
-    });
+    let names =
+        Keyspace::ALL.map(|keyspace| (keyspace as u8, format!("{keyspace:?}").to_lowercase()));
     let mut options = tools::DumpOptions {
         limit: args.limit,
         keys_only: args.keys_only,
@@ -318,8 +319,7 @@ fn scrub(disk: &Arc<dyn Disk>, args: &ScrubArgs) -> Result<Report, Failure> {
         let done = tools::scrub_store(disk, &store.dir, bytes_per_s, &mut wait, &mut keep)?;
         let text =
             format!("{} tables, {} bytes, {} damaged", done.tables, done.bytes, done.findings);
-        let fields =
-            json!({"tables": done.tables, "bytes": done.bytes, "damaged": done.findings});
+        let fields = json!({"tables": done.tables, "bytes": done.bytes, "damaged": done.findings});
         report.line(&store.name, &text, fields);
         for finding in &findings {
             report.problem(&store.name, &finding.error);
