@@ -6,10 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest key.
-pub const KEY_BYTES_MAX: usize = 1024;
-/// The longest value.
-pub const VALUE_BYTES_MAX: usize = 4 << 20;
 /// Levels of tables: 0 holds what was flushed last, 6 the oldest.
 pub(crate) const LEVELS: usize = 7;
 /// The longest name of a merge operator.
@@ -94,9 +90,9 @@ pub struct Options {
     pub keyspace: BTreeMap<u8, KeyspaceOptions>,
     /// The memtable is flushed when it holds this much.
     pub memtable_bytes_max: usize,
-    /// Uncompressed blocks kept in memory for reads.
+    /// Uncompressed blocks kept in memory for reads, when the store has a cache of its own.
     pub block_cache_bytes: usize,
-    /// A cache that serves other stores too, in the place of one of `block_cache_bytes` for this alone.
+    /// The cache to use instead, which several stores may share.
     pub cache: Option<SharedCache>,
     /// A table made by compaction ends at this size.
     pub table_bytes_max: u64,
