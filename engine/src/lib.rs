@@ -33,9 +33,10 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` (with `lookup` and `resident`) | `jobs`, `output` | `manifest` |
-//! `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`, `codec`,
-//! `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`. Over all of them `tools`.
+//! Floors, each using only what stands below: `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
+//! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`,
+//! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
+//! Over all of them stands `tools`.
 
 mod batch;
 mod blob;
