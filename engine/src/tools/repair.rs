@@ -29,6 +29,9 @@ const MADE_DIR: &str = "repair";
 /// Bytes of a table fetched from a source at a time.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// A file as a source has it.
+type Twin = Result<Option<Box<dyn DiskRead>>, Error>;
+
 /// What a repair found and did.
 #[derive(Debug, Default)]
 pub struct RepairReport {
@@ -275,7 +278,7 @@ impl<'a> Repair<'a> {
         name: &str,
         bytes: u64,
         is_whole: &dyn Fn(&Path) -> bool,
-        ask: &dyn Fn(&dyn RepairSource) -> Result<Option<Box<dyn DiskRead>>, Error>,
+        ask: &dyn Fn(&dyn RepairSource) -> Twin,
     ) -> Result<bool, Error> {
         let made_dir = self.made_dir();
         if is_whole(&made_dir) {
@@ -422,7 +425,7 @@ impl<'a> Repair<'a> {
     /// Tables that cannot stand beside each other where the manifest had them go to level 0.
     fn place(&mut self) -> Result<(), Error> {
         let table = |(place, meta): &(Place, TableMeta)| (*place, self.table(self.dir, meta));
-        if Version::new(self.state.tables.values().map(table)).is_none() {
+        if Version::new(self.state.tables.values().map(table), []).is_none() {
             self.report.order_guessed = true;
             for (place, _) in self.state.tables.values_mut() {
                 *place = Place::Level(0);

@@ -157,7 +157,7 @@ pub fn store_stats(disk: &Arc<dyn Disk>, dir: &Path) -> Result<StoreStats, Error
 }
 
 fn per_mille(part: u64, whole: u64) -> u64 {
-    if whole == 0 { 1000 } else { part.saturating_mul(1000) / whole }
+    part.saturating_mul(1000).checked_div(whole).unwrap_or(1000)
 }
 
 /// How often each byte that was flushed has been written since the store was opened, in thousandths: 1000 is once.

@@ -100,10 +100,17 @@ impl View {
         })
     }
 
+    /// True when the store has a file of this number.
+    pub(super) fn names(&self, number: u64) -> bool {
+        let mut tables = self.tables.iter();
+        self.blobs.contains_key(&number)
+            || tables.any(|placed| placed.table.meta().number == number)
+    }
+
     fn version(&self) -> Result<Version, Error> {
         let tables = self.tables.iter();
-        let version = tables.map(|placed| (placed.place, Arc::clone(&placed.table)));
-        Version::new(version).ok_or_else(|| {
+        let tables = tables.map(|placed| (placed.place, Arc::clone(&placed.table)));
+        Version::new(tables, self.blobs.values().cloned()).ok_or_else(|| {
             let (file, what) = (self.file.clone(), "tables of one level overlap");
             Error::ManifestCorruption { file, offset: 0, what }
         })
