@@ -34,7 +34,7 @@
 //! ```
 //!
 //! Floors, each using only what stands below: `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
-//! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`,
+//! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges`, `pacer` | `disk`, `batch`,
 //! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
 //! Over all of them stands `tools`.
 
@@ -53,6 +53,7 @@ mod memtable;
 mod merge;
 mod options;
 mod output;
+mod pacer;
 mod plan;
 mod ranges;
 mod resident;
