@@ -700,3 +700,43 @@ fn a_damaged_value_costs_its_own_key_alone_or_nothing_with_a_twin() {
     assert!(!report.lost.is_empty());
     assert!(read_store(&disk, Path::new(DIR)).is_ok());
 }
+
+#[test]
+fn a_damaged_value_is_named_by_reads_scrub_and_dump_and_the_rest_is_readable() {
+    let (disk, model, values) = store_with_values();
+    let number = u64::from_str_radix(&values[0].file_stem().unwrap().to_string_lossy(), 16);
+    let number = number.unwrap();
+    let dump = |disk: &SimDisk| {
+        let (mut out, format) = (Vec::new(), tools::DumpFormat::Hex);
+        let dir = Path::new(DIR);
+        let shown = tools::dump_values(&disk.arc(), dir, number, format, 1000, &mut out).unwrap();
+        (shown, String::from_utf8(out).unwrap())
+    };
+    let (all, text) = dump(&disk);
+    assert!(all > 5 && text.contains(&format!(" {all} values\n")) && !text.contains("DAMAGED"));
+    let len = disk.read_file(&values[0]).len();
+    disk.rot(&values[0], len / 2, 3);
+    assert!(dump(&disk).1.contains("DAMAGED"));
+    let mut store = Store::open(&disk, beside()).unwrap();
+    let snapshot = store.engine.snapshot();
+    let mut refused = 0;
+    for ((keyspace, key), value) in &model {
+        match snapshot.get(*keyspace, key) {
+            Ok(read) => assert_eq!(read.as_ref(), Some(value)),
+            Err(error) => {
+                assert_eq!(error.file(), Some(values[0].as_path()), "{error}");
+                assert!(error.advice().contains("novax store"));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 1, "one value is damaged");
+    let (mut scrubber, found) = scrubber(1 << 30, ScrubPosition::default());
+    let mut now = Instant::now();
+    while scrubber.stats().passes == 0 {
+        settle(&mut scrubber, &store.engine, now);
+        now += Duration::from_secs(1);
+    }
+    assert_eq!(scrubber.stats().files, 4);
+    assert_eq!(found.lock().unwrap().iter().filter(|(file, _)| *file == values[0]).count(), 1);
+}

@@ -322,8 +322,7 @@ fn scrub(disk: &Arc<dyn Disk>, args: &ScrubArgs) -> Result<Report, Failure> {
         let mut wait = |time: Duration| std::thread::sleep(time);
         let mut keep = |finding| findings.push(finding);
         let done = tools::scrub_store(disk, &store.dir, bytes_per_s, &mut wait, &mut keep)?;
-        let text =
-            format!("{} files, {} bytes, {} damaged", done.files, done.bytes, done.findings);
+        let text = format!("{} files, {} bytes, {} damaged", done.files, done.bytes, done.findings);
         let fields = json!({"files": done.files, "bytes": done.bytes, "damaged": done.findings});
         report.line(&store.name, &text, fields);
         for finding in &findings {
