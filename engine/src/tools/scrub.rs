@@ -268,11 +268,10 @@ pub fn scrub_store(
         let checked = file.check(view::context(disk, dir));
         stats.files += 1;
         stats.bytes += checked.bytes;
-        if !checked.findings.is_empty() {
-            if View::open(disk, dir)?.names(file.number()) {
-                stats.findings += checked.findings.len() as u64;
-                checked.findings.into_iter().for_each(&mut *on_finding);
-            }
+        let damaged = !checked.findings.is_empty();
+        if damaged && View::open(disk, dir)?.names(file.number()) {
+            stats.findings += checked.findings.len() as u64;
+            checked.findings.into_iter().for_each(&mut *on_finding);
         }
         wait(Duration::from_micros(checked.bytes.saturating_mul(1_000_000) / bytes_per_s));
     }

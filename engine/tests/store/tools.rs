@@ -664,7 +664,7 @@ fn values_beside_the_tables_are_in_backups_and_checkpoints() {
     let bytes: u64 = values.iter().map(|file| disk.read_file(file).len() as u64).sum();
     assert_eq!((stats.blob_files, stats.blob_file_bytes), (2, bytes));
     disk.rot(&values[1], 40, 1);
-    assert!(matches!(target.backup(&store_source(), 3), Ok(_)), "the target has it whole");
+    assert!(target.backup(&store_source(), 3).is_ok(), "the target has it whole");
     let elsewhere = BackupTarget::open(disk.arc(), Path::new("/elsewhere")).unwrap();
     assert!(matches!(elsewhere.backup(&store_source(), 1), Err(Error::Corruption { .. })));
 }
