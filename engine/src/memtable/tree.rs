@@ -391,12 +391,13 @@ impl Tree {
     }
 
     /// A walk over the items from `from` on, to and without `to`, in either direction.
-    pub(crate) fn cursor<'a>(
-        &'a self,
-        from: &'a [u8],
-        to: Option<&'a [u8]>,
+    pub(crate) fn cursor(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
         direction: Direction,
-    ) -> Cursor<'a> {
+    ) -> Cursor<'_> {
+        let (from, to) = (from.to_vec(), to.map(<[u8]>::to_vec));
         let mut cursor = Cursor { stack: Vec::new(), items: &[], at: 0, from, to, direction };
         if let Some(root) = &self.root {
             cursor.seek(root);
@@ -412,16 +413,16 @@ pub(crate) struct Cursor<'a> {
     /// What is left of the leaf lies before `at` for a backward walk, from `at` on for a forward one.
     items: &'a [Item],
     at: usize,
-    from: &'a [u8],
-    to: Option<&'a [u8]>,
+    from: Vec<u8>,
+    to: Option<Vec<u8>>,
     direction: Direction,
 }
 
 impl<'a> Cursor<'a> {
     fn seek(&mut self, root: &'a Node) {
         let target = match self.direction {
-            Direction::Forward => Some(self.from),
-            Direction::Backward => self.to,
+            Direction::Forward => Some(self.from.as_slice()),
+            Direction::Backward => self.to.as_deref(),
         };
         let mut node = root;
         for _ in 0..DEPTH_MAX {
@@ -452,11 +453,11 @@ impl<'a> Cursor<'a> {
         match self.direction {
             Direction::Forward => {
                 let item = self.items.get(self.at)?;
-                self.to.is_none_or(|to| item.key() < to).then_some(item)
+                self.to.as_ref().is_none_or(|to| item.key() < to.as_slice()).then_some(item)
             }
             Direction::Backward => {
                 let item = self.items.get(self.at.checked_sub(1)?)?;
-                (item.key() >= self.from).then_some(item)
+                (item.key() >= self.from.as_slice()).then_some(item)
             }
         }
     }
