@@ -89,6 +89,12 @@ pub enum Error {
         /// The keyspace.
         keyspace: u8,
     },
+    /// A table refers to a blob file that is none of the store's: damage that no checksum shows.
+    #[error("blob file {number} is referred to, but is none of the store's")]
+    BlobMissing {
+        /// Its number.
+        number: u64,
+    },
     /// A checkpoint was asked for while another is being made: the caller's order of doing things is wrong.
     #[error("a checkpoint into {} is being made already", dir.display())]
     CheckpointBusy {

@@ -18,8 +18,8 @@ use crate::ranges::RangeSet;
 use crate::table::{Direction, KeyRange, Table, TableContext};
 use crate::version::{Place, Version};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -221,7 +221,7 @@ impl Shared {
             clock_s: job.clock_s,
             next_file: self.next_file.load(Ordering::Acquire),
             tables: tables.collect(),
-            blobs: job.version.blob_metas(),
+            blobs: BTreeMap::new(),
             uses,
         };
         for name in state.file_names() {
@@ -379,7 +379,9 @@ impl Shared {
                 Verdict::Newest => output.add(key, newest)?,
                 Verdict::Absent if is_below => output.add(key, Entry::Tombstone)?,
                 Verdict::Absent => {}
-                Verdict::Folded => output.add(key, Entry::Put { value: &buffer, expires: never })?,
+                Verdict::Folded => {
+                    output.add(key, Entry::Put { value: &buffer, expires: never })?
+                }
                 Verdict::Operands => output.add(key, Entry::Merge { operand: &buffer })?,
             }
         }

@@ -37,7 +37,7 @@ const PLACE_WINDOW: u8 = 255;
 
 /// The number in the name of a table or a blob file; `None` for other files.
 pub(crate) fn number_of(name: &str) -> Option<u64> {
-    file_number(name).or_else(|| blob_file_number(name))
+    file_number(name)
 }
 
 /// A blob file.
@@ -163,7 +163,8 @@ impl State {
             return Vec::new();
         }
         let metas = self.tables.values().map(|(_, meta)| meta);
-        let used: BTreeSet<u64> = metas.flat_map(|meta| &meta.blobs).map(|(blob, _)| *blob).collect();
+        let used: BTreeSet<u64> =
+            metas.flat_map(|meta| &meta.blobs).map(|(blob, _)| *blob).collect();
         self.blobs.keys().copied().filter(|blob| !used.contains(blob)).collect()
     }
 
@@ -174,8 +175,7 @@ impl State {
 
     /// The names of all files but the manifest.
     pub(crate) fn file_names(&self) -> Vec<String> {
-        let tables = self.tables.keys().map(|number| file_name(*number));
-        tables.chain(self.blobs.keys().map(|number| blob_file_name(*number))).collect()
+        self.tables.keys().map(|number| file_name(*number)).collect()
     }
 
     /// The edit that makes this state out of nothing.
@@ -674,8 +674,13 @@ mod tests {
         let edit = |mark, next_file| Edit { mark: Some(mark), next_file, ..Edit::default() };
         let blob = |number| BlobMeta { number, bytes: 99, records: 2, footer_crc: 8 };
         let window = Place::Window { keyspace: 2, window: 77, rank: 5 };
-        let with_blobs =
-            TableMeta { blobs: vec![(4, 50)], ranges: 1, merges: 2, expires_min: Expires(9), ..meta(5) };
+        let with_blobs = TableMeta {
+            blobs: vec![(4, 50)],
+            ranges: 1,
+            merges: 2,
+            expires_min: Expires(9),
+            ..meta(5)
+        };
         let used = KeyspaceUse { window: 3600, merge: "sum".to_owned() };
         vec![
             edit(0, 1),
@@ -765,7 +770,10 @@ mod tests {
         check(what, Edit { next_file: 1, added: vec![(level(0), meta(1))], ..Edit::default() });
         check(what, Edit { next_file: 9, added: vec![(level(7), meta(1))], ..Edit::default() });
         let twice = vec![(level(0), meta(1)), (level(1), meta(1))];
-        check("added table is there already", Edit { next_file: 2, added: twice, ..Edit::default() });
+        check(
+            "added table is there already",
+            Edit { next_file: 2, added: twice, ..Edit::default() },
+        );
         let lost = vec![(level(0), TableMeta { blobs: vec![(1, 1)], ..meta(2) })];
         let what = "added table refers to a blob file that is not there";
         check(what, Edit { next_file: 3, added: lost, ..Edit::default() });

@@ -211,8 +211,7 @@ impl<'a> Merge<'a> {
     /// True when source `a` comes before source `b`.
     fn is_before(&self, a: usize, b: usize) -> bool {
         let order = self.key_of(a).cmp(self.key_of(b));
-        let order =
-            if self.direction == Direction::Forward { order } else { order.reverse() };
+        let order = if self.direction == Direction::Forward { order } else { order.reverse() };
         order.then(a.cmp(&b)) == Ordering::Less
     }
 
@@ -240,13 +239,12 @@ impl<'a> Merge<'a> {
             if left >= self.heap.len() {
                 return Some(top);
             }
-            let below = if right < self.heap.len()
-                && self.is_before(self.heap[right], self.heap[left])
-            {
-                right
-            } else {
-                left
-            };
+            let below =
+                if right < self.heap.len() && self.is_before(self.heap[right], self.heap[left]) {
+                    right
+                } else {
+                    left
+                };
             if !self.is_before(self.heap[below], self.heap[at]) {
                 return Some(top);
             }

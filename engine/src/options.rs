@@ -27,7 +27,7 @@ pub trait MergeOperator: Send + Sync {
 }
 
 /// How the tables of a keyspace are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Compaction {
     /// In levels: for state that is overwritten.
     #[default]

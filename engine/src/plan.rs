@@ -110,7 +110,11 @@ impl Planner {
 
     /// The job that lets the tables of windows go that are to go, once none of them is being compacted; those of all
     /// keyspaces at once.
-    pub(crate) fn next_drop(&mut self, version: &Version, options: &Options) -> Option<DropWindows> {
+    pub(crate) fn next_drop(
+        &mut self,
+        version: &Version,
+        options: &Options,
+    ) -> Option<DropWindows> {
         if self.dropping.is_empty() {
             return None;
         }
@@ -312,8 +316,8 @@ impl Planner {
             let is_past = newest.get(&keyspace).is_some_and(|newest| window < *newest);
             let Some(chosen) = self.like_sized(tables, is_past) else { continue };
             let rank = chosen.iter().map(|ranked| ranked.rank).max().unwrap_or_default();
-            let is_oldest = chosen.last().map(|ranked| ranked.rank)
-                == tables.last().map(|ranked| ranked.rank);
+            let is_oldest =
+                chosen.last().map(|ranked| ranked.rank) == tables.last().map(|ranked| ranked.rank);
             let sources = chosen.iter().map(|ranked| vec![Arc::clone(&ranked.table)]).collect();
             let target = Target::Window { keyspace, window, rank, is_oldest };
             if let Some(job) = self.job(version, sources, target, clock_s, false) {
@@ -358,10 +362,11 @@ fn is_move(sources: &[Vec<Arc<Table>>], target: Target, from_level0: bool, clock
         [left, right] => left.meta().largest < right.meta().smallest,
         _ => true,
     });
-    apart && tables.iter().all(|table| {
-        let meta = table.meta();
-        meta.tombstones == 0 && meta.ranges == 0 && !meta.expires_min.is_due(clock_s)
-    })
+    apart
+        && tables.iter().all(|table| {
+            let meta = table.meta();
+            meta.tombstones == 0 && meta.ranges == 0 && !meta.expires_min.is_due(clock_s)
+        })
 }
 
 fn overlap(a: &KeyRange, b: &KeyRange) -> bool {

