@@ -52,6 +52,7 @@ mod output;
 mod plan;
 mod ranges;
 mod snapshot;
+pub mod store;
 mod table;
 mod trash;
 mod verify;
@@ -59,7 +60,7 @@ mod version;
 mod worker;
 
 pub use batch::Batch;
-pub use disk::{Disk, DiskLock, DiskRead, DiskWrite, RealDisk};
+pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::Error;
 pub use options::{
