@@ -18,14 +18,17 @@ pub enum Error {
         source: io::Error,
     },
     /// A sorted table holds other bytes than were written: the disk's fault. Other tables stay readable.
-    #[error("table {} is damaged at byte {offset}{}: {what}", file.display(), Of(*keyspace))]
+    #[error("{} is damaged at byte {offset}{}: {what}", file.display(), Of(*keyspace, keys.as_deref()))]
     Corruption {
-        /// The table.
+        /// The table or blob file.
         file: PathBuf,
         /// Where the damaged block starts.
         offset: u64,
         /// The keyspace that the block serves; none where the damage hits the table as a whole.
         keyspace: Option<u8>,
+        /// Between which keys of that keyspace the damage lies; none where it is not known, or hits the
+        /// table as a whole.
+        keys: Option<Box<KeySpan>>,
         /// Which check failed.
         what: &'static str,
     },
@@ -112,14 +115,41 @@ pub enum Error {
     },
 }
 
-/// Shows the keyspace of a damaged block, where there is one.
-struct Of(Option<u8>);
+/// The keys that a damaged block may hold, both ends included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySpan {
+    /// No key of the block is below this.
+    pub first: Vec<u8>,
+    /// No key of the block is past this.
+    pub last: Vec<u8>,
+}
 
-impl std::fmt::Display for Of {
+impl std::fmt::Display for KeySpan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(keyspace) => write!(f, " (keyspace {keyspace})"),
-            None => Ok(()),
+        write!(f, "{} to {}", Hex(&self.first), Hex(&self.last))
+    }
+}
+
+/// A key in hexadecimal: the first 32 bytes of it.
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("0x")?;
+        self.0.iter().take(32).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        if self.0.len() > 32 { f.write_str("...") } else { Ok(()) }
+    }
+}
+
+/// Shows the keyspace and the keys of a damaged block, where they are known.
+struct Of<'a>(Option<u8>, Option<&'a KeySpan>);
+
+impl std::fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.0, self.1) {
+            (Some(keyspace), Some(keys)) => write!(f, " (keyspace {keyspace}, keys {keys})"),
+            (Some(keyspace), None) => write!(f, " (keyspace {keyspace})"),
+            (None, _) => Ok(()),
         }
     }
 }

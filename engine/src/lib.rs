@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` | `jobs`, `output` | `manifest` |
+//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` (with `lookup` and `resident`) | `jobs`, `output` | `manifest` |
 //! `version`, `merge` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`, `codec`,
 //! `entry`, `options`, `error`.
 
@@ -44,6 +44,7 @@ mod engine;
 mod entry;
 mod error;
 mod jobs;
+mod lookup;
 mod manifest;
 mod memtable;
 mod merge;
@@ -51,6 +52,7 @@ mod options;
 mod output;
 mod plan;
 mod ranges;
+mod resident;
 mod snapshot;
 pub mod store;
 mod table;
@@ -62,10 +64,12 @@ mod worker;
 pub use batch::Batch;
 pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
-pub use error::Error;
+pub use error::{Error, KeySpan};
 pub use options::{
     Compaction, KEY_BYTES_MAX, KeyspaceOptions, MergeOperator, Options, VALUE_BYTES_MAX,
 };
+pub use resident::{Fetch, Resident};
 pub use snapshot::{Range, Snapshot};
+pub use table::cache::SharedCache;
 pub use verify::{VerifyReport, verify, verify_on};
 pub use worker::Worker;
