@@ -42,8 +42,8 @@ const FLOORS: [(&str, &[&str]); 17] = [
             "console",
         ],
     ),
-    ("jepsen", &["model", "wire"]),
-    ("benches", &["model", "wire"]),
+    ("jepsen", &["model", "wire", "engine", "log"]),
+    ("benches", &["model", "wire", "engine", "log", "tsdb"]),
     ("fuzz", &["model", "wire", "charging", "tsdb", "engine", "ledger", "raft"]),
     ("xtask", &[]),
 ];
