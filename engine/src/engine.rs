@@ -612,6 +612,16 @@ impl Engine {
         }
     }
 
+    /// The tables as they are now, for the scrubber.
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Who runs its jobs.
+    pub(crate) fn worker(&self) -> &Handle {
+        &self.worker
+    }
+
     /// Up to which entry of the log the store is complete, memory included.
     #[must_use]
     pub fn mark(&self) -> u64 {

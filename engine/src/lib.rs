@@ -35,7 +35,7 @@
 //!
 //! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` (with `lookup` and `resident`) | `jobs`, `output` | `manifest` |
 //! `version`, `merge` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`, `codec`,
-//! `entry`, `options`, `error`.
+//! `entry`, `options`, `error`. Over all of them `tools`.
 
 mod batch;
 mod codec;
@@ -56,6 +56,7 @@ mod resident;
 mod snapshot;
 pub mod store;
 mod table;
+pub mod tools;
 mod trash;
 mod verify;
 mod version;
