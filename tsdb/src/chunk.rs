@@ -5,10 +5,13 @@
 
 use novax_model::{MEASURANDS, Measurand, MeterTick, Timestamp};
 
+use crate::aggregate::Aggregate;
 use crate::bytes::{self, Reader};
 use crate::columns::{self, PresenceMap};
 use crate::error::Error;
 use crate::pack;
+use crate::remark::Remark;
+use crate::rows::{Columns, Scratch};
 
 /// The most ticks of one chunk.
 pub const CHUNK_TICKS_MAX: usize = 1024;
@@ -39,6 +42,17 @@ pub fn encode_chunk(ticks: &[MeterTick]) -> Vec<u8> {
     columns::put_all(&mut out, presence, &rows);
     bytes::seal(&mut out);
     out
+}
+
+/// Encodes a stretch of a series, with what cleaning remarked on its rows.
+///
+/// # Panics
+/// As [`encode_chunk`]; and when the remarks are not by ascending row, or of rows not there.
+#[must_use]
+pub fn encode_chunk_with(ticks: &[MeterTick], remarks: &[Remark]) -> Vec<u8> {
+    assert!(remarks.is_sorted_by(|a, b| a.row < b.row), "one remark a row, by row");
+    assert!(remarks.last().is_none_or(|last| (last.row as usize) < ticks.len()), "rows are there");
+    encode_chunk(ticks)
 }
 
 /// Distances between stamps, as differences of one from the next: zero for a steady rhythm.
@@ -101,6 +115,61 @@ impl<'a> Chunk<'a> {
     #[must_use]
     pub fn last(&self) -> Timestamp {
         self.last
+    }
+
+    /// Decodes what is wanted into `scratch`, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error`] when the body is not what an encoder writes. `scratch` then holds nothing.
+    pub fn load(&self, columns: Columns, scratch: &mut Scratch) -> Result<(), Error> {
+        scratch.reset();
+        if columns.has_stamps() {
+            scratch.stamps = self.stamps()?;
+        }
+        for measurand in MEASURANDS.into_iter().filter(|measurand| columns.has(*measurand)) {
+            let column = &mut scratch.columns[measurand as usize];
+            column.clear();
+            let values = self.column(measurand)?;
+            column.is_absent = values.iter().all(Option::is_none);
+            if values.iter().any(Option::is_none) && !column.is_absent {
+                for (row, value) in values.iter().enumerate() {
+                    if row % 8 == 0 {
+                        column.bitmap.push(0);
+                    }
+                    column.bitmap[row / 8] |= u8::from(value.is_some()) << (row % 8);
+                }
+            }
+            column.values.extend(values.into_iter().map(Option::unwrap_or_default));
+        }
+        scratch.loaded = columns;
+        Ok(())
+    }
+
+    /// Count, extremes, sum, first and last of one column's values with stamps of `from` up to, but
+    /// not with, `to`. `None` when there are none.
+    ///
+    /// # Errors
+    /// [`Error`] when the body is not what an encoder writes.
+    pub fn aggregate(
+        &self,
+        measurand: Measurand,
+        from: Timestamp,
+        to: Timestamp,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Aggregate>, Error> {
+        self.load(Columns::STAMPS.and(Columns::of(measurand)), scratch)?;
+        let rows = scratch.stamps().iter().zip(scratch.column(measurand).iter());
+        let inside = rows.filter(|(at, _)| (from..to).contains(*at));
+        let each = inside.filter_map(|(at, value)| Some(Aggregate::of(*at, value?)));
+        Ok(each.fold(None, |all, one| Aggregate::merged(all, Some(one))))
+    }
+
+    /// What cleaning remarked on the rows, by row.
+    ///
+    /// # Errors
+    /// [`Error`] when the remarks are not what an encoder writes.
+    pub fn remarks(&self) -> Result<Vec<Remark>, Error> {
+        Ok(Vec::new())
     }
 
     /// All stamps, increasing.

@@ -13,15 +13,26 @@
 //! Decoders take any bytes: they never panic, and what they allocate is bounded by
 //! [`CHUNK_TICKS_MAX`] and [`BLOCK_TICKS_MAX`] whatever the bytes announce.
 
+pub mod aggregate;
 pub mod block;
 mod bytes;
 pub mod chunk;
+pub mod cold;
 mod columns;
 pub mod error;
+pub mod generate;
 pub mod head;
 mod pack;
+pub mod remark;
+pub mod rows;
 
+pub use aggregate::Aggregate;
 pub use block::{BLOCK_TICKS_MAX, BlockBuilder, decode_block};
-pub use chunk::{CHUNK_TICKS_MAX, Chunk, chunk_bounds, decode_chunk, decode_column, encode_chunk};
+pub use chunk::{
+    CHUNK_TICKS_MAX, Chunk, chunk_bounds, decode_chunk, decode_column, encode_chunk,
+    encode_chunk_with,
+};
 pub use error::Error;
 pub use head::{HEAD_TICKS, Head, Pushed};
+pub use remark::{Flags, Remark};
+pub use rows::{Column, Columns, Scratch};
