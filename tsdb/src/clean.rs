@@ -106,12 +106,17 @@ impl Limits {
     /// shows after it began anew too, a jump that cannot be energy is not.
     #[must_use]
     pub fn energy(&self, (from, before): (Timestamp, i64), (to, after): (Timestamp, i64)) -> i64 {
+        let readable = 0..=REGISTER_MAX;
+        if !readable.contains(&before) || !readable.contains(&after) {
+            return 0;
+        }
         let growth_max = self.growth_max(from, to);
-        let grown = match after.checked_sub(before) {
-            Some(grown) if grown >= 0 => grown,
-            _ => rolled_over(before, after, growth_max).unwrap_or(after),
+        let grown = if after >= before {
+            after - before
+        } else {
+            rolled_over(before, after, growth_max).unwrap_or(after)
         };
-        if (0..=growth_max).contains(&grown) { grown } else { 0 }
+        if grown <= growth_max { grown } else { 0 }
     }
 }
 
@@ -143,7 +148,8 @@ const MODULI: [i64; 5] = [1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 1 <
 
 /// How much a register grew that went round, if it can have.
 fn rolled_over(before: i64, after: i64, growth_max: i64) -> Option<i64> {
-    let around = |modulus: &i64| (*modulus > before && after >= 0).then(|| modulus - before + after);
+    let around =
+        |modulus: &i64| (*modulus > before && after >= 0).then(|| modulus - before + after);
     MODULI.iter().filter_map(around).find(|grown| *grown <= growth_max)
 }
 
@@ -213,7 +219,11 @@ impl Cleaner {
         let mut row = Row::plain(tick);
         self.check_stamp(limits, now, &mut row)?;
         check_range(&mut row, Measurand::Voltage, &(0..=limits.voltage_dv_max));
-        check_range(&mut row, Measurand::Current, &(-limits.current_ca_max..=limits.current_ca_max));
+        check_range(
+            &mut row,
+            Measurand::Current,
+            &(-limits.current_ca_max..=limits.current_ca_max),
+        );
         check_range(&mut row, Measurand::Energy, &(0..=REGISTER_MAX));
         check_range(&mut row, Measurand::Temperature, &TEMPERATURES);
         check_range(&mut row, Measurand::Soc, &SOCS);

@@ -54,7 +54,8 @@ pub enum Pushed {
 pub fn encode_rows(rows: &[Row]) -> Vec<u8> {
     let ticks: Vec<MeterTick> = rows.iter().map(|row| row.tick).collect();
     let number = |row: usize| u32::try_from(row).expect("a chunk is bounded");
-    let remark = |(row, of): (usize, &Row)| Some(Remark { row: number(row), ..**of.remark.as_ref()? });
+    let remark =
+        |(row, of): (usize, &Row)| Some(Remark { row: number(row), ..**of.remark.as_ref()? });
     let remarks: Vec<Remark> = rows.iter().enumerate().filter_map(remark).collect();
     encode_chunk_with(&ticks, &remarks)
 }
@@ -224,7 +225,13 @@ impl Head {
         let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else { return };
         let (first, last) = (first.tick.at, last.tick.at);
         let bytes = encode_rows(&self.rows);
-        self.pieces.push(Piece { first, last, bytes, is_written: false, is_stored: self.is_stored });
+        self.pieces.push(Piece {
+            first,
+            last,
+            bytes,
+            is_written: false,
+            is_stored: self.is_stored,
+        });
         self.floor = Timestamp(last.0.saturating_add(1));
         self.rows = Vec::new();
         self.is_dirty = false;

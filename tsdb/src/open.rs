@@ -215,7 +215,8 @@ impl OpenSeries {
             self.seal_head(limits, out);
         }
         let quiet = |late: &Late| now.since(late.touched) >= LATE_QUIET;
-        let over: Vec<_> = self.late.iter().filter(|(_, l)| quiet(l)).map(|(day, _)| *day).collect();
+        let over: Vec<_> =
+            self.late.iter().filter(|(_, l)| quiet(l)).map(|(day, _)| *day).collect();
         for day in over {
             self.seal_late(limits, day, out);
         }

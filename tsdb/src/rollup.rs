@@ -281,7 +281,7 @@ fn get_stats(
         if count == 0 {
             continue;
         }
-        let mut next = |column: &mut std::vec::IntoIter<i64>| {
+        let next = |column: &mut std::vec::IntoIter<i64>| {
             column.next().ok_or(Error::Invalid("columns of different length"))
         };
         let count = u32::try_from(count).map_err(|_| Error::Invalid("a count of ticks"))?;

@@ -200,8 +200,8 @@ fn any_feed() -> impl Strategy<Value = Vec<(Timestamp, MeterTick)>> {
         prop_oneof![8 => 0_i64..1_000, 1 => any::<i64>()],
         any::<u8>(),
     );
-    (prop::collection::vec((step, stamp, register, values), 1..80), 900_000_i64..1_100_000).prop_map(
-        |(steps, mut energy)| {
+    (prop::collection::vec((step, stamp, register, values), 1..80), 900_000_i64..1_100_000)
+        .prop_map(|(steps, mut energy)| {
             let mut now = BEGIN;
             let tick = |(step, off, (factor, add), (v, i, p, t, s, mask))| {
                 now += step;
@@ -225,8 +225,7 @@ fn any_feed() -> impl Strategy<Value = Vec<(Timestamp, MeterTick)>> {
                 (Timestamp(now), MeterTick { at: Timestamp(stamp), values })
             };
             steps.into_iter().map(tick).collect()
-        },
-    )
+        })
 }
 
 fn run(limits: &Limits, feed: &[(Timestamp, MeterTick)]) -> Vec<(Timestamp, Row)> {
@@ -296,7 +295,11 @@ proptest! {
 
 fn changes_values(flags: Flags) -> bool {
     let changing = [
-        Flags::SPIKE, Flags::ENERGY_KILO, Flags::ENERGY_MILLI, Flags::POWER_KILO, Flags::POWER_MILLI,
+        Flags::SPIKE,
+        Flags::ENERGY_KILO,
+        Flags::ENERGY_MILLI,
+        Flags::POWER_KILO,
+        Flags::POWER_MILLI,
     ];
     changing.iter().any(|flag| flags.contains(*flag))
 }

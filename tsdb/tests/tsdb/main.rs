@@ -4,6 +4,8 @@ mod clean;
 mod fixtures;
 mod hostile;
 mod open_end;
+mod query;
+mod rollup;
 mod round_trip;
 mod size;
 mod ticks;
