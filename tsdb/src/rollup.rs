@@ -6,6 +6,8 @@
 //! the ticks themselves tell what energy flowed, and whether a tick was there already.
 //! `docs/formats/rollup.md` has the bytes.
 
+use std::collections::BTreeMap;
+
 use novax_model::{MEASURANDS, Measurand, MeterTick, Timestamp};
 
 use crate::bytes::{self, Reader};
@@ -324,4 +326,28 @@ impl Retention {
         let kept = u64::from(days) * crate::head::DAY_US;
         crate::head::day_of(Timestamp(now.0.saturating_sub(kept)))
     }
+}
+
+/// Merges stored rows of one resolution, each with its number, into buckets by their starts.
+#[must_use]
+pub fn merge_rollups(mut parts: Vec<(u32, Rollup)>) -> Vec<Bucket> {
+    parts.sort_by_key(|(sequence, _)| *sequence);
+    let mut all: BTreeMap<Timestamp, Bucket> = BTreeMap::new();
+    for bucket in parts.iter().flat_map(|(_, rollup)| &rollup.buckets) {
+        all.entry(bucket.start).or_insert(Bucket::empty(bucket.start)).merge(bucket);
+    }
+    all.into_values().collect()
+}
+
+/// Whether buckets worked out from ticks have no less in them than those merged from the parts that came in
+/// time: otherwise some ticks are no longer kept.
+#[must_use]
+pub fn covers(exact: &[Bucket], in_time: &[Bucket]) -> bool {
+    let exact: BTreeMap<Timestamp, &Bucket> = exact.iter().map(|b| (b.start, b)).collect();
+    let counts = |bucket: &Bucket| bucket.stats.map(|stat| stat.map_or(0, |stat| stat.count));
+    in_time.iter().all(|wanted| {
+        exact.get(&wanted.start).is_some_and(|found| {
+            counts(found).iter().zip(counts(wanted)).all(|(found, wanted)| *found >= wanted)
+        })
+    })
 }

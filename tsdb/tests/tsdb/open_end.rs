@@ -7,7 +7,9 @@ use novax_tsdb::clean::{Limits, Row};
 use novax_tsdb::head::{DAY_US, HEAD_TICKS, Head, Pushed, day_of, decode_rows};
 use novax_tsdb::open::{Kept, OpenPart, OpenSeries, SeriesRow};
 use novax_tsdb::query::{self, Rank, Stretch};
-use novax_tsdb::rollup::{Bucket, Resolution, buckets, decode_rollup};
+use novax_tsdb::rollup::{
+    Resolution, Rollup, buckets, covers, decode_rollup, merge_rollups,
+};
 use novax_tsdb::{CHUNK_TICKS_MAX, decode_chunk};
 use proptest::prelude::*;
 
@@ -286,19 +288,16 @@ proptest! {
     }
 }
 
-/// Parts of buckets, merged in the order in which they were written.
-fn merged_rollups(store: &Store, resolution: Resolution) -> Vec<Bucket> {
-    let mut all: BTreeMap<Timestamp, Bucket> = BTreeMap::new();
-    for ((of, first, _), bytes) in &store.rollups {
+fn stored_rollups(store: &Store, resolution: Resolution, late: bool) -> Vec<(u32, Rollup)> {
+    let mut parts = Vec::new();
+    for ((of, first, sequence), bytes) in &store.rollups {
         let rollup = decode_rollup(bytes).unwrap();
         assert_eq!((*of, *first), (rollup.resolution, rollup.buckets[0].start));
-        if *of == resolution {
-            for bucket in &rollup.buckets {
-                all.entry(bucket.start).or_insert(Bucket::empty(bucket.start)).merge(bucket);
-            }
+        if *of == resolution && (late || !rollup.is_late) {
+            parts.push((*sequence, rollup));
         }
     }
-    all.into_values().collect()
+    parts
 }
 
 #[test]
@@ -315,7 +314,7 @@ fn rollups_of_chunks_are_those_of_the_series() {
     store.write(out);
     for resolution in Resolution::ALL {
         let expected = buckets(resolution, &limits, None, ticks.iter().copied());
-        let found = merged_rollups(&store, resolution);
+        let found = merge_rollups(stored_rollups(&store, resolution, true));
         assert_eq!(found, expected);
         let energy: i64 = found.iter().map(|bucket| bucket.energy_wh).sum();
         let register = |n: usize| ticks[n].get(Measurand::Energy).unwrap();
@@ -343,6 +342,38 @@ fn late_ticks_are_flagged_and_their_rollups_say_so() {
                 assert!(rows.iter().all(|row| row.flags().names().eq(["late"])), "{rows:?}");
             }
             SeriesRow::Open(..) => panic!("{row:?}"),
+        }
+    }
+}
+
+#[test]
+fn ticks_tell_whether_they_cover_what_was_rolled_up() {
+    let limits = Limits::default();
+    let ticks = steady_charging(2_000);
+    let (late, now) = (ticks[700..800].to_vec(), ticks[1_999].at);
+    let mut series = OpenSeries::new();
+    let mut store = Store::default();
+    let mut out = Vec::new();
+    for tick in ticks[..700].iter().chain(&ticks[800..]).chain(&late) {
+        series.take(&limits, now, *tick, &mut out);
+    }
+    series.seal_past(&limits, Timestamp(now.0 + 2 * DAY_US), &mut out);
+    store.write(out);
+    let rows = query::range(store.stretches(), Timestamp::ZERO, Timestamp::MAX).unwrap();
+    let kept: Vec<MeterTick> = rows.iter().map(|row| row.tick).collect();
+    for resolution in Resolution::ALL {
+        let in_time = merge_rollups(stored_rollups(&store, resolution, false));
+        let exact = buckets(resolution, &limits, None, kept.iter().copied());
+        assert_eq!(exact, buckets(resolution, &limits, None, ticks.iter().copied()));
+        assert!(covers(&exact, &in_time));
+        assert!(!covers(&buckets(resolution, &limits, None, late.iter().copied()), &in_time));
+        // Merged, late parts give the same counts and extremes: no tick came twice.
+        let merged = merge_rollups(stored_rollups(&store, resolution, true));
+        for (merged, exact) in merged.iter().zip(&exact) {
+            for (merged, exact) in merged.stats.iter().flatten().zip(exact.stats.iter().flatten()) {
+                assert_eq!((merged.count, merged.min, merged.max), (exact.count, exact.min, exact.max));
+                assert_eq!(merged.sum, exact.sum);
+            }
         }
     }
 }
