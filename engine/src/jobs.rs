@@ -6,12 +6,15 @@
 //! then does not write twice what is written already.
 
 use crate::disk::Disk;
+use crate::entry::{Entry, Expires};
 use crate::error::Error;
 use crate::manifest::{Edit, Manifest};
 use crate::memtable::MemRun;
 use crate::merge::{LevelIter, Merge, Source};
 use crate::options::{LEVELS, Options};
-use crate::table::{Direction, KeyRange, Table, TableContext, TableMeta, TableWriter, file_name};
+use crate::table::{
+    Direction, KeyRange, Table, TableContext, TableMeta, TableWriter, file_name, internal_key,
+};
 use crate::version::Version;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -222,7 +225,9 @@ impl<'a> Output<'a> {
                 self.writer.insert(writer)
             }
         };
-        writer.add(keyspace, key, value)
+        let entry =
+            value.map_or(Entry::Tombstone, |value| Entry::Put { value, expires: Expires::NEVER });
+        writer.add(&internal_key(keyspace, key), entry)
     }
 
     fn finish_table(&mut self) -> Result<(), Error> {

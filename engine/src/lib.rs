@@ -34,12 +34,14 @@
 //! ```
 //!
 //! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` | `jobs` | `version`,
-//! `merge`, `manifest` | `table` | `trash` | `memtable`, `worker` | `disk`, `batch`, `codec`, `options`, `error`.
+//! `merge`, `manifest` | `table` | `trash` | `memtable`, `worker` | `disk`, `batch`, `codec`,
+//! `entry`, `options`, `error`.
 
 mod batch;
 mod codec;
 mod disk;
 mod engine;
+mod entry;
 mod error;
 mod jobs;
 mod manifest;

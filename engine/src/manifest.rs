@@ -6,6 +6,7 @@
 
 use crate::codec::Reader;
 use crate::disk::{Disk, DiskWrite, read_all};
+use crate::entry::Expires;
 use crate::error::Error;
 use crate::options::{KEY_BYTES_MAX, LEVELS};
 use crate::table::TableMeta;
@@ -170,7 +171,20 @@ fn decode_meta(reader: &mut Reader<'_>) -> Option<TableMeta> {
         reader.take(len).filter(|key| key.len() <= KEY_BYTES_MAX + 1).map(<[u8]>::to_vec)
     };
     let (smallest, largest) = (key()?, key()?);
-    Some(TableMeta { number, bytes, entries, tombstones, footer_crc, smallest, largest })
+    Some(TableMeta {
+        number,
+        bytes,
+        entries,
+        tombstones,
+        footer_crc,
+        smallest,
+        largest,
+        ranges: 0,
+        merges: 0,
+        expires_min: Expires::NEVER,
+        expires_max: Expires::NEVER,
+        blobs: Vec::new(),
+    })
 }
 
 /// What was read from a manifest.
@@ -393,6 +407,11 @@ mod tests {
             footer_crc: 7,
             smallest: key(1),
             largest: key(9),
+            ranges: 0,
+            merges: 0,
+            expires_min: Expires::NEVER,
+            expires_max: Expires::NEVER,
+            blobs: Vec::new(),
         }
     }
 

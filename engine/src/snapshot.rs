@@ -3,11 +3,12 @@
 //! Invariants: two reads of one snapshot agree, whatever is written, flushed or compacted meanwhile;
 //! what a snapshot refers to stays on disk until the last clone of it is gone.
 
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::memtable::MemRun;
 use crate::merge::{LevelIter, Merge, Source};
 use crate::options::LEVELS;
-use crate::table::{Direction, KeyRange, Lookup, internal_key};
+use crate::table::{Direction, Found, KeyRange, internal_key};
 use crate::version::Version;
 use std::fmt;
 use std::ops::Bound;
@@ -65,9 +66,14 @@ impl Snapshot {
         let below = (1..LEVELS).filter_map(|level| inner.version.holder(level, &key));
         for table in level0.chain(below) {
             match table.get(&key)? {
-                Lookup::Value(value) => return Ok(Some(value)),
-                Lookup::Tombstone => return Ok(None),
-                Lookup::Absent => {}
+                Found::Entry(hit) => {
+                    return Ok(match hit.entry() {
+                        Entry::Put { value, .. } => Some(value.to_vec()),
+                        _ => None,
+                    });
+                }
+                Found::Covered => return Ok(None),
+                Found::Absent => {}
             }
         }
         Ok(None)

@@ -13,9 +13,12 @@ pub(crate) mod reader;
 pub(crate) mod writer;
 
 pub(crate) use reader::{
-    Direction, KeyRange, Lookup, Table, TableContext, TableEntry, TableIter, TableValue,
+    Direction, Found, Hit, KeyRange, Table, TableContext, TableCursor, TableEntry, TableIter,
+    TableValue,
 };
 pub(crate) use writer::TableWriter;
+
+use crate::entry::Expires;
 
 /// What the manifest knows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +30,18 @@ pub(crate) struct TableMeta {
     pub(crate) footer_crc: u32,
     /// Internal keys: keyspace, then key.
     pub(crate) smallest: Vec<u8>,
+    /// No key of the table, and none that its range tombstones delete, is past it.
     pub(crate) largest: Vec<u8>,
+    /// Range tombstones.
+    pub(crate) ranges: u64,
+    /// Entries that are merge operands.
+    pub(crate) merges: u64,
+    /// The earliest expiry of an entry; NEVER when none expires.
+    pub(crate) expires_min: Expires,
+    /// From then on no entry says anything: NEVER when one of them does not expire.
+    pub(crate) expires_max: Expires,
+    /// Blob files that entries refer to, and how many stored bytes of each; in order of number.
+    pub(crate) blobs: Vec<(u64, u64)>,
 }
 
 /// The file name of table `number`.

@@ -10,6 +10,7 @@ use super::cache::BlockCache;
 use super::filter::{self, Filter};
 use super::{BlockRef, FOOTER_BYTES, Footer, TableMeta, decode_block_ref, file_name};
 use crate::disk::{Disk, DiskRead};
+use crate::entry::{Entry, Expires, RangeTombstone};
 use crate::error::Error;
 use crate::trash::Trash;
 use std::ops::Range;
@@ -48,11 +49,29 @@ pub(crate) struct Table {
 }
 
 /// What a look-up found.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Lookup {
-    Value(Vec<u8>),
-    Tombstone,
+pub(crate) enum Found {
+    /// The table holds the key.
+    Entry(Hit),
+    /// It does not, and a range tombstone of its deletes the key in older runs.
+    Covered,
+    /// It says nothing of the key.
     Absent,
+}
+
+/// An entry that was found; its bytes are still in their block.
+pub(crate) struct Hit {
+    block: Arc<Block>,
+    value: Option<Range<usize>>,
+}
+
+impl Hit {
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        entry_of(self.value.as_ref().map(|range| self.block.value(range)))
+    }
+}
+
+fn entry_of(value: Option<&[u8]>) -> Entry<'_> {
+    value.map_or(Entry::Tombstone, |value| Entry::Put { value, expires: Expires::NEVER })
 }
 
 impl Table {
@@ -178,26 +197,25 @@ impl Table {
     }
 
     /// Looks an internal key up.
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Lookup, Error> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Found, Error> {
         if key < self.meta.smallest.as_slice() || key > self.meta.largest.as_slice() {
-            return Ok(Lookup::Absent);
+            return Ok(Found::Absent);
         }
         let loaded = self.loaded()?;
         if !loaded.filter.may_hold(filter::hash(key)) {
-            return Ok(Lookup::Absent);
+            return Ok(Found::Absent);
         }
         let at = loaded.index.partition_point(|entry| entry.last_key.as_slice() < key);
         let Some(entry) = loaded.index.get(at) else {
-            return Ok(Lookup::Absent);
+            return Ok(Found::Absent);
         };
         let block = self.cached_block(loaded, at)?;
         let found = block
             .get(key)
             .map_err(|what| self.damage(entry.block.offset, key.first().copied(), what))?;
         Ok(match found {
-            None => Lookup::Absent,
-            Some(None) => Lookup::Tombstone,
-            Some(Some(range)) => Lookup::Value(block.value(&range).to_vec()),
+            None => Found::Absent,
+            Some(value) => Found::Entry(Hit { block, value }),
         })
     }
 
@@ -210,6 +228,30 @@ impl Table {
         cached: bool,
     ) -> TableIter<'_> {
         TableIter { table: self, range, direction, cached, blocks: None, open: None }
+    }
+
+    /// A cursor over the entries in `range`, standing before the first. `cached` as for `iter`.
+    pub(crate) fn cursor(
+        self: &Arc<Self>,
+        range: Arc<KeyRange>,
+        direction: Direction,
+        cached: bool,
+    ) -> TableCursor {
+        TableCursor {
+            table: Arc::clone(self),
+            range,
+            direction,
+            cached,
+            blocks: None,
+            open: None,
+            now: None,
+        }
+    }
+
+    /// Its range tombstones: in key order, apart from each other.
+    pub(crate) fn ranges(&self) -> Result<&[RangeTombstone], Error> {
+        assert_eq!(self.meta.ranges, 0, "version 1 of the format has none");
+        Ok(&[])
     }
 
     /// Reads everything and checks what the checksums do not: order, counts, filter, extent.
@@ -305,6 +347,45 @@ pub(crate) struct TableValue {
 impl TableValue {
     pub(crate) fn bytes(&self) -> &[u8] {
         self.block.value(&self.range)
+    }
+}
+
+/// Walks over the entries of a table. Its key and entry are borrowed from it until the next step.
+pub(crate) struct TableCursor {
+    table: Arc<Table>,
+    range: Arc<KeyRange>,
+    direction: Direction,
+    cached: bool,
+    blocks: Option<Range<usize>>,
+    open: Option<(Arc<Block>, <Entries as IntoIterator>::IntoIter)>,
+    now: Option<(Vec<u8>, Option<TableValue>)>,
+}
+
+impl TableCursor {
+    /// Steps to the next entry; false at the end. After an error it stays at its end.
+    pub(crate) fn next(&mut self) -> Result<bool, Error> {
+        let mut iter = TableIter {
+            table: &self.table,
+            range: Arc::clone(&self.range),
+            direction: self.direction,
+            cached: self.cached,
+            blocks: self.blocks.take(),
+            open: self.open.take(),
+        };
+        let next = iter.next();
+        (self.blocks, self.open) = (iter.blocks, iter.open);
+        self.now = next.transpose()?;
+        Ok(self.now.is_some())
+    }
+
+    /// The internal key that the cursor stands on; empty before the first step and past the end.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.now.as_ref().map_or(&[], |(key, _)| key)
+    }
+
+    /// The entry that the cursor stands on; a tombstone where it stands on none.
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        entry_of(self.now.as_ref().and_then(|(_, value)| value.as_ref()).map(TableValue::bytes))
     }
 }
 

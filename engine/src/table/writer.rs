@@ -3,6 +3,7 @@
 use super::block::{BLOCK_BYTES, BlockBuilder, seal};
 use super::{BlockRef, Footer, TableMeta, encode_block_ref, file_name, filter};
 use crate::disk::{Disk, DiskWrite};
+use crate::entry::{Entry, Expires, RangeTombstone};
 use crate::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -57,9 +58,14 @@ impl TableWriter {
     }
 
     /// Appends an entry; internal keys rise strictly.
-    pub(crate) fn add(&mut self, ks: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, key: &[u8], entry: Entry<'_>) -> Result<(), Error> {
+        let value = match entry {
+            Entry::Put { value, expires: Expires::NEVER } => Some(value),
+            Entry::Tombstone => None,
+            other => panic!("version 1 of the format has no place for {other:?}"),
+        };
+        let Some(&ks) = key.first() else { panic!("an internal key begins with its keyspace") };
         self.key.clear();
-        self.key.push(ks);
         self.key.extend_from_slice(key);
         let entry_bytes = self.key.len() + value.map_or(0, <[u8]>::len) + ENTRY_OVERHEAD_BYTES;
         let full = self.block.raw_bytes() + entry_bytes > BLOCK_BYTES;
@@ -75,6 +81,11 @@ impl TableWriter {
         self.entries += 1;
         self.tombstones += u64::from(value.is_none());
         Ok(())
+    }
+
+    /// Adds a range tombstone. They may come in any order and at any time before `finish`.
+    pub(crate) fn add_range(&mut self, range: RangeTombstone) -> Result<(), Error> {
+        panic!("version 1 of the format has no place for {range:?}")
     }
 
     fn close_block(&mut self) -> Result<(), Error> {
@@ -117,6 +128,19 @@ impl TableWriter {
         self.write_buffer()?;
         self.file.sync().map_err(Error::io("sync", &self.path))?;
         let (number, smallest) = (self.number, self.smallest);
-        Ok(TableMeta { number, bytes, entries, tombstones, footer_crc, smallest, largest })
+        Ok(TableMeta {
+            number,
+            bytes,
+            entries,
+            tombstones,
+            footer_crc,
+            smallest,
+            largest,
+            ranges: 0,
+            merges: 0,
+            expires_min: Expires::NEVER,
+            expires_max: Expires::NEVER,
+            blobs: Vec::new(),
+        })
     }
 }
