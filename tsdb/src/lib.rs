@@ -22,9 +22,13 @@ mod columns;
 pub mod error;
 pub mod generate;
 pub mod head;
+mod lanes;
 mod pack;
+mod predict;
 pub mod remark;
 pub mod rows;
+mod sequence;
+mod stamps;
 
 pub use aggregate::Aggregate;
 pub use block::{BLOCK_TICKS_MAX, BlockBuilder, decode_block};
@@ -35,4 +39,4 @@ pub use chunk::{
 pub use error::Error;
 pub use head::{HEAD_TICKS, Head, Pushed};
 pub use remark::{Flags, Remark};
-pub use rows::{Column, Columns, Scratch};
+pub use rows::{Column, Columns, Scratch, Summary};
