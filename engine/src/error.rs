@@ -69,6 +69,38 @@ pub enum Error {
         /// What the options say.
         asked: u8,
     },
+    /// A keyspace is opened for another use than it was written for, which would make its files mean
+    /// something else: the caller's options are wrong.
+    #[error("keyspace {keyspace} of store {} was written with {stored}, opened with {asked}", dir.display())]
+    KeyspaceChanged {
+        /// The store's folder.
+        dir: PathBuf,
+        /// The keyspace.
+        keyspace: u8,
+        /// What the manifest says.
+        stored: String,
+        /// What the options say.
+        asked: String,
+    },
+    /// A merge operand was found in a keyspace that has no merge operator: the caller's options, or damage that
+    /// no checksum shows.
+    #[error("keyspace {keyspace} holds merge operands, but has no merge operator")]
+    MergeOperatorMissing {
+        /// The keyspace.
+        keyspace: u8,
+    },
+    /// A table refers to a blob file that is none of the store's: damage that no checksum shows.
+    #[error("blob file {number} is referred to, but is none of the store's")]
+    BlobMissing {
+        /// Its number.
+        number: u64,
+    },
+    /// A checkpoint was asked for while another is being made: the caller's order of doing things is wrong.
+    #[error("a checkpoint into {} is being made already", dir.display())]
+    CheckpointBusy {
+        /// Where to.
+        dir: PathBuf,
+    },
     /// The worker has been stopped before the engine: the caller's order of shutting down is wrong.
     #[error("the worker that writes tables has stopped")]
     WorkerStopped,

@@ -33,8 +33,8 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` | `jobs` | `version`,
-//! `merge`, `manifest` | `table` | `trash` | `memtable`, `worker` | `disk`, `batch`, `codec`,
+//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` | `jobs`, `output` | `manifest` |
+//! `version`, `merge` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`, `codec`,
 //! `entry`, `options`, `error`.
 
 mod batch;
@@ -48,7 +48,9 @@ mod manifest;
 mod memtable;
 mod merge;
 mod options;
+mod output;
 mod plan;
+mod ranges;
 mod snapshot;
 mod table;
 mod trash;
@@ -60,7 +62,9 @@ pub use batch::Batch;
 pub use disk::{Disk, DiskLock, DiskRead, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::Error;
-pub use options::{KEY_BYTES_MAX, Options, VALUE_BYTES_MAX};
+pub use options::{
+    Compaction, KEY_BYTES_MAX, KeyspaceOptions, MergeOperator, Options, VALUE_BYTES_MAX,
+};
 pub use snapshot::{Range, Snapshot};
 pub use verify::{VerifyReport, verify, verify_on};
 pub use worker::Worker;

@@ -1,17 +1,16 @@
-//! A view of the store that never changes, for any thread but the shard's own.
+//! A view of the store that never changes, for any thread.
 //!
 //! Invariants: two reads of one snapshot agree, whatever is written, flushed or compacted meanwhile;
 //! what a snapshot refers to stays on disk until the last clone of it is gone.
 
-use crate::entry::Entry;
+use crate::entry::{BlobRef, Entry};
 use crate::error::Error;
 use crate::memtable::MemRun;
-use crate::merge::{LevelIter, Merge, Source};
-use crate::options::LEVELS;
-use crate::table::{Direction, Found, KeyRange, internal_key};
+use crate::merge::{Merge, Rules, Source, Verdict, fold};
+use crate::options::{Compaction, LEVELS, Options};
+use crate::table::{Direction, Found, KeyRange, Table, internal_key};
 use crate::version::Version;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// A consistent view of the whole store. Cloning it costs a reference count.
@@ -20,22 +19,130 @@ pub struct Snapshot {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    mark: u64,
-    keyspaces: u8,
+pub(crate) struct Inner {
+    pub(crate) mark: u64,
+    /// By which entries expire.
+    pub(crate) clock_s: u64,
+    pub(crate) options: Arc<Options>,
     /// Newest first.
-    runs: Vec<Arc<MemRun>>,
-    version: Arc<Version>,
+    pub(crate) runs: Vec<Arc<MemRun>>,
+    pub(crate) version: Arc<Version>,
+}
+
+/// What is known of a key on the way from newer runs to older ones.
+struct LookUp<'a> {
+    inner: &'a Inner,
+    keyspace: u8,
+    key: &'a [u8],
+    /// Newest first.
+    operands: Vec<Vec<u8>>,
+}
+
+/// What a run adds to a look-up.
+enum Step {
+    /// Older runs decide.
+    Older,
+    Done(Option<Vec<u8>>),
+}
+
+impl LookUp<'_> {
+    /// Takes in what a run says of the key; `is_cut`: the run deletes the key in older ones.
+    fn take(&mut self, entry: Option<Entry<'_>>, is_cut: bool) -> Result<Step, Error> {
+        let clock_s = self.inner.clock_s;
+        match entry {
+            None if is_cut => self.done(None),
+            None => Ok(Step::Older),
+            Some(Entry::Merge { operand }) => {
+                self.operands.push(operand.to_vec());
+                if is_cut { self.done(None) } else { Ok(Step::Older) }
+            }
+            Some(entry) if entry.expires().is_due(clock_s) => self.done(None),
+            Some(Entry::Tombstone) => self.done(None),
+            Some(Entry::Put { value, .. }) => self.done(Some(value)),
+            Some(Entry::Blob { at, .. }) => {
+                let value = self.inner.read_blob(at)?;
+                self.done(Some(&value))
+            }
+        }
+    }
+
+    fn done(&self, base: Option<&[u8]>) -> Result<Step, Error> {
+        if self.operands.is_empty() {
+            return Ok(Step::Done(base.map(<[u8]>::to_vec)));
+        }
+        let keyspace = self.keyspace;
+        let operator = self.inner.options.merge_operator(keyspace);
+        let operator = operator.ok_or(Error::MergeOperatorMissing { keyspace })?;
+        Ok(Step::Done(Some(fold(operator, self.key, base, &self.operands))))
+    }
+
+    fn take_memory(&mut self) -> Result<Step, Error> {
+        let inner = self.inner;
+        for run in &inner.runs {
+            let is_cut = run.ranges().covers(self.keyspace, self.key);
+            let step = self.take(run.get(self.keyspace, self.key), is_cut)?;
+            if let Step::Done(_) = step {
+                return Ok(step);
+            }
+        }
+        Ok(Step::Older)
+    }
+
+    fn take_table(&mut self, table: &Table, internal: &[u8]) -> Result<Step, Error> {
+        match table.get(internal)? {
+            Found::Absent => Ok(Step::Older),
+            Found::Covered => self.take(None, true),
+            Found::Entry(hit) => {
+                let entry = hit.entry();
+                let is_cut = matches!(entry, Entry::Merge { .. })
+                    && table.meta().ranges > 0
+                    && table.ranges()?.iter().any(|range| range.covers(internal));
+                self.take(Some(entry), is_cut)
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn read_blob(&self, at: BlobRef) -> Result<Vec<u8>, Error> {
+        self.version.read_blob(at)
+    }
+
+    /// The tables that may hold a key, newest first.
+    fn tables_of<'a>(
+        &'a self,
+        keyspace: u8,
+        key: &[u8],
+        internal: &'a [u8],
+    ) -> impl Iterator<Item = &'a Arc<Table>> {
+        let window = self.options.compaction(keyspace).window_of(key);
+        let window = window.map_or(&[][..], |window| self.version.window(keyspace, window));
+        let level0 = self.version.level(0).iter();
+        let below = (1..LEVELS).filter_map(|level| self.version.holder(level, internal));
+        window.iter().map(|ranked| &ranked.table).chain(level0).chain(below)
+    }
+
+    fn get(&self, keyspace: u8, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let mut look_up = LookUp { inner: self, keyspace, key, operands: Vec::new() };
+        if let Step::Done(value) = look_up.take_memory()? {
+            return Ok(value);
+        }
+        let internal = internal_key(keyspace, key);
+        for table in self.tables_of(keyspace, key, &internal) {
+            if let Step::Done(value) = look_up.take_table(table, &internal)? {
+                return Ok(value);
+            }
+        }
+        match look_up.done(None)? {
+            Step::Done(value) => Ok(value),
+            Step::Older => Ok(None),
+        }
+    }
 }
 
 impl Snapshot {
-    pub(crate) fn new(
-        mark: u64,
-        keyspaces: u8,
-        runs: Vec<Arc<MemRun>>,
-        version: Arc<Version>,
-    ) -> Snapshot {
-        Snapshot { inner: Arc::new(Inner { mark, keyspaces, runs, version }) }
+    pub(crate) fn new(inner: Inner) -> Snapshot {
+        Snapshot { inner: Arc::new(inner) }
     }
 
     /// Up to which entry of the log this view is complete.
@@ -44,8 +151,14 @@ impl Snapshot {
         self.inner.mark
     }
 
+    /// The clock by which keys expire in this view.
+    #[must_use]
+    pub fn time_s(&self) -> u64 {
+        self.inner.clock_s
+    }
+
     fn check(&self, keyspace: u8) -> Result<(), Error> {
-        let count = self.inner.keyspaces;
+        let count = self.inner.options.keyspaces;
         if keyspace < count { Ok(()) } else { Err(Error::KeyspaceUnknown { keyspace, count }) }
     }
 
@@ -55,41 +168,58 @@ impl Snapshot {
     /// When a file cannot be read, a block is damaged, or there is no such keyspace.
     pub fn get(&self, ks: u8, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.check(ks)?;
-        let inner = &*self.inner;
-        for run in &inner.runs {
-            if let Some(value) = run.map(ks).and_then(|map| map.get(key)) {
-                return Ok(value.clone());
-            }
+        self.inner.get(ks, key)
+    }
+
+    /// The values of many keys, in the order of the keys. May read files: not for a shard's thread.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`], of the first key that has one.
+    pub fn multi_get<K: AsRef<[u8]>>(
+        &self,
+        ks: u8,
+        keys: &[K],
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.check(ks)?;
+        // Neighbours share blocks: in key order each is found in the cache by the next.
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_by(|&a, &b| keys[a].as_ref().cmp(keys[b].as_ref()));
+        let mut values = vec![None; keys.len()];
+        for at in order {
+            values[at] = self.inner.get(ks, keys[at].as_ref())?;
         }
-        let key = internal_key(ks, key);
-        let level0 = inner.version.level(0).iter();
-        let below = (1..LEVELS).filter_map(|level| inner.version.holder(level, &key));
-        for table in level0.chain(below) {
-            match table.get(&key)? {
-                Found::Entry(hit) => {
-                    return Ok(match hit.entry() {
-                        Entry::Put { value, .. } => Some(value.to_vec()),
-                        _ => None,
-                    });
-                }
-                Found::Covered => return Ok(None),
-                Found::Absent => {}
-            }
-        }
-        Ok(None)
+        Ok(values)
     }
 
     /// Keys from `from`, to and without `to`, in order. May read files: not for a shard's thread.
     /// An unknown keyspace is an error in the first item; an error ends the scan.
     #[must_use]
     pub fn range(&self, ks: u8, from: &[u8], to: Option<&[u8]>) -> Range<'_> {
-        self.scan(ks, from, to, Direction::Forward)
+        self.scan(ks, from, to, Direction::Forward, None)
     }
 
     /// As [`Snapshot::range`], from the last key to the first.
     #[must_use]
     pub fn range_rev(&self, ks: u8, from: &[u8], to: Option<&[u8]>) -> Range<'_> {
-        self.scan(ks, from, to, Direction::Backward)
+        self.scan(ks, from, to, Direction::Backward, None)
+    }
+
+    /// As [`Snapshot::range`], for a keyspace in windows: reads no table of windows that lie wholly outside the times
+    /// from `time_from`, to and without `time_to`. Keys of other times may still show, from windows that
+    /// lie partly inside and from memory.
+    #[must_use]
+    pub fn range_in_time(
+        &self,
+        ks: u8,
+        from: &[u8],
+        to: Option<&[u8]>,
+        time_from: u64,
+        time_to: u64,
+    ) -> Range<'_> {
+        let window = self.inner.options.compaction(ks).window().unwrap_or(1).max(1);
+        let last = time_to.saturating_sub(1) / window;
+        let windows = if time_from < time_to { (time_from / window, last) } else { (1, 0) };
+        self.scan(ks, from, to, Direction::Forward, Some(windows))
     }
 
     /// Keys that begin with `prefix`, in order.
@@ -104,35 +234,48 @@ impl Snapshot {
         self.range_rev(ks, prefix, prefix_end(prefix).as_deref())
     }
 
-    fn scan(&self, ks: u8, from: &[u8], to: Option<&[u8]>, direction: Direction) -> Range<'_> {
-        if let Err(error) = self.check(ks) {
-            return Range { merge: Merge::new(Vec::new(), direction), refused: Some(error) };
-        }
-        // A range that ends before it begins is empty; the maps would panic on it.
-        if to.is_some_and(|to| to <= from) {
-            return Range { merge: Merge::new(Vec::new(), direction), refused: None };
-        }
+    fn scan(
+        &self,
+        ks: u8,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+        windows: Option<(u64, u64)>,
+    ) -> Range<'_> {
         let inner = &*self.inner;
-        let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut sources: Vec<Source<'_>> = Vec::new();
-        for map in inner.runs.iter().filter_map(|run| run.map(ks)) {
-            let entries = map.range::<[u8], _>(bounds);
-            sources.push(Source::Memory { keyspace: ks, entries });
+        let refused = self.check(ks).err();
+        if refused.is_some() || to.is_some_and(|to| to <= from) {
+            return Range::new(inner, ks, Vec::new(), direction, refused);
         }
         let keyspace_end = || ks.checked_add(1).map(|next| vec![next]);
-        let to = to.map(|to| internal_key(ks, to)).or_else(keyspace_end);
-        let range = Arc::new(KeyRange { from: internal_key(ks, from), to });
+        let end = to.map(|to| internal_key(ks, to)).or_else(keyspace_end);
+        let range = Arc::new(KeyRange { from: internal_key(ks, from), to: end });
+        let mut sources: Vec<Source<'_>> = Vec::new();
+        for run in &inner.runs {
+            if let Some(tree) = run.tree(ks) {
+                sources.push(Source::memory(run, tree.cursor(from, to, direction)));
+            }
+        }
+        if let Compaction::TimeWindow { .. } = inner.options.compaction(ks) {
+            let (first, last) = windows.unwrap_or((0, u64::MAX));
+            for (window, tables) in inner.version.windows_of(ks, first, last) {
+                let touched = tables.iter().filter(|ranked| range.touches(ranked.table.meta()));
+                sources.extend(touched.map(|ranked| {
+                    let table = std::slice::from_ref(&ranked.table);
+                    Source::tables(table, &range, direction, true).in_window(window)
+                }));
+            }
+        }
         for table in inner.version.level(0).iter().filter(|table| range.touches(table.meta())) {
-            sources.push(Source::Table(table.iter(Arc::clone(&range), direction, true)));
+            sources.push(Source::tables(std::slice::from_ref(table), &range, direction, true));
         }
         for level in 1..LEVELS {
             let tables = inner.version.touched(level, &range);
             if !tables.is_empty() {
-                let range = Arc::clone(&range);
-                sources.push(Source::Level(LevelIter::new(tables, range, direction, true)));
+                sources.push(Source::tables(tables, &range, direction, true));
             }
         }
-        Range { merge: Merge::new(sources, direction), refused: None }
+        Range::new(inner, ks, sources, direction, None)
     }
 }
 
@@ -154,29 +297,83 @@ fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// A scan: keys and values, newest versions only, deleted keys left out. Ends after the first error.
+/// Where the value of a scan's item is.
+#[derive(Clone, Copy)]
+enum At {
+    Source,
+    Buffer,
+}
+
+/// A scan: keys and values as they are now; deleted and expired keys are left out. Ends after the first error.
 pub struct Range<'a> {
+    inner: &'a Inner,
     merge: Merge<'a>,
+    buffer: Vec<u8>,
+    at: At,
     refused: Option<Error>,
+}
+
+impl<'a> Range<'a> {
+    fn new(
+        inner: &'a Inner,
+        keyspace: u8,
+        sources: Vec<Source<'a>>,
+        direction: Direction,
+        refused: Option<Error>,
+    ) -> Range<'a> {
+        let merge = Merge::new(sources, direction, Some(keyspace));
+        Range { inner, merge, buffer: Vec::new(), at: At::Source, refused }
+    }
+
+    /// Steps to the next key that has a value; false at the end.
+    fn step(&mut self) -> Result<bool, Error> {
+        if let Some(error) = self.refused.take() {
+            return Err(error);
+        }
+        let inner = self.inner;
+        let rules = Rules { options: &inner.options, clock_s: inner.clock_s };
+        while self.merge.advance()? {
+            let read_blob = |at| inner.read_blob(at);
+            match self.merge.resolve(&rules, true, read_blob, &mut self.buffer)? {
+                Verdict::Absent => continue,
+                Verdict::Folded | Verdict::Operands => self.at = At::Buffer,
+                Verdict::Newest => {
+                    self.at = At::Source;
+                    if let Entry::Blob { at, .. } = self.merge.newest() {
+                        (self.buffer, self.at) = (inner.read_blob(at)?, At::Buffer);
+                    }
+                }
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The next key and value, borrowed until the next call: for who looks and goes on. None at the end.
+    pub fn next_entry(&mut self) -> Option<Result<(&[u8], &[u8]), Error>> {
+        match self.step() {
+            Ok(true) => {
+                let value = match self.at {
+                    At::Source => match self.merge.newest() {
+                        Entry::Put { value, .. } => value,
+                        _ => &[],
+                    },
+                    At::Buffer => &self.buffer,
+                };
+                Some(Ok((self.merge.key(), value)))
+            }
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
 }
 
 impl Iterator for Range<'_> {
     type Item = Result<(Vec<u8>, Vec<u8>), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(error) = self.refused.take() {
-            return Some(Err(error));
-        }
-        loop {
-            match self.merge.next()? {
-                Ok(entry) => {
-                    if let Some(value) = entry.value().map(<[u8]>::to_vec) {
-                        return Some(Ok((entry.into_key(), value)));
-                    }
-                }
-                Err(error) => return Some(Err(error)),
-            }
-        }
+        let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
+        self.next_entry().map(|item| item.map(owned))
     }
 }
 

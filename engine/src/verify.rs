@@ -2,9 +2,9 @@
 
 use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, State};
 use crate::table::cache::BlockCache;
-use crate::table::{Table, TableContext, file_name};
+use crate::table::{Table, TableContext};
 use crate::trash::Trash;
 use crate::version::Version;
 use std::path::Path;
@@ -67,17 +67,16 @@ pub fn verify_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport, Error>
     Ok(report)
 }
 
-/// The tables that the manifest names and the folder lacks are found before anything is served.
+/// The files that the manifest names and the folder lacks are found before anything is served.
 pub(crate) fn find_missing(
-    numbers: impl Iterator<Item = u64>,
+    state: &State,
     dir: &Path,
     files: &[(String, u64)],
 ) -> Result<(), Error> {
-    for number in numbers {
-        let name = file_name(number);
-        if !files.iter().any(|(file, _)| *file == name) {
-            return Err(Error::TableMissing { file: dir.join(name) });
-        }
+    let there: std::collections::BTreeSet<&str> =
+        files.iter().map(|(name, _)| name.as_str()).collect();
+    match state.file_names().into_iter().find(|name| !there.contains(name.as_str())) {
+        Some(name) => Err(Error::TableMissing { file: dir.join(name) }),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -63,12 +63,6 @@ impl Item {
         Item { head: 0, bytes, key_len: key.len() as u16, kind }
     }
 
-    /// An item whose key and value already lie side by side.
-    pub(crate) fn put(key_value: &[u8], key_len: usize) -> Item {
-        assert!(key_len <= KEY_BYTES_MAX && key_len <= key_value.len());
-        Item { head: 0, bytes: Arc::from(key_value), key_len: key_len as u16, kind: Kind::Put }
-    }
-
     pub(crate) fn key(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.key_len)).unwrap_or_default()
     }
@@ -169,12 +163,18 @@ fn route(children: &[Child], probe: &Probe<'_>) -> usize {
 
 impl Node {
     /// Puts `item` in; gives back what it replaces, and a new right neighbour if the node was full.
-    fn insert(node: &mut Arc<Node>, item: Item, probe: &Probe<'_>) -> (Option<Item>, Option<Child>) {
+    fn insert(
+        node: &mut Arc<Node>,
+        item: Item,
+        probe: &Probe<'_>,
+    ) -> (Option<Item>, Option<Child>) {
         match Arc::make_mut(node) {
             Node::Leaf(items) => Self::insert_item(items, item, probe),
             Node::Inner(children) => {
                 let at = route(children, probe);
-                let Some(child) = children.get_mut(at) else { panic!("an inner node has children") };
+                let Some(child) = children.get_mut(at) else {
+                    panic!("an inner node has children")
+                };
                 let (replaced, new) = Node::insert(&mut child.node, item, probe);
                 let Some(new) = new else { return (replaced, None) };
                 let at = at + 1;
@@ -325,10 +325,6 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -391,12 +387,13 @@ impl Tree {
     }
 
     /// A walk over the items from `from` on, to and without `to`, in either direction.
-    pub(crate) fn cursor<'a>(
-        &'a self,
-        from: &'a [u8],
-        to: Option<&'a [u8]>,
+    pub(crate) fn cursor(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
         direction: Direction,
-    ) -> Cursor<'a> {
+    ) -> Cursor<'_> {
+        let (from, to) = (from.to_vec(), to.map(<[u8]>::to_vec));
         let mut cursor = Cursor { stack: Vec::new(), items: &[], at: 0, from, to, direction };
         if let Some(root) = &self.root {
             cursor.seek(root);
@@ -412,16 +409,16 @@ pub(crate) struct Cursor<'a> {
     /// What is left of the leaf lies before `at` for a backward walk, from `at` on for a forward one.
     items: &'a [Item],
     at: usize,
-    from: &'a [u8],
-    to: Option<&'a [u8]>,
+    from: Vec<u8>,
+    to: Option<Vec<u8>>,
     direction: Direction,
 }
 
 impl<'a> Cursor<'a> {
     fn seek(&mut self, root: &'a Node) {
         let target = match self.direction {
-            Direction::Forward => Some(self.from),
-            Direction::Backward => self.to,
+            Direction::Forward => Some(self.from.as_slice()),
+            Direction::Backward => self.to.as_deref(),
         };
         let mut node = root;
         for _ in 0..DEPTH_MAX {
@@ -452,11 +449,11 @@ impl<'a> Cursor<'a> {
         match self.direction {
             Direction::Forward => {
                 let item = self.items.get(self.at)?;
-                self.to.is_none_or(|to| item.key() < to).then_some(item)
+                self.to.as_ref().is_none_or(|to| item.key() < to.as_slice()).then_some(item)
             }
             Direction::Backward => {
                 let item = self.items.get(self.at.checked_sub(1)?)?;
-                (item.key() >= self.from).then_some(item)
+                (item.key() >= self.from.as_slice()).then_some(item)
             }
         }
     }
@@ -532,7 +529,12 @@ mod tests {
         }
     }
 
-    fn walk(tree: &Tree, from: &[u8], to: Option<&[u8]>, direction: Direction) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn walk(
+        tree: &Tree,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut cursor = tree.cursor(from, to, direction);
         let mut found = Vec::new();
         while let Some(item) = cursor.current() {
@@ -543,10 +545,14 @@ mod tests {
     }
 
     fn check(tree: &Tree, model: &Model, from: &[u8], to: Option<&[u8]>) {
-        assert_eq!(tree.len(), model.len());
-        let inside = |key: &&Vec<u8>| key.as_slice() >= from && to.is_none_or(|to| key.as_slice() < to);
-        let mut expected: Vec<_> =
-            model.iter().filter(|(key, _)| inside(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        assert_eq!(tree.len, model.len());
+        let inside =
+            |key: &&Vec<u8>| key.as_slice() >= from && to.is_none_or(|to| key.as_slice() < to);
+        let mut expected: Vec<_> = model
+            .iter()
+            .filter(|(key, _)| inside(key))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         assert_eq!(walk(tree, from, to, Direction::Forward), expected);
         expected.reverse();
         assert_eq!(walk(tree, from, to, Direction::Backward), expected);
@@ -614,7 +620,7 @@ mod tests {
             for (tree, model) in &held {
                 check(tree, model, b"", None);
                 for (key, expected) in model {
-                    prop_assert_eq!(tree.get(key).map(value).as_ref(), Some(expected));
+                    prop_assert_eq!(tree.get(key).map(value), Some(expected.clone()));
                 }
             }
         }

@@ -24,6 +24,7 @@ pub(crate) fn small() -> Options {
         level0_tables_max: 2,
         level1_bytes_max: 6 << 10,
         retry_after: Duration::ZERO,
+        ..Options::default()
     }
 }
 
