@@ -122,6 +122,8 @@ pub(super) struct Owner {
     flush_wanted: bool,
     /// A flush is due, and waits for the log: nothing is taken.
     hold: bool,
+    /// The log has something to write and no segment to write it to.
+    log_waits: bool,
     closing: bool,
     failed: Option<Arc<str>>,
     last_error: Option<String>,
@@ -158,6 +160,7 @@ impl Owner {
             engine,
             flush_wanted: false,
             hold: false,
+            log_waits: false,
             closing: false,
             failed: None,
             last_error: None,
@@ -199,20 +202,28 @@ impl Owner {
             && self.log.gathered_bytes() < GATHERED_BYTES_MAX
     }
 
+    /// Whoever asks should see what was handed over before; but not at the price of waiting for a disk to have
+    /// room again.
+    fn can_answer(&self) -> bool {
+        self.can_take() || self.failed.is_some() || self.progress.stalled || self.log_waits
+    }
+
     fn wait(&mut self) -> Turn {
-        let can_take = self.can_take();
+        let (can_take, can_answer) = (self.can_take(), self.can_answer());
         let closing_seen = self.closing;
         let due = |intake: &Intake| {
             intake.written.is_some()
                 || intake.news
-                || !intake.requests.is_empty()
+                || can_answer && !intake.requests.is_empty()
                 || can_take && !intake.records.is_empty()
                 || matches!(intake.state, State::Dropped)
                 || matches!(intake.state, State::Closing) && !closing_seen
         };
         let mut intake = self.shared.wait_for_work(self.wait_until(), due);
+        let requests =
+            if can_answer { std::mem::take(&mut intake.requests) } else { VecDeque::new() };
         let turn = Turn {
-            requests: std::mem::take(&mut intake.requests),
+            requests,
             written: intake.written.take(),
             news: std::mem::take(&mut intake.news),
             awaited: intake.awaited,
@@ -269,7 +280,9 @@ impl Owner {
         if !due {
             return;
         }
-        let Some(write) = self.log.next_write() else { return };
+        let next = self.log.next_write();
+        self.log_waits = next.is_none();
+        let Some(write) = next else { return };
         let mark = self.log.in_flight().map_or(0, |mark| mark.0);
         self.handed_out = self.handed_out.max(mark);
         if self.log.gathered_bytes() == 0 {
