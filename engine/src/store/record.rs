@@ -4,7 +4,8 @@
 use super::error::Error;
 use crate::batch::{Batch, Change};
 use crate::entry::Expires;
-use crate::options::{KEY_BYTES_MAX, Options, VALUE_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::options::Options;
 
 /// The only version so far: the first byte of a record.
 const VERSION: u8 = 1;
