@@ -655,6 +655,11 @@ impl Engine {
         &self.version
     }
 
+    /// Where its files are.
+    pub(crate) fn context(&self) -> &TableContext {
+        &self.shared.context
+    }
+
     /// Who runs its jobs.
     pub(crate) fn worker(&self) -> &Handle {
         &self.worker
