@@ -12,6 +12,7 @@ use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::Options;
 use crate::plan::Planner;
+use crate::resident::Fetches;
 use crate::snapshot::{Inner, Snapshot};
 use crate::table::cache::{BlockCache, SharedCache};
 use crate::table::{Table, TableContext, file_number};
@@ -207,13 +208,11 @@ impl Engine {
         let lock = lock.ok_or_else(|| Error::Locked { dir: dir.to_path_buf() })?;
         let manifest = open_manifest(&disk, dir, &options)?;
         let state = manifest.state().clone();
+        let own_cache = || Arc::new(BlockCache::new(options.block_cache_bytes));
         let context = Arc::new(TableContext {
             disk,
             dir: dir.to_path_buf(),
-            cache: options.cache.as_ref().map_or_else(
-                || Arc::new(BlockCache::new(options.block_cache_bytes)),
-                SharedCache::cache,
-            ),
+            cache: options.cache.as_ref().map_or_else(own_cache, SharedCache::cache),
             trash: Arc::new(Trash::default()),
         });
         let tables = state.tables.into_values();
@@ -298,6 +297,7 @@ impl Engine {
             options: Arc::clone(&self.shared.options),
             runs: self.memtable.newest_first(),
             version: Arc::clone(&self.version),
+            fetches: Fetches::default(),
         });
         self.snapshot = Some(snapshot.clone());
         snapshot

@@ -33,9 +33,9 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` | `jobs`, `output` | `manifest` |
-//! `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`, `codec`,
-//! `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
+//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` (with `lookup` and `resident`) |
+//! `jobs`, `output` | `manifest` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges` |
+//! `disk`, `batch`, `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
 
 mod batch;
 mod blob;
@@ -46,6 +46,7 @@ mod entry;
 mod error;
 mod jobs;
 mod limits;
+mod lookup;
 mod manifest;
 mod memtable;
 mod merge;
@@ -53,6 +54,7 @@ mod options;
 mod output;
 mod plan;
 mod ranges;
+mod resident;
 mod snapshot;
 mod table;
 mod trash;
@@ -66,6 +68,7 @@ pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::{Error, KeySpan};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use options::{Compaction, KeyspaceOptions, MergeOperator, Options};
+pub use resident::{Fetch, Resident};
 pub use snapshot::{Range, Snapshot};
 pub use table::cache::SharedCache;
 pub use verify::{VerifyReport, verify, verify_on};

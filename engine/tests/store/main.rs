@@ -6,6 +6,7 @@
 //! * `crash`: the power goes at any moment
 //! * `damage`: flipped bits, missing files, wrong options
 //! * `concurrent`: readers beside flushes and compactions
+//! * `kinds`: range deletes, expiry, merges, windows, blobs and checkpoints
 //! * `fixtures`: files as an earlier version wrote them
 
 mod common;
@@ -13,5 +14,6 @@ mod concurrent;
 mod crash;
 mod damage;
 mod fixtures;
+mod kinds;
 mod model;
 mod sim_disk;
