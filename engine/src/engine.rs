@@ -208,11 +208,13 @@ impl Engine {
         let lock = lock.ok_or_else(|| Error::Locked { dir: dir.to_path_buf() })?;
         let manifest = open_manifest(&disk, dir, &options)?;
         let state = manifest.state().clone();
-        let own_cache = || Arc::new(BlockCache::new(options.block_cache_bytes));
         let context = Arc::new(TableContext {
             disk,
             dir: dir.to_path_buf(),
-            cache: options.cache.as_ref().map_or_else(own_cache, SharedCache::cache),
+            cache: options.cache.as_ref().map_or_else(
+                || Arc::new(BlockCache::new(options.block_cache_bytes)),
+                SharedCache::cache,
+            ),
             trash: Arc::new(Trash::default()),
         });
         let tables = state.tables.into_values();

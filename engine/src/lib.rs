@@ -33,9 +33,9 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` (with `lookup` and `resident`) |
-//! `jobs`, `output` | `manifest` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges` |
-//! `disk`, `batch`, `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
+//! Floors, each using only what stands below: `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
+//! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`,
+//! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
 
 mod batch;
 mod blob;

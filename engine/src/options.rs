@@ -92,7 +92,7 @@ pub struct Options {
     pub memtable_bytes_max: usize,
     /// Uncompressed blocks kept in memory for reads, when the store has a cache of its own.
     pub block_cache_bytes: usize,
-    /// A cache that serves other stores too, in the place of one of `block_cache_bytes` for this alone.
+    /// The cache to use instead, which several stores may share.
     pub cache: Option<SharedCache>,
     /// A table made by compaction ends at this size.
     pub table_bytes_max: u64,
