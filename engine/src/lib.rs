@@ -33,8 +33,9 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
-//! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges`, `pacer` | `disk`, `batch`,
+//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` |
+//! `snapshot` | `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges`,
+//! `pacer` | `disk`, `batch`,
 //! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
 
 mod batch;
@@ -44,6 +45,7 @@ mod disk;
 mod engine;
 mod entry;
 mod error;
+pub mod fuzz;
 mod jobs;
 mod limits;
 mod lookup;
