@@ -59,6 +59,7 @@ mod plan;
 mod ranges;
 mod resident;
 mod snapshot;
+pub mod store;
 mod table;
 mod trash;
 mod verify;
@@ -66,7 +67,7 @@ mod version;
 mod worker;
 
 pub use batch::Batch;
-pub use disk::{Disk, DiskLock, DiskRead, DiskWrite, RealDisk};
+pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::{Error, KeySpan};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
