@@ -328,10 +328,11 @@ impl Retention {
     }
 }
 
-/// Merges stored rows of one resolution, each with its number, into buckets by their starts.
+/// Merges stored rows of one resolution, each with its number, into buckets by their starts. The last value
+/// is that of the ticks that came in time, where there are any.
 #[must_use]
 pub fn merge_rollups(mut parts: Vec<(u32, Rollup)>) -> Vec<Bucket> {
-    parts.sort_by_key(|(sequence, _)| *sequence);
+    parts.sort_by_key(|(sequence, rollup)| (!rollup.is_late, *sequence));
     let mut all: BTreeMap<Timestamp, Bucket> = BTreeMap::new();
     for bucket in parts.iter().flat_map(|(_, rollup)| &rollup.buckets) {
         all.entry(bucket.start).or_insert(Bucket::empty(bucket.start)).merge(bucket);

@@ -129,7 +129,7 @@ fn recover(config: &Config, data: &DataDir) -> Result<Recovery, NodeError> {
 
 fn restore(id: PartitionId, engine: &mut Engine) -> Result<Partition, NodeError> {
     let snapshot = engine.snapshot();
-    let keyspaces = Keyspace::ALL.iter().copied();
+    let keyspaces = Keyspace::ALL.iter().copied().filter(|keyspace| keyspace.is_restored());
     let rows = keyspaces.flat_map(|keyspace| {
         snapshot
             .range(keyspace as u8, &[], None)
