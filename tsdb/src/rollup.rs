@@ -164,6 +164,20 @@ pub fn buckets(
     buckets
 }
 
+/// The buckets of a coarser resolution, from those of a finer one.
+#[must_use]
+pub fn coarser(resolution: Resolution, finer: &[Bucket]) -> Vec<Bucket> {
+    let mut coarse: Vec<Bucket> = Vec::new();
+    for bucket in finer {
+        let part = Bucket { start: resolution.start(bucket.start), ..*bucket };
+        match coarse.last_mut() {
+            Some(last) if last.start == part.start => last.merge(&part),
+            _ => coarse.push(part),
+        }
+    }
+    coarse
+}
+
 /// One stored row: the buckets of one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollup {
