@@ -30,7 +30,7 @@ fn main() {
             match row {
                 SeriesRow::Chunk { bytes, .. } => chunks = (chunks.0 + 1, chunks.1 + bytes.len()),
                 SeriesRow::Rollup { bytes, .. } => {
-                    rollups = (rollups.0 + 1, rollups.1 + bytes.len())
+                    rollups = (rollups.0 + 1, rollups.1 + bytes.len());
                 }
                 SeriesRow::Open(..) => {}
             }
