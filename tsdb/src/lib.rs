@@ -4,12 +4,16 @@
 //! each using only what stands below:
 //!
 //! * [`fuzz`]: foreign bytes through every parser, for fuzzers and tests
-//! * [`head`]: the open end of a series
+//! * [`query`]: questions to series
+//! * [`open`]: one series as memory has it, and the rows it becomes
+//! * [`head`], [`rollup`]: ticks not yet in a chunk; what happened in each minute and hour
+//! * [`clean`]: what is believed of what devices say
 //! * [`cold`]: many series over one window, as dense as still scans fast
 //! * [`chunk`]: one stretch of one series, as the store keeps it
 //! * [`block`]: ticks of many series, as the log carries them
 //! * [`floats`]: columns that are not scaled integers
 //! * [`rows`]: decoded columns, in buffers that are used again
+//! * `dense`: what smoothed levels miss, by `pco`
 //! * `predict`: power and energy as what physics misses
 //! * `stamps`: stamps as deviations from a grid
 //! * `columns`: presence of the six columns, units of stamps
@@ -27,17 +31,22 @@ pub mod aggregate;
 pub mod block;
 mod bytes;
 pub mod chunk;
+pub mod clean;
 pub mod cold;
 mod columns;
+mod dense;
 pub mod error;
 pub mod floats;
 pub mod fuzz;
 pub mod generate;
 pub mod head;
 mod lanes;
+pub mod open;
 mod pack;
 mod predict;
+pub mod query;
 pub mod remark;
+pub mod rollup;
 pub mod rows;
 mod sequence;
 mod stamps;
@@ -49,6 +58,7 @@ pub use chunk::{
     encode_chunk_with,
 };
 pub use error::Error;
-pub use head::{HEAD_TICKS, Head, Pushed};
+pub use head::{DAY_US, HEAD_TICKS, Head, Pushed};
+pub use open::{OpenPart, OpenSeries, SeriesRow};
 pub use remark::{Flags, Remark};
 pub use rows::{Column, Columns, Scratch, Summary};
