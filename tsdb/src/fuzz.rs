@@ -3,7 +3,7 @@
 //! A checksum keeps a fuzzer out, so these put the right one there, or go in behind it. What is
 //! claimed: no panic, memory bounded by the announced rows, and what is accepted is well formed.
 
-use novax_model::{MEASURANDS, Measurand, Timestamp};
+use novax_model::{MEASURANDS, Timestamp};
 
 use crate::block::{BLOCK_TICKS_MAX, decode_block};
 use crate::bytes;
