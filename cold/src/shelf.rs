@@ -136,7 +136,7 @@ impl<'a> Shelf<'a> {
             last: open.last,
         };
         let path = entry.path(self.files.partition, self.day);
-        upload(self.files.objects.as_ref(), &path, bytes, self.options.part_bytes).await?;
+        put_whole(self.files.objects.as_ref(), &path, bytes, self.options.part_bytes).await?;
         // What is not readable now must not be what the hot rows are dropped for.
         self.files.whole(self.day, &entry).await?;
         self.done.push(entry);
@@ -151,7 +151,10 @@ impl<'a> Shelf<'a> {
 }
 
 /// Writes an object whole, large ones in parts: it is there entirely or not at all.
-pub(crate) async fn upload(
+///
+/// # Errors
+/// When the store fails. Parts that are there already are given up.
+pub async fn put_whole(
     objects: &dyn ObjectStore,
     path: &Path,
     bytes: Bytes,
