@@ -240,7 +240,7 @@ impl Connector {
             plug_mc: ambient_mc + 2_000,
         };
         // Most that are used are in the middle of a session when the tape begins.
-        if is_used && !noise.one_in(4) {
+        if is_used && !noise.one_in(10) {
             let mut session = connector.arrive(noise);
             session.ticks_left = session.ticks_left * noise.below(1_000) / 1_000 + 1;
             connector.session = Some(session);
@@ -289,14 +289,14 @@ impl Connector {
         let soc_percent = self.session.map_or(0, |session| session.soc_permille() / 10);
         let is_flowing = self.current_ma > 0;
         // Class B meters: noise far below a percent, and yet more than the last digit of watts.
-        let own_mw = if is_flowing { noise.normal(power_mw / 4_000 + 1_500) } else { 0 };
-        let own_ma = if is_flowing { noise.normal(14 + self.current_ma / 5_000) } else { 0 };
+        let own_mw = if is_flowing { noise.normal(power_mw / 2_500 + 3_000) } else { 0 };
+        let own_ma = if is_flowing { noise.normal(30 + self.current_ma / 5_000) } else { 0 };
         [
             rounded(voltage_mv + noise.normal(60), 100),
             rounded(self.current_ma + own_ma, 10).max(0),
             rounded(power_mw + own_mw, 1_000).max(0),
             self.energy_uj / WATT_HOUR_UJ,
-            rounded(self.plug_mc + noise.normal(55), 100),
+            rounded(self.plug_mc + noise.normal(80), 100),
             soc_percent * 10,
         ]
     }
@@ -320,14 +320,14 @@ impl Connector {
         if session.ticks_left <= 0 || session.soc_permille() >= 1_000 {
             self.session = None;
             self.current_ma = 0;
-            self.idle_ticks = 60 + noise.below(7_200_000 / self.step_ms);
+            self.idle_ticks = 60 + noise.below(3_600_000 / self.step_ms);
         }
     }
 
     /// The grid and the weather.
     fn wander(&mut self, noise: &mut Noise) {
         for phase_mv in &mut self.phases_mv {
-            *phase_mv += noise.normal(110) + (NOMINAL_MV - *phase_mv) / 600;
+            *phase_mv += noise.normal(130) + (NOMINAL_MV - *phase_mv) / 600;
             // A neighbour's heat pump, a tap changer.
             if noise.one_in(900) {
                 *phase_mv += noise.uniform(2_500);
@@ -338,7 +338,7 @@ impl Connector {
 
     /// Lets current flow: measured voltage in millivolts, power in milliwatts.
     fn flow(&mut self, noise: &mut Noise) -> (i64, i64) {
-        let mains_mv = self.phases_mv.map(|phase_mv| phase_mv + noise.normal(210));
+        let mains_mv = self.phases_mv.map(|phase_mv| phase_mv + noise.normal(320));
         let Some(session) = self.session else { return (mains_mv[0], 0) };
         match self.kind {
             Kind::Ac { .. } => {

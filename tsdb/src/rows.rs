@@ -3,7 +3,13 @@
 //! Invariant: all columns that are loaded have as many rows as there are stamps to them, a value
 //! each; where a row has none, its value is zero and its bit is not set.
 
+use std::ops::Range;
+
 use novax_model::{Measurand, MeterTick, Timestamp};
+
+use crate::aggregate::{Aggregate, extremes_and_sum};
+use crate::cold::Stream;
+use crate::error::Error;
 
 /// Which of stamps and columns are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +20,8 @@ impl Columns {
     pub const NONE: Self = Self(0);
     /// The stamps alone.
     pub const STAMPS: Self = Self(1 << 6);
+    /// What cleaning remarked: only cold files are asked for it this way.
+    pub const REMARKS: Self = Self(1 << 7);
     /// Stamps and all six columns.
     pub const ALL: Self = Self(0x7f);
 
@@ -40,11 +48,22 @@ impl Columns {
     pub const fn has_stamps(self) -> bool {
         self.0 & Self::STAMPS.0 != 0
     }
+}
 
-    /// These without those.
+impl Columns {
+    /// Whether remarks are among them.
     #[must_use]
-    pub(crate) const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
+    pub const fn has_remarks(self) -> bool {
+        self.0 & Self::REMARKS.0 != 0
+    }
+}
+
+/// What a column may be predicted from.
+pub(crate) fn sources(measurand: Measurand) -> &'static [Measurand] {
+    match measurand {
+        Measurand::Power => &[Measurand::Voltage, Measurand::Current],
+        Measurand::Energy => &[Measurand::Power],
+        _ => &[],
     }
 }
 
@@ -109,19 +128,132 @@ impl Column {
         (0..self.len()).map(|row| self.get(row))
     }
 
-    /// Keeps its buffers and forgets what is in them.
-    pub(crate) fn clear(&mut self) {
-        self.values.clear();
+    /// Count, extremes and sum of the values of some rows. `None` when they have none.
+    ///
+    /// # Panics
+    /// When the rows are not there.
+    #[must_use]
+    pub fn summary(&self, rows: Range<usize>) -> Option<Summary> {
+        let values = &self.values[rows.clone()];
+        if self.is_absent {
+            return None;
+        }
+        if self.bitmap.is_empty() {
+            let (min, max, sum) = extremes_and_sum(values)?;
+            return Some(Summary { count: values.len() as u64, min, max, sum });
+        }
+        let mut set =
+            rows.zip(values).filter(|(row, _)| self.is_set(*row)).map(|(_, value)| *value);
+        let first = set.next()?;
+        let one = Summary { count: 1, min: first, max: first, sum: first.into() };
+        Some(set.fold(one, |so_far, value| Summary {
+            count: so_far.count + 1,
+            min: so_far.min.min(value),
+            max: so_far.max.max(value),
+            sum: so_far.sum + i128::from(value),
+        }))
+    }
+
+    /// Says that all rows have a value, after values were put.
+    pub(crate) fn set_full(&mut self) {
         self.bitmap.clear();
         self.is_absent = false;
     }
 
+    /// The values, if every row has one.
+    pub(crate) fn full(&self) -> Result<&[i64], Error> {
+        if self.is_full() {
+            Ok(&self.values)
+        } else {
+            Err(Error::Invalid("a prediction from gaps"))
+        }
+    }
+
     /// No value in any of so many rows.
     pub(crate) fn set_absent(&mut self, rows: usize) {
-        self.clear();
+        self.values.clear();
         self.values.resize(rows, 0);
+        self.bitmap.clear();
         self.is_absent = true;
     }
+
+    /// Values of the rows whose bits are set.
+    pub(crate) fn set_mixed(&mut self, bitmap: &[u8], rows: usize, set: &[i64]) {
+        self.bitmap.clear();
+        self.bitmap.extend_from_slice(bitmap);
+        self.is_absent = false;
+        self.values.clear();
+        let mut set = set.iter().copied();
+        for row in 0..rows {
+            let is_set = bitmap.get(row / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1);
+            self.values.push(if is_set { set.next().unwrap_or(0) } else { 0 });
+        }
+    }
+
+    /// The values of some rows, if each has one.
+    pub(crate) fn full_in(&self, rows: Range<usize>) -> Option<&[i64]> {
+        let is_full = self.is_full() || rows.clone().all(|row| self.is_set(row));
+        if is_full { self.values.get(rows) } else { None }
+    }
+
+    /// A bitmap, all set so far.
+    fn bits(&mut self) -> &mut [u8] {
+        if self.bitmap.is_empty() {
+            self.bitmap.resize(self.values.len().div_ceil(8), u8::MAX);
+        }
+        &mut self.bitmap
+    }
+
+    /// Takes the values of some rows away.
+    pub(crate) fn unset(&mut self, rows: Range<usize>) {
+        let bits = self.bits();
+        rows.for_each(|row| bits[row / 8] &= !(1 << (row % 8)));
+    }
+
+    /// Puts values into those of some rows whose bits are set; the others have none.
+    pub(crate) fn place(&mut self, bitmap: &[u8], rows: Range<usize>, set: &[i64]) {
+        self.unset(rows.clone());
+        let mut set = set.iter().copied();
+        for (place, row) in rows.enumerate() {
+            let is_set = bitmap.get(place / 8).is_some_and(|byte| byte >> (place % 8) & 1 == 1);
+            if is_set {
+                self.bitmap[row / 8] |= 1 << (row % 8);
+                self.values[row] = set.next().unwrap_or(0);
+            }
+        }
+    }
+
+    /// Each row's value or none.
+    pub(crate) fn set(&mut self, rows: impl Iterator<Item = Option<i64>>) {
+        self.values.clear();
+        self.bitmap.clear();
+        let mut count = 0;
+        for (row, value) in rows.enumerate() {
+            if row % 8 == 0 {
+                self.bitmap.push(0);
+            }
+            self.bitmap[row / 8] |= u8::from(value.is_some()) << (row % 8);
+            count += usize::from(value.is_some());
+            self.values.push(value.unwrap_or(0));
+        }
+        self.is_absent = count == 0;
+        if self.is_absent || count == self.values.len() {
+            self.bitmap.clear();
+        }
+    }
+}
+
+/// Of at least one value of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// How many values; at least one.
+    pub count: u64,
+    /// The smallest.
+    pub min: i64,
+    /// The largest.
+    pub max: i64,
+    /// Of all values; cannot overflow.
+    pub sum: i128,
 }
 
 /// Decoded rows. Keep one for as many reads as there are: what it holds is only ever that of the
@@ -133,6 +265,8 @@ pub struct Scratch {
     pub(crate) columns: [Column; 6],
     /// Numbers on their way from packed to decoded.
     pub(crate) work: Vec<i64>,
+    /// Those of a whole group.
+    pub(crate) stream: Stream,
 }
 
 impl Scratch {
@@ -175,6 +309,20 @@ impl Scratch {
             }
         }
         tick
+    }
+
+    /// The aggregate of some rows of a column. `None` when they have no values.
+    ///
+    /// # Panics
+    /// When stamps and column were not asked for, or the rows are not there.
+    #[must_use]
+    pub fn aggregate(&self, measurand: Measurand, rows: Range<usize>) -> Option<Aggregate> {
+        let (stamps, column) = (self.stamps(), self.column(measurand));
+        let Summary { count, min, max, sum } = column.summary(rows.clone())?;
+        let first = rows.clone().find(|row| column.is_set(*row))?;
+        let last = rows.rev().find(|row| column.is_set(*row))?;
+        let of = |row: usize| (stamps[row], column.values[row]);
+        Some(Aggregate { count, min, max, sum, first: of(first), last: of(last) })
     }
 
     /// Forgets what was loaded.

@@ -1,5 +1,6 @@
 //! What chunks, blocks and heads promise, from the outside.
 
+mod cold;
 mod fixtures;
 mod hostile;
 mod open_end;
