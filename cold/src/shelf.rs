@@ -23,6 +23,7 @@ const PARTS_IN_FLIGHT: usize = 4;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShelfOptions {
     pub(crate) file_bytes_max: u64,
+    pub(crate) file_rows_max: u64,
     pub(crate) part_bytes: usize,
 }
 
@@ -105,7 +106,9 @@ impl<'a> Shelf<'a> {
         open.rows += ticks.len() as u64;
         open.first = ticks.iter().map(|tick| tick.at).fold(open.first, Timestamp::min);
         open.last = ticks.iter().map(|tick| tick.at).fold(open.last, Timestamp::max);
-        if open.bytes.len() as u64 >= self.options.file_bytes_max {
+        let is_full = open.bytes.len() as u64 >= self.options.file_bytes_max
+            || open.rows >= self.options.file_rows_max;
+        if is_full {
             self.close().await?;
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! What is damaged or missing is named; the rest stays readable.
 
-use crate::world::{PARTITION, Rows, cold_rows, day, hot_fleet, memory, mover, of_day, reader, rows_of};
+use crate::world::{
+    PARTITION, Rows, cold_rows, day, hot_fleet, memory, mover, of_day, reader, rows_of,
+};
 use bytes::Bytes;
 use novax_cold::{Catalog, ColdError, ColdQuery, Manifest, ScrubPlace, Scrubber};
 use object_store::path::Path;
@@ -35,10 +37,14 @@ async fn a_flipped_bit_anywhere_in_a_file_is_found_and_contained() {
     let length = manifest.of_day(day(1))[0].bytes as usize;
     for at in (0..length).step_by(97).chain(length - 30..length) {
         change(&objects, &path, |bytes| bytes[at] ^= 0x10).await;
-        let report = Scrubber::new(Arc::clone(&objects), PARTITION).verify().await.expect("a report");
+        let report =
+            Scrubber::new(Arc::clone(&objects), PARTITION).verify().await.expect("a report");
         assert_eq!(report.files, manifest.files().count());
         assert_eq!(report.damage.len(), 1, "byte {at}");
-        assert_eq!((report.damage[0].object.as_str(), report.damage[0].day), (path.as_ref(), day(1)));
+        assert_eq!(
+            (report.damage[0].object.as_str(), report.damage[0].day),
+            (path.as_ref(), day(1))
+        );
         let reader = reader(&objects).await;
         match reader.rows(&ColdQuery::all()).await {
             Err(ColdError::Damaged { object, .. }) => assert_eq!(object, path.as_ref()),
@@ -62,7 +68,8 @@ async fn a_cut_or_missing_file_is_named() {
     let whole = objects.get(&path).await.expect("there").bytes().await.expect("read");
     for length in [0, 1, whole.len() / 2, whole.len() - 1] {
         objects.put(&path, whole.slice(..length).into()).await.expect("written");
-        let report = Scrubber::new(Arc::clone(&objects), PARTITION).verify().await.expect("a report");
+        let report =
+            Scrubber::new(Arc::clone(&objects), PARTITION).verify().await.expect("a report");
         assert_eq!(report.damage.len(), 1);
         assert!(reader(&objects).await.rows(&ColdQuery::all()).await.is_err());
     }
@@ -100,7 +107,10 @@ async fn a_damaged_manifest_is_not_passed_over_for_an_older_one() {
     let path = Path::from(format!("series/p007/manifest/{:010}.nvm", manifest.generation));
     change(&objects, &path, |bytes| bytes[20] ^= 1).await;
     let error = Catalog::new(Arc::clone(&objects), PARTITION).newest().await.expect_err("damaged");
-    assert!(matches!(&error, ColdError::Damaged { object, .. } if object == path.as_ref()), "{error}");
+    assert!(
+        matches!(&error, ColdError::Damaged { object, .. } if object == path.as_ref()),
+        "{error}"
+    );
     let (hot, _) = hot_fleet(4, 1);
     mover(&objects).await.move_day(day(0), &hot).await.expect_err("nothing is moved");
 }

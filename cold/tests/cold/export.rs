@@ -33,8 +33,7 @@ async fn source() -> (ExportSource, Rows, Hot) {
     }
     let cold = Some(reader(&objects).await);
     let hot_source = Some(hot.shared());
-    let source =
-        ExportSource { partition: PARTITION, cold, hot: hot_source, stations: stations() };
+    let source = ExportSource { partition: PARTITION, cold, hot: hot_source, stations: stations() };
     (source, rows, hot)
 }
 
@@ -114,11 +113,7 @@ async fn an_export_goes_on_only_as_what_it_began_as() {
 /// What DuckDB says of a folder: rows by station and day with count, and count and exact sum of each
 /// column in its smallest unit.
 fn duckdb(folder: &std::path::Path) -> serde_json::Value {
-    let output = python()
-        .arg(script("read_export.py"))
-        .arg(folder)
-        .output()
-        .expect("Python runs");
+    let output = python().arg(script("read_export.py")).arg(folder).output().expect("Python runs");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -186,8 +181,21 @@ async fn duckdb_agrees_with_our_own_sums() {
     // Extremes that fit, and one value too large for its column.
     let at = |n: u64| Timestamp(day(2).window().from.0 + n);
     let extremes = [
-        MeterTick { at: at(1), values: [Some(-999_999_999_999_999_999), None, Some(i64::MIN), None, None, None] },
-        MeterTick { at: at(2), values: [Some(999_999_999_999_999_999), None, Some(i64::MAX), None, None, Some(i64::MAX)] },
+        MeterTick {
+            at: at(1),
+            values: [Some(-999_999_999_999_999_999), None, Some(i64::MIN), None, None, None],
+        },
+        MeterTick {
+            at: at(2),
+            values: [
+                Some(999_999_999_999_999_999),
+                None,
+                Some(i64::MAX),
+                None,
+                None,
+                Some(i64::MAX),
+            ],
+        },
     ];
     let series = 1_u64 << 32 | 9 << 16 | 9;
     hot.add(series, &extremes, Some(2));
@@ -209,9 +217,17 @@ async fn duckdb_agrees_with_our_own_sums() {
     let types: Vec<&str> =
         said["types"].as_array().expect("types").iter().filter_map(|one| one.as_str()).collect();
     let wanted = [
-        "at TIMESTAMP WITH TIME ZONE", "station VARCHAR", "evse INTEGER", "connector INTEGER",
-        "voltage_v DECIMAL(18,1)", "current_a DECIMAL(18,2)", "power_w BIGINT", "energy_wh BIGINT",
-        "temperature_c DECIMAL(18,1)", "soc_percent DECIMAL(18,1)", "flags INTEGER",
+        "at TIMESTAMP WITH TIME ZONE",
+        "station VARCHAR",
+        "evse INTEGER",
+        "connector INTEGER",
+        "voltage_v DECIMAL(18,1)",
+        "current_a DECIMAL(18,2)",
+        "power_w BIGINT",
+        "energy_wh BIGINT",
+        "temperature_c DECIMAL(18,1)",
+        "soc_percent DECIMAL(18,1)",
+        "flags INTEGER",
     ];
     assert_eq!(types[..wanted.len()], wanted);
     assert!(types.contains(&"date DATE"), "the folder is a column: {types:?}");
@@ -226,7 +242,8 @@ async fn duckdb_agrees_with_our_own_sums() {
     for measurand in MEASURANDS {
         let own = reader.aggregate(&query, measurand).await.expect("sums");
         let own = own.values().fold((0, 0), |all, one| (all.0 + one.count as i64, all.1 + one.sum));
-        let groups = sums_of_duckdb(&said).into_iter().filter(|(key, _)| key.3 == day(0).to_string());
+        let groups =
+            sums_of_duckdb(&said).into_iter().filter(|(key, _)| key.3 == day(0).to_string());
         let duck = groups.fold((0, 0), |all: (i64, i128), (_, (_, columns))| {
             let (count, sum) = &columns[column(measurand)];
             (all.0 + count, all.1 + sum.parse::<i128>().expect("a sum"))

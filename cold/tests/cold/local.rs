@@ -80,10 +80,8 @@ fn an_address_that_names_no_store_is_refused() {
         assert!(matches!(error, ColdError::Address(_)), "{error}");
         assert!(error.to_string().contains(reason), "{error}");
     }
-    let half = StoreConfig {
-        access_key: Some("key".into()),
-        ..StoreConfig::local("s3://bucket/prefix")
-    };
+    let half =
+        StoreConfig { access_key: Some("key".into()), ..StoreConfig::local("s3://bucket/prefix") };
     assert!(matches!(half.open(), Err(ColdError::Address(_))));
     let secret = StoreConfig { secret_key: Some("hush".into()), ..half };
     assert!(!format!("{secret:?}").contains("hush"));

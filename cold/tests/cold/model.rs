@@ -51,7 +51,7 @@ impl World {
             Arc::new(FaultStore::failing(&self.objects, at, FAULTS[kind]))
         };
         let objects = fault.map_or_else(|| Arc::clone(&self.objects), faulty);
-        let options = MoverOptions { files_of_day_max: 4, file_bytes_max: 700, ..options() };
+        let options = MoverOptions { files_of_day_max: 4, file_rows_max: 20, ..options() };
         Mover::open(objects, PARTITION, options).await.ok()
     }
 

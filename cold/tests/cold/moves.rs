@@ -6,9 +6,7 @@ use crate::world::{
     options, reader,
 };
 use futures::TryStreamExt;
-use novax_cold::{
-    Catalog, ColdError, ColdQuery, Day, HotContent, Mover, MoverOptions, Scrubber,
-};
+use novax_cold::{Catalog, ColdError, ColdQuery, Day, HotContent, Mover, MoverOptions, Scrubber};
 use object_store::ObjectStore;
 use std::sync::Arc;
 
@@ -203,7 +201,7 @@ async fn a_move_of_late_ticks_is_all_or_nothing() {
 
 #[tokio::test]
 async fn a_day_written_anew_is_all_or_nothing() {
-    let anew = MoverOptions { files_of_day_max: 0, file_bytes_max: 1 << 20, ..options() };
+    let anew = MoverOptions { files_of_day_max: 0, file_rows_max: 1 << 20, ..options() };
     crash_everywhere(|| with_late(anew)).await;
     let (objects, step) = with_late(anew).await;
     step.run(Arc::clone(&objects)).await.expect("moved");
@@ -259,7 +257,7 @@ async fn a_day_that_was_given_up_stays_so() {
 async fn many_late_moves_do_not_pile_up_files() {
     let objects = memory();
     let (mut hot, mut rows) = hot_fleet(2, 8);
-    let options = MoverOptions { file_bytes_max: 1 << 20, files_of_day_max: 3, ..options() };
+    let options = MoverOptions { file_rows_max: 1 << 20, files_of_day_max: 3, ..options() };
     let mover = Mover::open(Arc::clone(&objects), PARTITION, options).await.expect("a mover");
     mover.move_day(day(0), &hot).await.expect("moved");
     let series = rows.keys().next().expect("rows").0;

@@ -115,7 +115,8 @@ async fn a_reader_goes_on_when_its_files_are_replaced() {
     mover(&objects).await.move_day(day(0), &hot).await.expect("moved");
     let reader = reader(&objects).await;
     let was = reader.manifest();
-    let anew = novax_cold::MoverOptions { files_of_day_max: 0, file_bytes_max: 1 << 20, ..options() };
+    let anew =
+        novax_cold::MoverOptions { files_of_day_max: 0, file_rows_max: 1 << 20, ..options() };
     let writer = Mover::open(Arc::clone(&objects), PARTITION, anew).await.expect("a mover");
     let mut more = hot.clone();
     let late = novax_model::MeterTick { at: day(0).window().from, values: [Some(5); 6] };
@@ -169,7 +170,10 @@ impl ObjectStore for Careless {
 
     fn delete_stream(
         &self,
-        locations: futures::stream::BoxStream<'static, object_store::Result<object_store::path::Path>>,
+        locations: futures::stream::BoxStream<
+            'static,
+            object_store::Result<object_store::path::Path>,
+        >,
     ) -> futures::stream::BoxStream<'static, object_store::Result<object_store::path::Path>> {
         self.0.delete_stream(locations)
     }

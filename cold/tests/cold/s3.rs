@@ -6,7 +6,8 @@ use crate::world::{PARTITION, add, day, fleet, hot_fleet, late, of_day, options,
 use futures::TryStreamExt;
 use novax_cold::export::{ExportOptions, ExportSource, Exporter};
 use novax_cold::{
-    CacheSizes, Caches, ColdError, ColdQuery, ColdReader, Mover, MoverOptions, Scrubber, StoreConfig,
+    CacheSizes, Caches, ColdError, ColdQuery, ColdReader, Mover, MoverOptions, Scrubber,
+    StoreConfig,
 };
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -118,9 +119,12 @@ async fn a_real_server_keeps_days_writers_and_exports() {
 async fn large_files_go_up_in_parts() {
     let server = Server::start();
     let objects = server.config().open().expect("a store");
-    let bytes: Vec<u8> = (0..12_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..12_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let path = Path::from("large");
-    novax_cold::put_whole(objects.as_ref(), &path, bytes.clone().into(), 5 << 20).await.expect("put");
+    novax_cold::put_whole(objects.as_ref(), &path, bytes.clone().into(), 5 << 20)
+        .await
+        .expect("put");
     let back = object_store::ObjectStoreExt::get(&objects, &path).await.expect("there");
     assert_eq!(back.bytes().await.expect("read").len(), bytes.len());
 }

@@ -89,15 +89,18 @@ impl HotSource for Hot {
     }
 
     fn days(&self) -> Result<BTreeSet<Day>, ColdError> {
-        Ok(self.chunks.values().map(|b| Day::of(Chunk::open(b).expect("a chunk").first())).collect())
+        Ok(self
+            .chunks
+            .values()
+            .map(|b| Day::of(Chunk::open(b).expect("a chunk").first()))
+            .collect())
     }
 }
 
 /// Two days and a half of a small fleet, a tick every five minutes, from [`DAY`] on.
 pub(crate) fn fleet(connectors: u32, seed: u64) -> Vec<(u64, Vec<MeterTick>)> {
     let start = day(0).window().from;
-    let config =
-        Config { connectors, ticks: 720, start, step_ms: 300_000, ..Config::default() };
+    let config = Config { connectors, ticks: 720, start, step_ms: 300_000, ..Config::default() };
     Generator::new(seed, config).map(|one| (one.series, one.ticks)).collect()
 }
 
@@ -129,7 +132,10 @@ pub(crate) fn late(of: &[(u64, Vec<MeterTick>)], day: Day) -> Vec<(u64, Vec<Mete
 }
 
 pub(crate) fn of_day(rows: &Rows, day: Day) -> Rows {
-    rows.iter().filter(|((_, at), _)| Day::of(Timestamp(*at)) == day).map(|(k, v)| (*k, *v)).collect()
+    rows.iter()
+        .filter(|((_, at), _)| Day::of(Timestamp(*at)) == day)
+        .map(|(k, v)| (*k, *v))
+        .collect()
 }
 
 pub(crate) fn memory() -> Arc<dyn ObjectStore> {
@@ -138,7 +144,12 @@ pub(crate) fn memory() -> Arc<dyn ObjectStore> {
 
 /// Small files in small parts, so that few rows go every way there is.
 pub(crate) fn options() -> MoverOptions {
-    MoverOptions { file_bytes_max: 2_000, part_bytes: 1_500, files_of_day_max: 64 }
+    MoverOptions {
+        file_rows_max: 400,
+        part_bytes: 1_000,
+        files_of_day_max: 64,
+        ..MoverOptions::default()
+    }
 }
 
 pub(crate) async fn mover(objects: &Arc<dyn ObjectStore>) -> Mover {
