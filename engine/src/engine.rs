@@ -1,32 +1,34 @@
 //! The store as its owner sees it: writes go to memory, `poll` moves what is due to the worker.
 //!
 //! Invariants: after `open` nothing on the owner's thread touches a file; marks never fall; every write up
-//! to `flushed_mark` is in tables that are durable; one flush and one compaction are in flight at most.
+//! to `flushed_mark` is in tables that are durable; one flush is in flight at most, and as many compactions as the
+//! options allow.
 
 use crate::batch::Batch;
 use crate::disk::{Disk, DiskLock, RealDisk};
 use crate::error::Error;
-use crate::jobs::{Compaction, Done, Flush, Shared};
+use crate::jobs::{Checkpoint, Compaction, Done, DropWindows, Flush, Shared};
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::Options;
 use crate::plan::Planner;
-use crate::snapshot::Snapshot;
-use crate::table::cache::BlockCache;
+use crate::resident::Fetches;
+use crate::snapshot::{Inner, Snapshot};
+use crate::table::cache::{BlockCache, SharedCache};
 use crate::table::{Table, TableContext, file_number};
 use crate::trash::Trash;
 use crate::verify::find_missing;
 use crate::version::Version;
 use crate::worker::{Handle, Job, Priority, Refused, Worker};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One flush, one compaction, one sweep.
-const JOBS_IN_FLIGHT_MAX: usize = 3;
+/// Beside the compactions: a flush, a drop, a checkpoint and a sweep, and one of each whose report is not read yet.
+const OTHER_JOBS_MAX: usize = 8;
 /// The wait between attempts doubles this often.
 const RETRY_DOUBLINGS_MAX: u32 = 6;
 /// With so many memtables' worth unflushed, or tables in level 0 as a multiple of their limit, the
@@ -44,6 +46,8 @@ pub struct Progress {
     pub compacting: bool,
     /// Writes come faster than they are flushed or compacted: the owner should hold back.
     pub stalled: bool,
+    /// A checkpoint was asked for and is not ended.
+    pub checkpointing: bool,
 }
 
 /// Tables and bytes of a level.
@@ -60,6 +64,12 @@ pub struct LevelStats {
 pub struct Stats {
     /// Level 0 first.
     pub levels: Vec<LevelStats>,
+    /// Windows of time, over all keyspaces.
+    pub windows: u64,
+    /// What lies in windows.
+    pub in_windows: LevelStats,
+    /// Range deletes in tables.
+    pub range_tombstones: u64,
     /// What is in memory and not in a table yet.
     pub memtable_bytes: u64,
     /// Sealed runs in memory.
@@ -74,6 +84,10 @@ pub struct Stats {
     pub flushes: u64,
     /// Compactions finished.
     pub compactions: u64,
+    /// Tables that compaction found damaged and leaves alone.
+    pub quarantined: Vec<u64>,
+    /// What the last job that failed said; none once all went well again.
+    pub last_error: Option<String>,
 }
 
 /// Where one kind of job is.
@@ -108,6 +122,34 @@ impl<J> Slot<J> {
     }
 }
 
+/// How far a checkpoint is.
+enum CheckpointStage {
+    Idle,
+    /// What is in memory is to be flushed first.
+    Asked(PathBuf),
+    /// It is being flushed.
+    Flushing(PathBuf),
+    /// Files can be linked.
+    Due(PathBuf),
+    Running,
+}
+
+impl CheckpointStage {
+    /// A flush took all that was in memory.
+    fn frozen(&mut self) {
+        if let CheckpointStage::Asked(dir) = self {
+            *self = CheckpointStage::Flushing(std::mem::take(dir));
+        }
+    }
+
+    /// What a flush took is durable.
+    fn flushed(&mut self) {
+        if let CheckpointStage::Flushing(dir) = self {
+            *self = CheckpointStage::Due(std::mem::take(dir));
+        }
+    }
+}
+
 /// A store of one partition. Belongs to one thread.
 pub struct Engine {
     shared: Arc<Shared>,
@@ -120,11 +162,19 @@ pub struct Engine {
     snapshot: Option<Snapshot>,
     mark: u64,
     flushed_mark: u64,
+    /// By which entries expire: never goes back.
+    clock_s: u64,
+    /// The clock at the flushed mark.
+    flushed_clock_s: u64,
     flush_asked: bool,
     /// A compaction may be due: looked at once after each change of the version.
     plan_due: bool,
     flush: Slot<Flush>,
-    compaction: Slot<Compaction>,
+    /// Compactions that failed; the others that the planner knows of are running.
+    failed: Vec<(Box<Compaction>, Instant)>,
+    dropping: Slot<DropWindows>,
+    checkpoint: CheckpointStage,
+    checkpointed: Option<Result<u64, Error>>,
     sweeping: bool,
     failures: u32,
     stats: Stats,
@@ -156,25 +206,26 @@ impl Engine {
         disk.create_dir(dir).map_err(Error::io("create", dir))?;
         let lock = disk.lock(dir).map_err(Error::io("lock", dir))?;
         let lock = lock.ok_or_else(|| Error::Locked { dir: dir.to_path_buf() })?;
-        let manifest = open_manifest(&disk, dir, options.keyspaces)?;
+        let manifest = open_manifest(&disk, dir, &options)?;
         let state = manifest.state().clone();
+        let own_cache = || Arc::new(BlockCache::new(options.block_cache_bytes));
         let context = Arc::new(TableContext {
             disk,
             dir: dir.to_path_buf(),
-            cache: BlockCache::new(options.block_cache_bytes),
+            cache: options.cache.as_ref().map_or_else(own_cache, SharedCache::cache),
             trash: Arc::new(Trash::default()),
         });
         let tables = state.tables.into_values();
-        let table = |(level, meta)| (level, Arc::new(Table::new(meta, Arc::clone(&context))));
+        let table = |(place, meta)| (place, Arc::new(Table::new(meta, Arc::clone(&context))));
         let version = Version::new(tables.map(table)).ok_or_else(|| {
             let file = dir.join(manifest::FILE_NAME);
             let what = "tables of one level overlap";
             Error::ManifestCorruption { file, offset: 0, what }
         })?;
-        let memtable = Memtable::new(options.keyspaces, options.memtable_bytes_max);
-        let (sender, done) = sync_channel(JOBS_IN_FLIGHT_MAX);
+        let (sender, done) = sync_channel(options.compactions_max.saturating_add(OTHER_JOBS_MAX));
+        let memtable = Memtable::new(options.keyspaces);
         let shared = Arc::new(Shared {
-            options,
+            options: Arc::new(options),
             manifest: Mutex::new(manifest),
             next_file: AtomicU64::new(state.next_file),
             context,
@@ -191,10 +242,15 @@ impl Engine {
             snapshot: None,
             mark: state.mark,
             flushed_mark: state.mark,
+            clock_s: state.clock_s,
+            flushed_clock_s: state.clock_s,
             flush_asked: false,
             plan_due: true,
             flush: Slot::Idle,
-            compaction: Slot::Idle,
+            failed: Vec::new(),
+            dropping: Slot::Idle,
+            checkpoint: CheckpointStage::Idle,
+            checkpointed: None,
             sweeping: false,
             failures: 0,
             stats: Stats::default(),
@@ -205,20 +261,29 @@ impl Engine {
     /// Takes all changes of `batch`, which is empty afterwards. Memory only, never blocks.
     ///
     /// # Panics
-    /// When the mark falls, or a keyspace is not one of the store's.
+    /// When the mark falls, a keyspace is not one of the store's, or a change does not fit its keyspace (see
+    /// [`Batch::merge`], [`Batch::put_until`]).
     pub fn write(&mut self, batch: &mut Batch) {
-        if let Some(mark) = batch.mark.take() {
+        if batch.is_empty() {
+            return;
+        }
+        self.let_go_of_snapshot();
+        if let Some(mark) = batch.mark {
             assert!(mark >= self.mark, "mark falls from {} to {mark}", self.mark);
             self.mark = mark;
-            self.snapshot = None;
         }
-        if !batch.ops.is_empty() {
-            self.snapshot = None;
+        self.clock_s = self.clock_s.max(batch.time_s.unwrap_or_default());
+        for (keyspace, change) in batch.changes() {
+            if let Some(removed) = self.memtable.apply(keyspace, change, &self.shared.options) {
+                self.shared.context.trash.add_removed(removed);
+            }
         }
-        for op in batch.ops.drain(..) {
-            self.memtable.apply(op);
-        }
-        assert!(batch.is_empty());
+        batch.clear();
+    }
+
+    /// Drops the kept view before memory is written to, so that nothing is copied for its sake.
+    fn let_go_of_snapshot(&mut self) {
+        self.snapshot = None;
     }
 
     /// A view of the store as it is now, for other threads.
@@ -226,11 +291,14 @@ impl Engine {
         if let Some(snapshot) = &self.snapshot {
             return snapshot.clone();
         }
-        self.memtable.seal();
-        assert!(self.memtable.is_active_empty());
-        let runs = self.memtable.newest_first();
-        let keyspaces = self.shared.options.keyspaces;
-        let snapshot = Snapshot::new(self.mark, keyspaces, runs, Arc::clone(&self.version));
+        let snapshot = Snapshot::new(Inner {
+            mark: self.mark,
+            clock_s: self.clock_s,
+            options: Arc::clone(&self.shared.options),
+            runs: self.memtable.newest_first(),
+            version: Arc::clone(&self.version),
+            fetches: Fetches::default(),
+        });
         self.snapshot = Some(snapshot.clone());
         snapshot
     }
@@ -240,14 +308,52 @@ impl Engine {
         self.flush_asked = true;
     }
 
+    /// Lets all tables go that hold nothing but windows of `ks` which end at or before `time` (in the unit of
+    /// [`crate::Compaction::TimeWindow`]): in one step, and without writing a table. [`Engine::poll`] sees to it, once
+    /// no compaction is at work on them. What is in memory stays until it is flushed and this is called again.
+    ///
+    /// # Errors
+    /// When there is no such keyspace.
+    pub fn drop_windows_before(&mut self, ks: u8, time: u64) -> Result<(), Error> {
+        let count = self.shared.options.keyspaces;
+        if ks >= count {
+            return Err(Error::KeyspaceUnknown { keyspace: ks, count });
+        }
+        self.planner.ask_drop(ks, time);
+        Ok(())
+    }
+
+    /// Asks for a whole store in `dir`, a folder of the same file system that is empty or not there: what is in memory
+    /// is flushed, and the files are linked, not copied. [`Engine::poll`] sees to it; when
+    /// [`Progress::checkpointing`] is false again, [`Engine::take_checkpoint`] says how it went.
+    ///
+    /// # Errors
+    /// When one is being made already.
+    pub fn checkpoint(&mut self, dir: &Path) -> Result<(), Error> {
+        if !matches!(self.checkpoint, CheckpointStage::Idle) {
+            return Err(Error::CheckpointBusy { dir: dir.to_path_buf() });
+        }
+        self.checkpointed = None;
+        self.checkpoint = CheckpointStage::Asked(dir.to_path_buf());
+        self.flush();
+        Ok(())
+    }
+
+    /// How the last checkpoint went, once: up to which mark it is complete. After an error the folder holds
+    /// links without a manifest, which may be removed.
+    pub fn take_checkpoint(&mut self) -> Option<Result<u64, Error>> {
+        self.checkpointed.take()
+    }
+
     /// Takes in what the worker has finished and hands it what is due. Cheap when nothing is.
     ///
     /// # Errors
     /// When a flush or compaction has failed since the last call, with the reason. The store stays as it was,
-    /// reads go on, and the job is tried again by itself after a while.
+    /// reads go on, and the job is tried again by itself after a while; but a table that was found damaged is left
+    /// alone from then on ([`Stats::quarantined`]).
     pub fn poll(&mut self) -> Result<Progress, Error> {
         let mut result = Ok(());
-        for _ in 0..JOBS_IN_FLIGHT_MAX {
+        for _ in 0..self.shared.options.compactions_max.saturating_add(OTHER_JOBS_MAX) {
             let Ok(done) = self.done.try_recv() else { break };
             let installed = self.install(done);
             result = result.and(installed);
@@ -261,11 +367,13 @@ impl Engine {
         let options = &self.shared.options;
         let memory_max = options.memtable_bytes_max.saturating_mul(STALL_FACTOR);
         let level0_max = options.level0_tables_max.saturating_mul(STALL_FACTOR);
+        let level0 = self.planner.level0_waiting(&self.version);
         Progress {
             flushed_mark: self.flushed_mark,
             flush_in_flight: !self.flush.is_idle(),
-            compacting: !self.compaction.is_idle(),
-            stalled: self.memtable.bytes() > memory_max || self.version.level(0).len() > level0_max,
+            compacting: self.planner.running() > 0,
+            stalled: self.memtable.bytes() > memory_max || level0 > level0_max,
+            checkpointing: !matches!(self.checkpoint, CheckpointStage::Idle),
         }
     }
 
@@ -273,59 +381,106 @@ impl Engine {
         match done {
             Done::Flush(job, Ok(())) => {
                 self.flush = Slot::Idle;
-                self.failures = 0;
+                self.went_well();
                 self.install_flush(*job);
             }
             Done::Compaction(job, Ok(())) => {
-                self.compaction = Slot::Idle;
-                self.failures = 0;
+                self.planner.finish(job.id);
+                self.went_well();
                 self.install_compaction(&job);
+            }
+            Done::Drop(job, Ok(())) => {
+                self.dropping = Slot::Idle;
+                self.planner.finish(job.id);
+                self.went_well();
+                self.set_version(self.version.edited(&job.tables, &[]));
+            }
+            Done::Checkpoint(job, result) => {
+                self.checkpoint = CheckpointStage::Idle;
+                self.checkpointed = Some(result.map(|()| job.mark));
             }
             Done::Sweep => self.sweeping = false,
             Done::Flush(job, Err(error)) => {
-                self.flush = Slot::Failed { job, at: self.retry_at() };
+                self.flush = Slot::Failed { job, at: self.retry_at(&error) };
+                return Err(error);
+            }
+            Done::Drop(job, Err(error)) => {
+                self.dropping = Slot::Failed { job, at: self.retry_at(&error) };
                 return Err(error);
             }
             Done::Compaction(job, Err(error)) => {
-                self.compaction = Slot::Failed { job, at: self.retry_at() };
+                let at = self.retry_at(&error);
+                if self.quarantine(&job, &error) {
+                    self.planner.finish(job.id);
+                    self.plan_due = true;
+                } else {
+                    self.failed.push((job, at));
+                }
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    fn retry_at(&mut self) -> Instant {
+    fn went_well(&mut self) {
+        self.failures = 0;
+        self.stats.last_error = None;
+    }
+
+    fn retry_at(&mut self, error: &Error) -> Instant {
+        self.stats.last_error = Some(error.to_string());
         let doublings = self.failures.min(RETRY_DOUBLINGS_MAX);
         self.failures = self.failures.saturating_add(1);
         let wait: Duration = self.shared.options.retry_after.saturating_mul(1 << doublings);
         Instant::now() + wait
     }
 
-    fn install_flush(&mut self, job: Flush) {
-        let tables = job.built.unwrap_or_default();
-        self.stats.flushes += 1;
-        self.stats.bytes_flushed += tables.iter().map(|table| table.meta().bytes).sum::<u64>();
-        self.version = Arc::new(self.version.edited(&[], 0, &tables));
-        assert!(job.mark >= self.flushed_mark);
-        self.flushed_mark = job.mark;
+    /// Leaves alone what a compaction failed over and would fail over again; false where another attempt may help.
+    fn quarantine(&mut self, job: &Compaction, error: &Error) -> bool {
+        let damaged = match error {
+            Error::Corruption { file, .. } => {
+                let name = file.file_name().and_then(|name| name.to_str());
+                let number = name.and_then(file_number);
+                number.filter(|number| job.inputs().any(|table| table.meta().number == *number))
+            }
+            Error::JobPanicked { .. } | Error::MergeOperatorMissing { .. } => None,
+            _ => return false,
+        };
+        match damaged {
+            Some(number) => self.planner.quarantine(number),
+            // Which of them it was is not known.
+            None => job.inputs().for_each(|table| self.planner.quarantine(table.meta().number)),
+        }
+        true
+    }
+
+    fn set_version(&mut self, version: Version) {
+        self.version = Arc::new(version);
         self.snapshot = None;
         self.plan_due = true;
-        let mut runs = self.memtable.thaw();
-        runs.extend(job.runs);
-        self.shared.context.trash.add_runs(runs);
+    }
+
+    fn install_flush(&mut self, job: Flush) {
+        let tables = job.built.map(|built| built.tables).unwrap_or_default();
+        self.stats.flushes += 1;
+        self.stats.bytes_flushed += tables.iter().map(|(_, t)| t.meta().bytes).sum::<u64>();
+        self.set_version(self.version.edited(&[], &tables));
+        assert!(job.mark >= self.flushed_mark && job.clock_s >= self.flushed_clock_s);
+        (self.flushed_mark, self.flushed_clock_s) = (job.mark, job.clock_s);
+        self.checkpoint.flushed();
+        let runs = self.memtable.thaw().into_iter().chain([job.run]);
+        self.shared.context.trash.add_runs(runs.collect());
     }
 
     fn install_compaction(&mut self, job: &Compaction) {
-        let built = job.built.as_deref().unwrap_or_default();
-        if !job.is_move() {
-            let bytes = built.iter().map(|table| table.meta().bytes).sum::<u64>();
+        let built = job.built.as_ref().map(|built| built.tables.as_slice()).unwrap_or_default();
+        if !job.is_move {
+            let bytes = built.iter().map(|(_, table)| table.meta().bytes).sum::<u64>();
             self.stats.bytes_compacted += bytes;
         }
         self.stats.compactions += 1;
-        let removed: Vec<_> = job.inputs.iter().chain(&job.overlaps).cloned().collect();
-        self.version = Arc::new(self.version.edited(&removed, job.level + 1, built));
-        self.snapshot = None;
-        self.plan_due = true;
+        let removed: Vec<_> = job.inputs().cloned().collect();
+        self.set_version(self.version.edited(&removed, built));
     }
 
     fn start_flush_due(&mut self) -> Result<(), Error> {
@@ -340,15 +495,28 @@ impl Engine {
     }
 
     fn start_rest_due(&mut self) -> Result<(), Error> {
-        if let Slot::Failed { .. } = &self.compaction {
-            if let Some(job) = self.compaction.take_due(Instant::now()) {
-                self.start_compaction(job)?;
-            }
-        } else if self.compaction.is_idle() && self.plan_due {
-            match self.planner.next(&self.version, &self.shared.options) {
+        let now = Instant::now();
+        if let Some(at) = self.failed.iter().position(|(_, at)| *at <= now) {
+            let (job, _) = self.failed.swap_remove(at);
+            self.start_compaction(job)?;
+        }
+        if let Some(job) = self.dropping.take_due(now) {
+            self.start_drop(job)?;
+        } else if self.dropping.is_idle()
+            && let Some(job) = self.planner.next_drop(&self.version, &self.shared.options)
+        {
+            self.start_drop(Box::new(job))?;
+        }
+        while self.plan_due {
+            let (options, clock_s) = (&self.shared.options, self.flushed_clock_s);
+            match self.planner.next(&self.version, options, clock_s) {
                 Some(job) => self.start_compaction(Box::new(job))?,
                 None => self.plan_due = false,
             }
+        }
+        if let CheckpointStage::Due(dir) = &mut self.checkpoint {
+            let dir = std::mem::take(dir);
+            self.start_checkpoint(dir)?;
         }
         if !self.sweeping && self.shared.context.trash.is_waiting() {
             self.start_sweep()?;
@@ -362,19 +530,29 @@ impl Engine {
             return Ok(());
         }
         self.flush_asked = false;
-        if self.memtable.unflushed_bytes() == 0 && self.mark == self.flushed_mark {
+        self.checkpoint.frozen();
+        let is_new = self.mark != self.flushed_mark || self.clock_s != self.flushed_clock_s;
+        if self.memtable.unflushed_bytes() == 0 && !is_new {
+            self.checkpoint.flushed();
             return Ok(());
         }
-        let runs = self.memtable.freeze();
-        let job = Flush { runs, mark: self.mark, built: None };
-        self.start_flush(Box::new(job))
+        // A view that nobody else holds must not make the next writes copy.
+        self.let_go_of_snapshot();
+        let run = self.memtable.freeze();
+        let version = Arc::clone(&self.version);
+        let (mark, clock_s) = (self.mark, self.clock_s);
+        self.start_flush(Box::new(Flush { run, mark, clock_s, version, built: None }))
     }
 
     fn start_flush(&mut self, job: Box<Flush>) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         // Should the worker refuse, the job is dropped with the closure: keep what makes another.
-        let again =
-            Box::new(Flush { runs: job.runs.clone(), mark: job.mark, built: job.built.clone() });
+        let again = Box::new(Flush {
+            run: Arc::clone(&job.run),
+            version: Arc::clone(&job.version),
+            built: job.built.clone(),
+            ..*job
+        });
         self.flush = Slot::Failed { job: again, at: Instant::now() };
         if self.submit(Priority::Urgent, Box::new(move || shared.run_flush(job)))? {
             self.flush = Slot::Running;
@@ -384,10 +562,37 @@ impl Engine {
 
     fn start_compaction(&mut self, job: Box<Compaction>) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
+        let id = job.id;
         let run: Job = Box::new(move || shared.run_compaction(job));
-        // A compaction that the full queue refuses is planned anew at the next poll.
-        if self.submit(Priority::Background, run)? {
-            self.compaction = Slot::Running;
+        let accepted = self.submit(Priority::Background, run);
+        if !matches!(accepted, Ok(true)) {
+            // Planned anew at the next poll. What a failed one had written is found at the next start.
+            self.planner.finish(id);
+        }
+        if matches!(accepted, Ok(false)) {
+            self.plan_due = true;
+        }
+        accepted.map(drop)
+    }
+
+    fn start_drop(&mut self, job: Box<DropWindows>) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let again = Box::new(DropWindows { id: job.id, tables: job.tables.clone() });
+        self.dropping = Slot::Failed { job: again, at: Instant::now() };
+        if self.submit(Priority::Background, Box::new(move || shared.run_drop(job)))? {
+            self.dropping = Slot::Running;
+        }
+        Ok(())
+    }
+
+    fn start_checkpoint(&mut self, dir: PathBuf) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        self.checkpoint = CheckpointStage::Due(dir.clone());
+        let version = Arc::clone(&self.version);
+        let (mark, clock_s) = (self.flushed_mark, self.flushed_clock_s);
+        let job = Box::new(Checkpoint { dir, version, mark, clock_s });
+        if self.submit(Priority::Background, Box::new(move || shared.run_checkpoint(job)))? {
+            self.checkpoint = CheckpointStage::Running;
         }
         Ok(())
     }
@@ -405,6 +610,16 @@ impl Engine {
             Err(Refused::Full) => Ok(false),
             Err(Refused::Stopped) => Err(Error::WorkerStopped),
         }
+    }
+
+    /// The tables as they are now, for the scrubber.
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Who runs its jobs.
+    pub(crate) fn worker(&self) -> &Handle {
+        &self.worker
     }
 
     /// Up to which entry of the log the store is complete, memory included.
@@ -433,11 +648,20 @@ impl Engine {
             tables: tables.len() as u64,
             bytes: tables.iter().map(|table| table.meta().bytes).sum(),
         };
+        let mut in_windows = LevelStats::default();
+        for ranked in self.version.windows().values().flatten() {
+            in_windows.tables += 1;
+            in_windows.bytes += ranked.table.meta().bytes;
+        }
         Stats {
             levels: self.version.levels().map(level).collect(),
+            windows: self.version.windows().len() as u64,
+            in_windows,
+            range_tombstones: self.version.tables().map(|table| table.meta().ranges).sum(),
             memtable_bytes: self.memtable.bytes() as u64,
             memtable_runs: self.memtable.runs() as u64,
             cache_bytes: self.shared.context.cache.bytes(),
+            quarantined: self.planner.quarantined().iter().copied().collect(),
             ..self.stats.clone()
         }
     }
@@ -458,7 +682,12 @@ impl Engine {
         if let Slot::Failed { at, .. } = &mut self.flush {
             *at = Instant::now();
         }
-        while self.flushed_mark < self.mark || self.memtable.bytes() > 0 {
+        let is_behind = |engine: &Engine| {
+            engine.flushed_mark < engine.mark
+                || engine.flushed_clock_s < engine.clock_s
+                || engine.memtable.bytes() > 0
+        };
+        while is_behind(&self) {
             self.flush();
             self.start_flush_due()?;
             if !self.flush.is_running() {
@@ -482,9 +711,16 @@ impl Engine {
         Ok(self.flushed_mark)
     }
 
+    fn is_at_work(&self) -> bool {
+        let waiting = self.failed.len() + usize::from(!self.dropping.is_idle());
+        let compacting = self.planner.running() > waiting || self.dropping.is_running();
+        let checkpointing = matches!(self.checkpoint, CheckpointStage::Running);
+        self.flush.is_running() || compacting || checkpointing || self.sweeping
+    }
+
     /// Waits for what is in flight and takes it in, starting nothing new.
     fn settle(&mut self) {
-        while self.flush.is_running() || self.compaction.is_running() || self.sweeping {
+        while self.is_at_work() {
             let Ok(done) = self.done.recv() else { return };
             // Whoever wanted to hear of a failure has polled.
             drop(self.install(done));
@@ -510,25 +746,44 @@ impl fmt::Debug for Engine {
 }
 
 /// Reads the manifest or begins one, and removes what unfinished work has left behind.
-fn open_manifest(disk: &Arc<dyn Disk>, dir: &Path, keyspaces: u8) -> Result<Manifest, Error> {
+fn open_manifest(disk: &Arc<dyn Disk>, dir: &Path, options: &Options) -> Result<Manifest, Error> {
+    let keyspaces = options.keyspaces;
     let files = disk.list(dir).map_err(Error::io("list", dir))?;
     let is_there = |wanted: &str| files.iter().any(|(name, _)| name == wanted);
-    if !is_there(manifest::FILE_NAME) {
-        if files.iter().any(|(name, _)| file_number(name).is_some()) {
+    let mut manifest = if is_there(manifest::FILE_NAME) {
+        let mut recovered = Manifest::read(&**disk, dir)?;
+        if recovered.keyspaces > keyspaces {
+            let (dir, stored) = (dir.to_path_buf(), recovered.keyspaces);
+            return Err(Error::KeyspacesTooFew { dir, stored, asked: keyspaces });
+        }
+        // Nothing is changed in a store that is opened for something it is not.
+        recovered.state.adopt(options, dir)?;
+        find_missing(&recovered.state, dir, &files)?;
+        remove_leftovers(&**disk, dir, &files, &mut recovered.state)?;
+        Manifest::resume(Arc::clone(disk), dir, recovered, keyspaces)?
+    } else {
+        if files.iter().any(|(name, _)| manifest::number_of(name).is_some()) {
             let (file, what) = (dir.join(manifest::FILE_NAME), "tables, but no manifest");
             return Err(Error::ManifestCorruption { file, offset: 0, what });
         }
-        return Manifest::create(Arc::clone(disk), dir, keyspaces);
+        Manifest::create(Arc::clone(disk), dir, keyspaces)?
+    };
+    let edit = manifest.state().adopt(options, dir)?;
+    if !edit.uses.is_empty() {
+        manifest.commit(edit)?;
     }
-    let mut recovered = Manifest::read(&**disk, dir)?;
-    if recovered.keyspaces > keyspaces {
-        let (dir, stored) = (dir.to_path_buf(), recovered.keyspaces);
-        return Err(Error::KeyspacesTooFew { dir, stored, asked: keyspaces });
-    }
-    find_missing(recovered.state.tables.keys().copied(), dir, &files)?;
-    for (name, _) in &files {
-        let number = file_number(name);
-        let is_named = number.is_some_and(|number| recovered.state.tables.contains_key(&number));
+    Ok(manifest)
+}
+
+fn remove_leftovers(
+    disk: &dyn Disk,
+    dir: &Path,
+    files: &[(String, u64)],
+    state: &mut manifest::State,
+) -> Result<(), Error> {
+    for (name, _) in files {
+        let number = manifest::number_of(name);
+        let is_named = number.is_some_and(|number| state.names(number));
         if is_named || (number.is_none() && name != manifest::TEMPORARY_NAME) {
             continue;
         }
@@ -536,7 +791,7 @@ fn open_manifest(disk: &Arc<dyn Disk>, dir: &Path, keyspaces: u8) -> Result<Mani
         disk.remove(&file).map_err(Error::io("remove", &file))?;
         // The removal may not survive a crash: never give its number to another file.
         let next = number.map_or(0, |number| number.saturating_add(1));
-        recovered.state.next_file = recovered.state.next_file.max(next);
+        state.next_file = state.next_file.max(next);
     }
-    Manifest::resume(Arc::clone(disk), dir, recovered, keyspaces)
+    Ok(())
 }

@@ -1,19 +1,25 @@
-//! What the worker does for a store: flushes, compactions, and sweeping the trash. All I/O after start-up
-//! happens here.
+//! What the worker does for a store: flushes, compactions, dropping windows, and sweeping the trash. All I/O
+//! after start-up happens here.
 //!
 //! Invariants: a table's file and name are durable before the manifest names it, and its file is removed
 //! only after the manifest, durably, no longer does; a job that failed can be run again, and
 //! then does not write twice what is written already.
 
 use crate::disk::Disk;
+use crate::entry::{BlobRef, Entry, Expires};
 use crate::error::Error;
-use crate::manifest::{Edit, Manifest};
+use crate::manifest::{BlobMeta, Edit, Manifest, State, write_whole};
 use crate::memtable::MemRun;
-use crate::merge::{LevelIter, Merge, Source};
+use crate::memtable::tree::Item;
+use crate::merge::{Merge, Rules, Source, Verdict, ranges_of};
 use crate::options::{LEVELS, Options};
-use crate::table::{Direction, KeyRange, Table, TableContext, TableMeta, TableWriter, file_name};
-use crate::version::Version;
+use crate::output::{Output, Written};
+use crate::ranges::RangeSet;
+use crate::table::{Direction, KeyRange, Table, TableContext};
+use crate::version::{Place, Version};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +29,7 @@ pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// What an engine and its jobs share.
 pub(crate) struct Shared {
-    pub(crate) options: Options,
+    pub(crate) options: Arc<Options>,
     pub(crate) manifest: Mutex<Manifest>,
     pub(crate) next_file: AtomicU64,
     pub(crate) context: Arc<TableContext>,
@@ -35,35 +41,113 @@ pub(crate) struct Shared {
 pub(crate) enum Done {
     Flush(Box<Flush>, Result<(), Error>),
     Compaction(Box<Compaction>, Result<(), Error>),
+    Drop(Box<DropWindows>, Result<(), Error>),
+    Checkpoint(Box<Checkpoint>, Result<(), Error>),
     Sweep,
 }
 
-/// A job's output that is not in the manifest yet.
-type Built = Option<Vec<Arc<Table>>>;
-
-/// Frozen runs on their way to level 0.
+/// A frozen run on its way to level 0 and to the windows of its keys.
 pub(crate) struct Flush {
-    /// Newest first.
-    pub(crate) runs: Vec<Arc<MemRun>>,
+    pub(crate) run: Arc<MemRun>,
     pub(crate) mark: u64,
-    pub(crate) built: Built,
+    /// At the mark.
+    pub(crate) clock_s: u64,
+    /// What was there before: says which windows a range delete has to reach.
+    pub(crate) version: Arc<Version>,
+    /// The output, once it is written; it may not be in the manifest yet.
+    pub(crate) built: Option<Written>,
 }
 
-/// Tables of one level on their way into the next.
+/// Where the output of a compaction goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Level(usize),
+    Window {
+        keyspace: u8,
+        window: u64,
+        /// Of the newest input.
+        rank: u64,
+        /// The oldest table of the window is among the inputs.
+        is_oldest: bool,
+    },
+}
+
+/// Tables that become new ones.
 pub(crate) struct Compaction {
-    pub(crate) level: usize,
-    /// Tables of `level`; for level 0 newest first.
-    pub(crate) inputs: Vec<Arc<Table>>,
-    /// Tables of the level below that share keys with them.
-    pub(crate) overlaps: Vec<Arc<Table>>,
-    /// What the plan was made on: says what lies deeper. Nothing there changes meanwhile, since
-    /// one compaction runs at a time.
+    /// Names the job among those that run.
+    pub(crate) id: u64,
+    /// Runs, newest first: each some tables that do not overlap, in key order.
+    pub(crate) sources: Vec<Vec<Arc<Table>>>,
+    pub(crate) target: Target,
+    /// The inputs only change their level.
+    pub(crate) is_move: bool,
+    /// What the plan was made on: says what lies deeper. Nothing there that shares keys with the inputs
+    /// changes meanwhile: the planner keeps compactions apart.
     pub(crate) version: Arc<Version>,
-    pub(crate) built: Built,
+    /// The clock as the manifest has it: what expires by it is expired after a crash as well.
+    pub(crate) clock_s: u64,
+    pub(crate) built: Option<Written>,
+}
+
+/// Tables of windows that leave.
+pub(crate) struct DropWindows {
+    /// Names the job among those that run.
+    pub(crate) id: u64,
+    pub(crate) tables: Vec<Arc<Table>>,
+}
+
+/// A whole store on its way into another folder.
+pub(crate) struct Checkpoint {
+    pub(crate) dir: PathBuf,
+    pub(crate) version: Arc<Version>,
+    pub(crate) mark: u64,
+    pub(crate) clock_s: u64,
+}
+
+impl Compaction {
+    /// All tables that leave.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.sources.iter().flatten()
+    }
+
+    /// True when runs older than the inputs may hold `key`.
+    fn is_below(&self, key: &[u8]) -> bool {
+        match self.target {
+            Target::Level(level) => self.version.is_below(level, key),
+            Target::Window { is_oldest: false, .. } => true,
+            Target::Window { .. } => {
+                let mut to = key.to_vec();
+                to.push(0);
+                self.version.is_in_levels(&KeyRange { from: key.to_vec(), to: Some(to) })
+            }
+        }
+    }
+
+    /// True when runs older than the inputs may hold keys of `range`.
+    fn is_range_below(&self, range: &KeyRange) -> bool {
+        match self.target {
+            Target::Level(level) => self.version.is_range_below(level, range),
+            // What a keyspace in windows still has in levels is deleted by tables there.
+            Target::Window { is_oldest, .. } => !is_oldest,
+        }
+    }
+
+    /// The range deletes that the output has to carry on.
+    fn ranges_kept(&self) -> Result<RangeSet, Error> {
+        let mut all = Vec::new();
+        for run in &self.sources {
+            all.extend(ranges_of(run)?.iter().cloned());
+        }
+        all.retain(|range| {
+            let to = Some(range.to.clone());
+            self.is_range_below(&KeyRange { from: range.from.clone(), to })
+        });
+        Ok(RangeSet::union(&all))
+    }
 }
 
 impl Shared {
-    fn disk(&self) -> &dyn Disk {
+    pub(crate) fn disk(&self) -> &dyn Disk {
         &*self.context.disk
     }
 
@@ -79,6 +163,23 @@ impl Shared {
         self.report(Done::Compaction(job, result));
     }
 
+    /// Lets windows go and sends the job back.
+    pub(crate) fn run_drop(&self, job: Box<DropWindows>) {
+        let result = guarded("drop", || {
+            let removed = job.tables.iter().map(|table| table.meta().number).collect();
+            self.commit(Edit { removed, ..Edit::default() })?;
+            job.tables.iter().for_each(|table| table.set_obsolete());
+            Ok(())
+        });
+        self.report(Done::Drop(job, result));
+    }
+
+    /// Makes a checkpoint and sends it back.
+    pub(crate) fn run_checkpoint(&self, job: Box<Checkpoint>) {
+        let result = guarded("checkpoint", || self.checkpoint(&job));
+        self.report(Done::Checkpoint(job, result));
+    }
+
     /// Empties the trash.
     pub(crate) fn run_sweep(&self) {
         // A panic here would be one of the disk's; the files are found again at the next start.
@@ -86,8 +187,8 @@ impl Shared {
         self.report(Done::Sweep);
     }
 
-    fn report(&self, done: Done) {
-        // There is room for one of each kind, so this never waits; and a failure means that the
+    pub(crate) fn report(&self, done: Done) {
+        // There is room for all that may be in flight, so this never waits; and a failure means that the
         // engine is gone, which has no use for the news.
         drop(self.done.send(done));
         let wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -96,161 +197,220 @@ impl Shared {
         }
     }
 
-    fn flush(&self, job: &mut Flush) -> Result<(), Error> {
-        let built = match &job.built {
-            Some(built) => built.clone(),
-            None => job.built.insert(self.write_runs(&job.runs)?).clone(),
+    /// Links the files of a version into another folder and begins a manifest there, last of all.
+    fn checkpoint(&self, job: &Checkpoint) -> Result<(), Error> {
+        let (disk, from) = (self.disk(), self.context.dir());
+        disk.create_dir(&job.dir).map_err(Error::io("create", &job.dir))?;
+        let there = disk.list(&job.dir).map_err(Error::io("list", &job.dir))?;
+        if let Some((name, _)) = there.first() {
+            let file = job.dir.join(name);
+            let source = std::io::ErrorKind::AlreadyExists.into();
+            return Err(Error::Io { action: "make a checkpoint beside", file, source });
+        }
+        let (uses, keyspaces) = {
+            let manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+            (manifest.state().uses.clone(), self.options.keyspaces)
         };
-        let added = built.iter().map(|table| (0, table.meta().clone())).collect();
-        self.commit(Edit { mark: Some(job.mark), added, ..Edit::default() })
+        let tables = job.version.places().map(|(place, table)| {
+            let meta = table.meta();
+            (meta.number, (place, meta.clone()))
+        });
+        let state = State {
+            edit: 1,
+            mark: job.mark,
+            clock_s: job.clock_s,
+            next_file: self.next_file.load(Ordering::Acquire),
+            tables: tables.collect(),
+            blobs: BTreeMap::new(),
+            uses,
+        };
+        for name in state.file_names() {
+            let target = job.dir.join(&name);
+            disk.link(&from.join(&name), &target).map_err(Error::io("link", &target))?;
+        }
+        disk.sync_dir(&job.dir).map_err(Error::io("sync folder", &job.dir))?;
+        write_whole(disk, &job.dir, keyspaces, &state).map(drop)
     }
 
-    /// Writes runs as one table, or none if they hold nothing.
-    fn write_runs(&self, runs: &[Arc<MemRun>]) -> Result<Vec<Arc<Table>>, Error> {
-        if runs.iter().all(|run| run.is_empty()) {
-            return Ok(Vec::new());
-        }
+    fn flush(&self, job: &mut Flush) -> Result<(), Error> {
+        let built = match job.built.take() {
+            Some(built) => built,
+            None => self.write_run(job)?,
+        };
+        let built = job.built.insert(built);
+        let (mark, clock_s) = (Some(job.mark), Some(job.clock_s));
+        self.commit(Edit { mark, clock_s, ..built.edit() })
+    }
+
+    /// Writes a run as one table of level 0, or none if it holds nothing for it, and one for each window.
+    fn write_run(&self, job: &Flush) -> Result<Written, Error> {
         let mut output = Output::new(self, u64::MAX);
-        let result = (0..self.options.keyspaces).try_for_each(|keyspace| {
-            let maps = runs.iter().filter_map(|run| run.map(keyspace));
-            let sources = maps.map(|map| Source::map(keyspace, map)).collect();
-            Merge::new(sources, Direction::Forward).try_for_each(|entry| {
-                let entry = entry?;
-                output.add(keyspace, entry.key(), entry.value())
-            })
+        let result = self.write_levels(job, &mut output).and_then(|()| {
+            let in_windows = |keyspace: &u8| self.options.compaction(*keyspace).window().is_some();
+            let mut keyspaces = (0..self.options.keyspaces).filter(in_windows);
+            keyspaces.try_for_each(|keyspace| self.write_windows(job, keyspace, &mut output))
         });
         output.close(result)
     }
 
-    fn compact(&self, job: &mut Compaction) -> Result<(), Error> {
-        assert!(!job.inputs.is_empty() && job.level + 1 < LEVELS);
-        let built = match &job.built {
-            Some(built) => built.clone(),
-            None => {
-                let built = if job.is_move() { job.inputs.clone() } else { self.merge(job)? };
-                job.built.insert(built).clone()
+    fn write_levels(&self, job: &Flush, output: &mut Output<'_>) -> Result<(), Error> {
+        output.begin(Target::Level(0), job.run.ranges().as_ref().clone());
+        let mut internal = Vec::new();
+        for keyspace in 0..self.options.keyspaces {
+            if self.options.compaction(keyspace).window().is_some() {
+                continue;
             }
-        };
-        let removed = job.inputs.iter().chain(&job.overlaps).map(|t| t.meta().number).collect();
-        let added = built.iter().map(|table| (job.level + 1, table.meta().clone())).collect();
-        self.commit(Edit { removed, added, ..Edit::default() })?;
-        if !job.is_move() {
-            // Durably out of the manifest: the files go with their last reader.
-            job.inputs.iter().chain(&job.overlaps).for_each(|table| table.set_obsolete());
+            let Some(tree) = job.run.tree(keyspace) else { continue };
+            let mut cursor = tree.cursor(&[], None, Direction::Forward);
+            while let Some(item) = cursor.current() {
+                put_internal(&mut internal, keyspace, item.key());
+                output.add(&internal, self.as_flushed(item.entry(), job.clock_s))?;
+                cursor.advance();
+            }
+        }
+        output.end()
+    }
+
+    /// What has expired is kept as short as can be.
+    fn as_flushed<'a>(&self, entry: Entry<'a>, clock_s: u64) -> Entry<'a> {
+        if entry.expires().is_due(clock_s) { Entry::Tombstone } else { entry }
+    }
+
+    /// Writes one keyspace window by window.
+    fn write_windows(
+        &self,
+        job: &Flush,
+        keyspace: u8,
+        output: &mut Output<'_>,
+    ) -> Result<(), Error> {
+        let Some(tree) = job.run.tree(keyspace) else { return Ok(()) };
+        let compaction = self.options.compaction(keyspace);
+        let mut windows: BTreeMap<u64, Vec<&Item>> = BTreeMap::new();
+        let mut cursor = tree.cursor(&[], None, Direction::Forward);
+        while let Some(item) = cursor.current() {
+            let window = compaction.window_of(item.key()).unwrap_or_default();
+            windows.entry(window).or_default().push(item);
+            cursor.advance();
+        }
+        let end = keyspace.checked_add(1).map(|next| vec![next]);
+        let ranges = RangeSet::union(&job.run.ranges().clipped(&[keyspace], end.as_deref()));
+        if !ranges.is_empty() {
+            // A range delete reaches every window that is there.
+            for (window, _) in job.version.windows_of(keyspace, 0, u64::MAX) {
+                windows.entry(window).or_default();
+            }
+        }
+        let mut internal = Vec::new();
+        for (window, items) in windows {
+            let is_there = !job.version.window(keyspace, window).is_empty();
+            let ranges = if is_there { ranges.clone() } else { RangeSet::default() };
+            let target = Target::Window { keyspace, window, rank: u64::MAX, is_oldest: !is_there };
+            output.begin(target, ranges);
+            for item in items {
+                put_internal(&mut internal, keyspace, item.key());
+                output.add(&internal, self.as_flushed(item.entry(), job.clock_s))?;
+            }
+            output.end()?;
         }
         Ok(())
     }
 
-    /// Merges the tables of a job into new ones for the level below.
-    fn merge(&self, job: &Compaction) -> Result<Vec<Arc<Table>>, Error> {
+    fn compact(&self, job: &mut Compaction) -> Result<(), Error> {
+        assert!(job.inputs().next().is_some());
+        let built = match job.built.take() {
+            Some(built) => built,
+            None if job.is_move => {
+                let Target::Level(level) = job.target else { panic!("windows do not move") };
+                assert!(level < LEVELS);
+                let moved = job.inputs().map(|table| (Place::Level(level), Arc::clone(table)));
+                Written { tables: moved.collect(), blobs: Vec::new() }
+            }
+            None => self.merge(job)?,
+        };
+        let removed = job.inputs().map(|table| table.meta().number).collect();
+        let built = job.built.insert(built);
+        self.commit(Edit { removed, ..built.edit() })?;
+        if !job.is_move {
+            // Durably out of the manifest: the files go with their last reader.
+            job.inputs().for_each(|table| table.set_obsolete());
+        }
+        Ok(())
+    }
+
+    /// Merges the tables of a job into new ones.
+    fn merge(&self, job: &Compaction) -> Result<Written, Error> {
         let all = KeyRange::all();
         let forward = Direction::Forward;
-        let level =
-            |tables| Source::Level(LevelIter::new(tables, Arc::clone(&all), forward, false));
-        let mut sources: Vec<Source<'_>> = Vec::new();
-        if job.level == 0 {
-            let tables = job.inputs.iter();
-            sources.extend(tables.map(|t| Source::Table(t.iter(Arc::clone(&all), forward, false))));
-        } else {
-            sources.push(level(&job.inputs));
-        }
-        sources.push(level(&job.overlaps));
-        let mut output = Output::new(self, self.options.table_bytes_max);
-        let mut internal = Vec::new();
-        let result = Merge::new(sources, forward).try_for_each(|entry| {
-            let entry = entry?;
-            if entry.value().is_none() {
-                internal.clear();
-                internal.push(entry.keyspace());
-                internal.extend_from_slice(entry.key());
-                if !job.version.is_below(job.level + 1, &internal) {
-                    return Ok(());
-                }
-            }
-            output.add(entry.keyspace(), entry.key(), entry.value())
+        let runs = job.sources.iter().filter(|run| !run.is_empty());
+        let sources = runs.map(|run| Source::tables(run, &all, forward, false)).collect();
+        let bytes_max = match job.target {
+            Target::Level(_) => self.options.table_bytes_max,
+            Target::Window { .. } => u64::MAX,
+        };
+        let mut output = Output::new(self, bytes_max);
+        let result = job.ranges_kept().and_then(|ranges| {
+            output.begin(job.target, ranges);
+            self.merge_into(job, Merge::new(sources, forward, None), &mut output)?;
+            output.end()
         });
         output.close(result)
+    }
+
+    fn merge_into(
+        &self,
+        job: &Compaction,
+        mut merge: Merge<'_>,
+        output: &mut Output<'_>,
+    ) -> Result<(), Error> {
+        let rules = Rules { options: &self.options, clock_s: job.clock_s };
+        let mut buffer = Vec::new();
+        let never = Expires::NEVER;
+        while merge.advance()? {
+            let key = merge.key();
+            let newest = merge.newest();
+            // Looking below is for those that need it: most are plain values.
+            let is_plain = matches!(newest, Entry::Put { .. } | Entry::Blob { .. });
+            let is_below = match newest {
+                _ if is_plain && !newest.expires().is_due(job.clock_s) => true,
+                _ => job.is_below(key),
+            };
+            let read_blob = |at: BlobRef| job.version.read_blob(at);
+            match merge.resolve(&rules, !is_below, read_blob, &mut buffer)? {
+                Verdict::Newest => output.add(key, newest)?,
+                Verdict::Absent if is_below => output.add(key, Entry::Tombstone)?,
+                Verdict::Absent => {}
+                Verdict::Folded => {
+                    output.add(key, Entry::Put { value: &buffer, expires: never })?
+                }
+                Verdict::Operands => output.add(key, Entry::Merge { operand: &buffer })?,
+            }
+        }
+        Ok(())
     }
 
     fn commit(&self, edit: Edit) -> Result<(), Error> {
         let next_file = self.next_file.load(Ordering::Acquire);
         let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
-        manifest.commit(&Edit { next_file, ..edit })
+        manifest.commit(Edit { next_file, ..edit })
     }
 }
 
-impl Compaction {
-    /// One table with nothing of its key range in the next level only changes its level, unless it has
-    /// tombstones to lose on the way.
-    pub(crate) fn is_move(&self) -> bool {
-        let tombstones: u64 = self.inputs.iter().map(|table| table.meta().tombstones).sum();
-        self.level > 0 && self.inputs.len() == 1 && self.overlaps.is_empty() && tombstones == 0
+impl Written {
+    /// The edit that adds it.
+    fn edit(&self) -> Edit {
+        let added = self.tables.iter().map(|(place, table)| (*place, table.meta().clone()));
+        let blobs_added: Vec<BlobMeta> = self.blobs.clone();
+        Edit { added: added.collect(), blobs_added, ..Edit::default() }
     }
+}
+
+fn put_internal(out: &mut Vec<u8>, keyspace: u8, key: &[u8]) {
+    out.clear();
+    out.push(keyspace);
+    out.extend_from_slice(key);
 }
 
 /// A panic in a job becomes an error, so that the engine that waits for it hears of it.
 fn guarded(job: &'static str, run: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Error::JobPanicked { job }))
-}
-
-/// Tables in the making: a sorted stream cut into files.
-struct Output<'a> {
-    shared: &'a Shared,
-    bytes_max: u64,
-    writer: Option<TableWriter>,
-    /// Numbers taken, to remove the files should the job fail.
-    numbers: Vec<u64>,
-    metas: Vec<TableMeta>,
-}
-
-impl<'a> Output<'a> {
-    fn new(shared: &'a Shared, bytes_max: u64) -> Output<'a> {
-        Output { shared, bytes_max, writer: None, numbers: Vec::new(), metas: Vec::new() }
-    }
-
-    fn add(&mut self, keyspace: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
-        if self.writer.as_ref().is_some_and(|writer| writer.bytes() >= self.bytes_max) {
-            self.finish_table()?;
-        }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            None => {
-                let number = self.shared.next_file.fetch_add(1, Ordering::AcqRel);
-                self.numbers.push(number);
-                let dir = self.shared.context.dir();
-                let writer = TableWriter::create(self.shared.disk(), dir, number)?;
-                self.writer.insert(writer)
-            }
-        };
-        writer.add(keyspace, key, value)
-    }
-
-    fn finish_table(&mut self) -> Result<(), Error> {
-        if let Some(writer) = self.writer.take() {
-            self.metas.push(writer.finish()?);
-        }
-        Ok(())
-    }
-
-    /// Ends the last table and makes the names durable; on failure removes what was written.
-    fn close(mut self, result: Result<(), Error>) -> Result<Vec<Arc<Table>>, Error> {
-        let dir = self.shared.context.dir();
-        let result = result.and_then(|()| self.finish_table()).and_then(|()| {
-            if self.metas.is_empty() {
-                return Ok(());
-            }
-            self.shared.disk().sync_dir(dir).map_err(Error::io("sync folder", dir))
-        });
-        if let Err(error) = result {
-            drop(self.writer.take());
-            for number in self.numbers {
-                // What cannot be removed now is removed at the next start.
-                drop(self.shared.disk().remove(&dir.join(file_name(number))));
-            }
-            return Err(error);
-        }
-        let context = &self.shared.context;
-        let table = |meta| Arc::new(Table::new(meta, Arc::clone(context)));
-        Ok(self.metas.into_iter().map(table).collect())
-    }
 }

@@ -1,81 +1,383 @@
 //! Which tables to compact next. Leveled: a level that holds too much gives tables to the one below. Where
 //! none does, tables that are mostly tombstones sink until they meet what they delete: a keyspace that is
-//! used as a queue would otherwise leave a trail of dead keys for every scan to wade through.
+//! used as a queue would otherwise leave a trail of dead keys for every scan to wade through. Windows: tables of
+//! like size become one.
+//!
+//! Invariants: two compactions that run at once share no table and write no keys of the same level; none touches a
+//! table that was found damaged; one place is kept for level 0, which the others must not starve.
 
-use crate::jobs::Compaction;
+use crate::jobs::{Compaction, DropWindows, Target};
 use crate::options::{LEVELS, Options};
 use crate::table::{KeyRange, Table};
-use crate::version::Version;
+use crate::version::{Ranked, Version};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// As many tables of like size in a window become one.
+const WINDOW_TABLES_MAX: usize = 4;
+/// With so many tables in a window, all become one, whatever their size.
+const WINDOW_TABLES_LIMIT: usize = 12;
+
+/// What runs now.
+#[derive(Debug)]
+pub(crate) struct Running {
+    id: u64,
+    tables: BTreeSet<u64>,
+    /// None for tables that only leave.
+    target: Option<Target>,
+    /// The keys between its inputs' smallest and largest.
+    range: KeyRange,
+    from_level0: bool,
+}
 
 /// Chooses compactions and remembers, level by level, up to which key it has come, so that each part of
 /// a level has its turn.
 #[derive(Debug)]
 pub(crate) struct Planner {
     cursors: Vec<Vec<u8>>,
+    next_id: u64,
+    running: Vec<Running>,
+    /// Tables found damaged: they are left alone.
+    quarantined: BTreeSet<u64>,
+    /// Keyspaces of which windows before a time are to go: they are not compacted meanwhile.
+    dropping: BTreeMap<u8, u64>,
 }
 
 impl Planner {
     pub(crate) fn new() -> Planner {
-        Planner { cursors: vec![Vec::new(); LEVELS] }
+        Planner {
+            cursors: vec![Vec::new(); LEVELS],
+            next_id: 1,
+            running: Vec::new(),
+            quarantined: BTreeSet::new(),
+            dropping: BTreeMap::new(),
+        }
     }
 
-    /// The level that is furthest past its limit, if one is. Scores are in thousandths.
-    fn fullest(version: &Version, options: &Options) -> Option<usize> {
-        let score = |level: usize| -> u64 {
-            let (held, limit) = if level == 0 {
-                (version.level(0).len() as u64, options.level0_tables_max as u64)
-            } else {
-                // A level at its limit is full, not past it.
-                let limit = options.level_bytes_max(level);
-                (version.level_bytes(level).saturating_sub(1), limit)
-            };
-            held.saturating_mul(1000) / limit.max(1)
-        };
-        // The last level has nowhere to give tables to.
-        let levels = (0..LEVELS - 1).map(|level| (score(level), LEVELS - level));
-        let (score, rank) = levels.max()?;
-        (score >= 1000).then_some(LEVELS - rank)
+    /// A compaction has ended, or was not started after all.
+    pub(crate) fn finish(&mut self, id: u64) {
+        let before = self.running.len();
+        self.running.retain(|running| running.id != id);
+        assert_eq!(self.running.len() + 1, before, "compaction {id} was running");
     }
 
-    /// The next compaction, or none when every level is within its limit and no table is mostly
-    /// tombstones.
-    pub(crate) fn next(&mut self, version: &Arc<Version>, options: &Options) -> Option<Compaction> {
-        let (level, inputs) = match Self::fullest(version, options) {
-            // All of them: a newer table must never sink below an older one.
-            Some(0) => (0, version.level(0).to_vec()),
-            Some(level) => (level, vec![self.turn(version, level)?]),
-            None => Self::mostly_dead(version)?,
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Leaves a damaged table alone from now on.
+    pub(crate) fn quarantine(&mut self, number: u64) {
+        self.quarantined.insert(number);
+    }
+
+    pub(crate) fn quarantined(&self) -> &BTreeSet<u64> {
+        &self.quarantined
+    }
+
+    /// How many tables of level 0 wait to sink, and can.
+    pub(crate) fn level0_waiting(&self, version: &Version) -> usize {
+        self.sinkable(version).len()
+    }
+
+    /// The tables of level 0 that may sink: those that are newer than a damaged one must stay above it.
+    fn sinkable<'a>(&self, version: &'a Version) -> &'a [Arc<Table>] {
+        let tables = version.level(0);
+        let oldest = tables.iter().rposition(|table| self.is_damaged(table)).map_or(0, |at| at + 1);
+        tables.get(oldest..).unwrap_or_default()
+    }
+
+    fn is_damaged(&self, table: &Table) -> bool {
+        self.quarantined.contains(&table.meta().number)
+    }
+
+    fn is_free(&self, table: &Table) -> bool {
+        let number = table.meta().number;
+        let is_busy = self.running.iter().any(|running| running.tables.contains(&number));
+        !is_busy && !self.quarantined.contains(&number)
+    }
+
+    /// Windows of `keyspace` that end at or before `time` are to go.
+    pub(crate) fn ask_drop(&mut self, keyspace: u8, time: u64) {
+        let asked = self.dropping.entry(keyspace).or_default();
+        *asked = time.max(*asked);
+    }
+
+    fn is_dropping(&self, keyspace: u8, window: u64, options: &Options) -> bool {
+        let width = options.compaction(keyspace).window().unwrap_or(1);
+        let end = window.saturating_add(1).saturating_mul(width);
+        self.dropping.get(&keyspace).is_some_and(|time| end <= *time)
+    }
+
+    /// The job that lets the tables of windows go that are to go, once none of them is being compacted; those of all
+    /// keyspaces at once.
+    pub(crate) fn next_drop(
+        &mut self,
+        version: &Version,
+        options: &Options,
+    ) -> Option<DropWindows> {
+        if self.dropping.is_empty() {
+            return None;
+        }
+        let windows = version.windows().iter();
+        let due = windows.filter(|((ks, window), _)| self.is_dropping(*ks, *window, options));
+        let tables = due.flat_map(|(_, tables)| tables).map(|ranked| Arc::clone(&ranked.table));
+        let tables: Vec<Arc<Table>> = tables.collect();
+        let is_busy = |table: &Arc<Table>| {
+            self.running.iter().any(|running| running.tables.contains(&table.meta().number))
         };
-        let range = extent(&inputs)?;
-        let overlaps = version.touched(level + 1, &range).to_vec();
+        if tables.iter().any(is_busy) {
+            return None;
+        }
+        self.dropping.clear();
+        let range = extent(&tables)?;
+        let numbers = tables.iter().map(|table| table.meta().number).collect();
+        let id = self.start(numbers, None, range, false);
+        Some(DropWindows { id, tables })
+    }
+
+    /// The next compaction, or none when nothing is due that may run beside what runs already.
+    pub(crate) fn next(
+        &mut self,
+        version: &Arc<Version>,
+        options: &Options,
+        clock_s: u64,
+    ) -> Option<Compaction> {
+        if self.running.len() >= options.compactions_max {
+            return None;
+        }
+        let level0_runs = self.running.iter().any(|running| running.from_level0);
+        if !level0_runs
+            && version.level(0).len() >= options.level0_tables_max
+            && let Some(job) = self.level0(version, clock_s)
+        {
+            return Some(job);
+        }
+        // The last place is for level 0.
+        let places = if level0_runs { 0 } else { usize::from(options.compactions_max > 1) };
+        if self.running.len() + places >= options.compactions_max {
+            return None;
+        }
+        self.window(version, options, clock_s)
+            .or_else(|| self.full_level(version, options, clock_s))
+            .or_else(|| self.mostly_dead(version, clock_s))
+            .or_else(|| self.expired(version, clock_s))
+    }
+
+    /// Makes the job of some runs, unless it would touch what another does.
+    fn job(
+        &mut self,
+        version: &Arc<Version>,
+        sources: Vec<Vec<Arc<Table>>>,
+        target: Target,
+        clock_s: u64,
+        from_level0: bool,
+    ) -> Option<Compaction> {
+        let inputs = || sources.iter().flatten();
+        let range = extent(inputs())?;
+        let meets =
+            |running: &Running| running.target == Some(target) && overlap(&running.range, &range);
+        if inputs().any(|table| !self.is_free(table)) || self.running.iter().any(meets) {
+            return None;
+        }
+        let tables = inputs().map(|table| table.meta().number).collect();
+        let id = self.start(tables, Some(target), range, from_level0);
+        let is_move = is_move(&sources, target, from_level0, clock_s);
         let version = Arc::clone(version);
-        Some(Compaction { level, inputs, overlaps, version, built: None })
+        Some(Compaction { id, sources, target, is_move, version, clock_s, built: None })
+    }
+
+    fn start(
+        &mut self,
+        tables: BTreeSet<u64>,
+        target: Option<Target>,
+        range: KeyRange,
+        from_level0: bool,
+    ) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.running.push(Running { id, tables, target, range, from_level0 });
+        id
+    }
+
+    /// All of level 0 that may sink: a newer table must never come to lie below an older one.
+    fn level0(&mut self, version: &Arc<Version>, clock_s: u64) -> Option<Compaction> {
+        let inputs = self.sinkable(version);
+        let range = extent(inputs.iter())?;
+        let mut sources: Vec<Vec<_>> = inputs.iter().map(|table| vec![Arc::clone(table)]).collect();
+        sources.push(version.touched(1, &range).to_vec());
+        self.job(version, sources, Target::Level(1), clock_s, true)
+    }
+
+    /// Gives a table of the level that is furthest past its limit to the one below.
+    fn full_level(
+        &mut self,
+        version: &Arc<Version>,
+        options: &Options,
+        clock_s: u64,
+    ) -> Option<Compaction> {
+        let mut full: Vec<(u64, usize)> = (1..LEVELS - 1)
+            .filter_map(|level| {
+                let (held, limit) = (version.level_bytes(level), options.level_bytes_max(level));
+                // A level at its limit is full, not past it.
+                (held > limit).then(|| (held.saturating_mul(1000) / limit.max(1), level))
+            })
+            .collect();
+        full.sort_by_key(|&(score, level)| (std::cmp::Reverse(score), level));
+        for (_, level) in full {
+            for table in self.turns(version, level) {
+                let largest = table.meta().largest.clone();
+                if let Some(job) = self.sink(version, level, table, clock_s) {
+                    self.cursors[level] = largest;
+                    return Some(job);
+                }
+            }
+        }
+        None
+    }
+
+    /// The job that lets one table go down a level.
+    fn sink(
+        &mut self,
+        version: &Arc<Version>,
+        level: usize,
+        table: Arc<Table>,
+        clock_s: u64,
+    ) -> Option<Compaction> {
+        assert!(level > 0 && level + 1 < LEVELS);
+        let range = extent([&table])?;
+        let below = version.touched(level + 1, &range).to_vec();
+        self.job(version, vec![vec![table], below], Target::Level(level + 1), clock_s, false)
+    }
+
+    /// The free tables of `level`, that whose turn it is first.
+    fn turns(&self, version: &Version, level: usize) -> Vec<Arc<Table>> {
+        let tables = version.level(level);
+        let cursor = &self.cursors[level];
+        let start = tables.partition_point(|table| table.meta().smallest <= *cursor);
+        let (before, from) = tables.split_at(start);
+        from.iter().chain(before).filter(|table| self.is_free(table)).cloned().collect()
     }
 
     /// A table more than half of which is tombstones, deepest first: those sink soonest to the bottom.
-    fn mostly_dead(version: &Version) -> Option<(usize, Vec<Arc<Table>>)> {
-        (1..LEVELS - 1).rev().find_map(|level| {
-            let is_dead = |table: &&Arc<Table>| table.meta().tombstones > table.meta().entries / 2;
-            version.level(level).iter().find(is_dead).map(|table| (level, vec![Arc::clone(table)]))
-        })
+    fn mostly_dead(&mut self, version: &Arc<Version>, clock_s: u64) -> Option<Compaction> {
+        for level in (1..LEVELS).rev() {
+            for table in version.level(level) {
+                let meta = table.meta();
+                let is_dead = meta.tombstones > meta.entries / 2 || meta.ranges > meta.entries;
+                if !is_dead || !self.is_free(table) {
+                    continue;
+                }
+                let table = Arc::clone(table);
+                let job = if level + 1 < LEVELS {
+                    self.sink(version, level, table, clock_s)
+                } else {
+                    // Nothing lies below the last level: there they go.
+                    self.job(version, vec![vec![table]], Target::Level(level), clock_s, false)
+                };
+                if job.is_some() {
+                    return job;
+                }
+            }
+        }
+        None
     }
 
-    /// The table of `level` whose turn it is.
-    fn turn(&mut self, version: &Version, level: usize) -> Option<Arc<Table>> {
-        let tables = version.level(level);
-        let cursor = self.cursors.get_mut(level)?;
-        let next = tables.iter().find(|table| table.meta().smallest > *cursor);
-        let table = next.or(tables.first())?;
-        cursor.clone_from(&table.meta().largest);
-        Some(Arc::clone(table))
+    /// A table of which all has expired: it is written again where it is, as the few tombstones it still needs.
+    fn expired(&mut self, version: &Arc<Version>, clock_s: u64) -> Option<Compaction> {
+        for level in 1..LEVELS {
+            for table in version.level(level) {
+                if table.meta().expires_max.is_due(clock_s) && self.is_free(table) {
+                    let sources = vec![vec![Arc::clone(table)]];
+                    let job = self.job(version, sources, Target::Level(level), clock_s, false);
+                    if job.is_some() {
+                        return job;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Tables of like size in one window; in one that is past, any two of like size.
+    fn window(
+        &mut self,
+        version: &Arc<Version>,
+        options: &Options,
+        clock_s: u64,
+    ) -> Option<Compaction> {
+        let mut newest: BTreeMap<u8, u64> = BTreeMap::new();
+        for (keyspace, window) in version.windows().keys() {
+            newest.insert(*keyspace, *window);
+        }
+        for (&(keyspace, window), tables) in version.windows() {
+            if self.is_dropping(keyspace, window, options) {
+                continue;
+            }
+            let is_past = newest.get(&keyspace).is_some_and(|newest| window < *newest);
+            let Some(chosen) = self.like_sized(tables, is_past) else { continue };
+            let rank = chosen.iter().map(|ranked| ranked.rank).max().unwrap_or_default();
+            let is_oldest =
+                chosen.last().map(|ranked| ranked.rank) == tables.last().map(|ranked| ranked.rank);
+            let sources = chosen.iter().map(|ranked| vec![Arc::clone(&ranked.table)]).collect();
+            let target = Target::Window { keyspace, window, rank, is_oldest };
+            if let Some(job) = self.job(version, sources, target, clock_s, false) {
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    /// The newest tables of a window, as far as each is no more than twice as big as all newer ones together.
+    fn like_sized<'a>(&self, tables: &'a [Ranked], is_past: bool) -> Option<&'a [Ranked]> {
+        let limit = if is_past { 2 } else { WINDOW_TABLES_MAX };
+        // Never across one that is damaged: what is newer must not come to lie under it.
+        let free = tables.iter().take_while(|ranked| self.is_free(&ranked.table)).count();
+        let free = tables.get(..free)?;
+        if free.len() >= WINDOW_TABLES_LIMIT {
+            return Some(free);
+        }
+        let (mut chosen, mut bytes) = (0, 0u64);
+        for ranked in free {
+            let size = ranked.table.meta().bytes;
+            if chosen > 0 && size > bytes.saturating_mul(2) {
+                break;
+            }
+            (chosen, bytes) = (chosen + 1, bytes.saturating_add(size));
+        }
+        (chosen >= limit).then(|| free.get(..chosen)).flatten()
     }
 }
 
+/// Tables with nothing of their key range in the next level only change their level, unless they have something to
+/// lose on the way. Those of level 0 do so where they do not overlap each other either.
+fn is_move(sources: &[Vec<Arc<Table>>], target: Target, from_level0: bool, clock_s: u64) -> bool {
+    let Target::Level(_) = target else { return false };
+    let Some((below, above)) = sources.split_last() else { return false };
+    if above.is_empty() || !below.is_empty() || (!from_level0 && above.len() > 1) {
+        return false;
+    }
+    let mut tables: Vec<&Arc<Table>> = above.iter().flatten().collect();
+    tables.sort_by(|a, b| a.meta().smallest.cmp(&b.meta().smallest));
+    let apart = tables.windows(2).all(|pair| match pair {
+        [left, right] => left.meta().largest < right.meta().smallest,
+        _ => true,
+    });
+    apart
+        && tables.iter().all(|table| {
+            let meta = table.meta();
+            meta.tombstones == 0 && meta.ranges == 0 && !meta.expires_min.is_due(clock_s)
+        })
+}
+
+fn overlap(a: &KeyRange, b: &KeyRange) -> bool {
+    let before = |a: &KeyRange, b: &KeyRange| a.to.as_ref().is_some_and(|to| *to <= b.from);
+    !before(a, b) && !before(b, a)
+}
+
 /// The keys from the smallest to the largest of `tables`.
-fn extent(tables: &[Arc<Table>]) -> Option<KeyRange> {
-    let from = tables.iter().map(|table| &table.meta().smallest).min()?.clone();
-    let mut to = tables.iter().map(|table| &table.meta().largest).max()?.clone();
+fn extent<'a>(tables: impl IntoIterator<Item = &'a Arc<Table>> + Clone) -> Option<KeyRange> {
+    let from = tables.clone().into_iter().map(|table| &table.meta().smallest).min()?.clone();
+    let mut to = tables.into_iter().map(|table| &table.meta().largest).max()?.clone();
     // The first key past the largest.
     to.push(0);
     Some(KeyRange { from, to: Some(to) })

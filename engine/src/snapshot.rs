@@ -1,16 +1,18 @@
-//! A view of the store that never changes, for any thread but the shard's own.
+//! A view of the store that never changes, for any thread.
 //!
 //! Invariants: two reads of one snapshot agree, whatever is written, flushed or compacted meanwhile;
 //! what a snapshot refers to stays on disk until the last clone of it is gone.
 
+use crate::entry::Entry;
 use crate::error::Error;
+use crate::lookup::{Files, Step, look_up};
 use crate::memtable::MemRun;
-use crate::merge::{LevelIter, Merge, Source};
-use crate::options::LEVELS;
-use crate::table::{Direction, KeyRange, Lookup, internal_key};
+use crate::merge::{Merge, Rules, Source, Verdict};
+use crate::options::{Compaction, LEVELS, Options};
+use crate::resident::{Fetch, Fetches, Resident};
+use crate::table::{Direction, KeyRange, Table, internal_key};
 use crate::version::Version;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// A consistent view of the whole store. Cloning it costs a reference count.
@@ -19,22 +21,25 @@ pub struct Snapshot {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    mark: u64,
-    keyspaces: u8,
+pub(crate) struct Inner {
+    pub(crate) mark: u64,
+    /// By which entries expire.
+    pub(crate) clock_s: u64,
+    pub(crate) options: Arc<Options>,
     /// Newest first.
-    runs: Vec<Arc<MemRun>>,
-    version: Arc<Version>,
+    pub(crate) runs: Vec<Arc<MemRun>>,
+    pub(crate) version: Arc<Version>,
+    /// What look-ups without files are having fetched.
+    pub(crate) fetches: Fetches,
 }
 
 impl Snapshot {
-    pub(crate) fn new(
-        mark: u64,
-        keyspaces: u8,
-        runs: Vec<Arc<MemRun>>,
-        version: Arc<Version>,
-    ) -> Snapshot {
-        Snapshot { inner: Arc::new(Inner { mark, keyspaces, runs, version }) }
+    pub(crate) fn new(inner: Inner) -> Snapshot {
+        Snapshot { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// Up to which entry of the log this view is complete.
@@ -43,8 +48,14 @@ impl Snapshot {
         self.inner.mark
     }
 
+    /// The clock by which keys expire in this view.
+    #[must_use]
+    pub fn time_s(&self) -> u64 {
+        self.inner.clock_s
+    }
+
     fn check(&self, keyspace: u8) -> Result<(), Error> {
-        let count = self.inner.keyspaces;
+        let count = self.inner.options.keyspaces;
         if keyspace < count { Ok(()) } else { Err(Error::KeyspaceUnknown { keyspace, count }) }
     }
 
@@ -54,36 +65,79 @@ impl Snapshot {
     /// When a file cannot be read, a block is damaged, or there is no such keyspace.
     pub fn get(&self, ks: u8, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.check(ks)?;
-        let inner = &*self.inner;
-        for run in &inner.runs {
-            if let Some(value) = run.map(ks).and_then(|map| map.get(key)) {
-                return Ok(value.clone());
-            }
+        match look_up(&self.inner, ks, key, Files::Read)? {
+            Step::Done(value) => Ok(value),
+            Step::Older | Step::Need => Ok(None),
         }
-        let key = internal_key(ks, key);
-        let level0 = inner.version.level(0).iter();
-        let below = (1..LEVELS).filter_map(|level| inner.version.holder(level, &key));
-        for table in level0.chain(below) {
-            match table.get(&key)? {
-                Lookup::Value(value) => return Ok(Some(value)),
-                Lookup::Tombstone => return Ok(None),
-                Lookup::Absent => {}
-            }
+    }
+
+    /// As [`Snapshot::get`], for a thread that may not wait for files: reads none, and says what to fetch where that
+    /// does not do. After [`Fetch::run`], on any thread, the same question to the same view has its answer for as long
+    /// as the [`Fetch`] lives, however small the cache.
+    ///
+    /// # Errors
+    /// When a block is damaged, or there is no such keyspace.
+    pub fn get_resident(&self, ks: u8, key: &[u8]) -> Result<Resident, Error> {
+        self.check(ks)?;
+        if let Some(answer) = self.inner.fetches.answer(ks, key) {
+            return Ok(answer.map_or(Resident::Absent, Resident::Value));
         }
-        Ok(None)
+        Ok(match look_up(&self.inner, ks, key, Files::LeaveAlone)? {
+            Step::Done(Some(value)) => Resident::Value(value),
+            Step::Done(None) | Step::Older => Resident::Absent,
+            Step::Need => Resident::Need(Fetch::new(self, ks, key)),
+        })
+    }
+
+    /// The values of many keys, in the order of the keys. May read files: not for a shard's thread.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`], of the first key that has one.
+    pub fn multi_get<K: AsRef<[u8]>>(
+        &self,
+        ks: u8,
+        keys: &[K],
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.check(ks)?;
+        // Neighbours share blocks: in key order each is found in the cache by the next.
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_by(|&a, &b| keys[a].as_ref().cmp(keys[b].as_ref()));
+        let mut values = vec![None; keys.len()];
+        for at in order {
+            values[at] = self.get(ks, keys[at].as_ref())?;
+        }
+        Ok(values)
     }
 
     /// Keys from `from`, to and without `to`, in order. May read files: not for a shard's thread.
     /// An unknown keyspace is an error in the first item; an error ends the scan.
     #[must_use]
     pub fn range(&self, ks: u8, from: &[u8], to: Option<&[u8]>) -> Range<'_> {
-        self.scan(ks, from, to, Direction::Forward)
+        self.scan(ks, from, to, Direction::Forward, None)
     }
 
     /// As [`Snapshot::range`], from the last key to the first.
     #[must_use]
     pub fn range_rev(&self, ks: u8, from: &[u8], to: Option<&[u8]>) -> Range<'_> {
-        self.scan(ks, from, to, Direction::Backward)
+        self.scan(ks, from, to, Direction::Backward, None)
+    }
+
+    /// As [`Snapshot::range`], for a keyspace in windows: reads no table of windows that lie wholly outside the times
+    /// from `time_from`, to and without `time_to`. Keys of other times may still show, from windows that
+    /// lie partly inside and from memory.
+    #[must_use]
+    pub fn range_in_time(
+        &self,
+        ks: u8,
+        from: &[u8],
+        to: Option<&[u8]>,
+        time_from: u64,
+        time_to: u64,
+    ) -> Range<'_> {
+        let window = self.inner.options.compaction(ks).window().unwrap_or(1).max(1);
+        let last = time_to.saturating_sub(1) / window;
+        let windows = if time_from < time_to { (time_from / window, last) } else { (1, 0) };
+        self.scan(ks, from, to, Direction::Forward, Some(windows))
     }
 
     /// Keys that begin with `prefix`, in order.
@@ -98,35 +152,48 @@ impl Snapshot {
         self.range_rev(ks, prefix, prefix_end(prefix).as_deref())
     }
 
-    fn scan(&self, ks: u8, from: &[u8], to: Option<&[u8]>, direction: Direction) -> Range<'_> {
-        if let Err(error) = self.check(ks) {
-            return Range { merge: Merge::new(Vec::new(), direction), refused: Some(error) };
-        }
-        // A range that ends before it begins is empty; the maps would panic on it.
-        if to.is_some_and(|to| to <= from) {
-            return Range { merge: Merge::new(Vec::new(), direction), refused: None };
-        }
+    fn scan(
+        &self,
+        ks: u8,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+        windows: Option<(u64, u64)>,
+    ) -> Range<'_> {
         let inner = &*self.inner;
-        let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut sources: Vec<Source<'_>> = Vec::new();
-        for map in inner.runs.iter().filter_map(|run| run.map(ks)) {
-            let entries = map.range::<[u8], _>(bounds);
-            sources.push(Source::Memory { keyspace: ks, entries });
+        let refused = self.check(ks).err();
+        if refused.is_some() || to.is_some_and(|to| to <= from) {
+            return Range::new(inner, ks, Vec::new(), direction, refused);
         }
         let keyspace_end = || ks.checked_add(1).map(|next| vec![next]);
-        let to = to.map(|to| internal_key(ks, to)).or_else(keyspace_end);
-        let range = Arc::new(KeyRange { from: internal_key(ks, from), to });
+        let end = to.map(|to| internal_key(ks, to)).or_else(keyspace_end);
+        let range = Arc::new(KeyRange { from: internal_key(ks, from), to: end });
+        let mut sources: Vec<Source<'_>> = Vec::new();
+        for run in &inner.runs {
+            if let Some(tree) = run.tree(ks) {
+                sources.push(Source::memory(run, tree.cursor(from, to, direction)));
+            }
+        }
+        if let Compaction::TimeWindow { .. } = inner.options.compaction(ks) {
+            let (first, last) = windows.unwrap_or((0, u64::MAX));
+            for (window, tables) in inner.version.windows_of(ks, first, last) {
+                let touched = tables.iter().filter(|ranked| range.touches(ranked.table.meta()));
+                sources.extend(touched.map(|ranked| {
+                    let table = std::slice::from_ref(&ranked.table);
+                    Source::tables(table, &range, direction, true).in_window(window)
+                }));
+            }
+        }
         for table in inner.version.level(0).iter().filter(|table| range.touches(table.meta())) {
-            sources.push(Source::Table(table.iter(Arc::clone(&range), direction, true)));
+            sources.push(Source::tables(std::slice::from_ref(table), &range, direction, true));
         }
         for level in 1..LEVELS {
             let tables = inner.version.touched(level, &range);
             if !tables.is_empty() {
-                let range = Arc::clone(&range);
-                sources.push(Source::Level(LevelIter::new(tables, range, direction, true)));
+                sources.push(Source::tables(tables, &range, direction, true));
             }
         }
-        Range { merge: Merge::new(sources, direction), refused: None }
+        Range::new(inner, ks, sources, direction, None)
     }
 }
 
@@ -148,29 +215,83 @@ fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// A scan: keys and values, newest versions only, deleted keys left out. Ends after the first error.
+/// Where the value of a scan's item is.
+#[derive(Clone, Copy)]
+enum At {
+    Source,
+    Buffer,
+}
+
+/// A scan: keys and values as they are now; deleted and expired keys are left out. Ends after the first error.
 pub struct Range<'a> {
+    inner: &'a Inner,
     merge: Merge<'a>,
+    buffer: Vec<u8>,
+    at: At,
     refused: Option<Error>,
+}
+
+impl<'a> Range<'a> {
+    fn new(
+        inner: &'a Inner,
+        keyspace: u8,
+        sources: Vec<Source<'a>>,
+        direction: Direction,
+        refused: Option<Error>,
+    ) -> Range<'a> {
+        let merge = Merge::new(sources, direction, Some(keyspace));
+        Range { inner, merge, buffer: Vec::new(), at: At::Source, refused }
+    }
+
+    /// Steps to the next key that has a value; false at the end.
+    fn step(&mut self) -> Result<bool, Error> {
+        if let Some(error) = self.refused.take() {
+            return Err(error);
+        }
+        let inner = self.inner;
+        let rules = Rules { options: &inner.options, clock_s: inner.clock_s };
+        while self.merge.advance()? {
+            let read_blob = |at| inner.version.read_blob(at);
+            match self.merge.resolve(&rules, true, read_blob, &mut self.buffer)? {
+                Verdict::Absent => continue,
+                Verdict::Folded | Verdict::Operands => self.at = At::Buffer,
+                Verdict::Newest => {
+                    self.at = At::Source;
+                    if let Entry::Blob { at, .. } = self.merge.newest() {
+                        (self.buffer, self.at) = (inner.version.read_blob(at)?, At::Buffer);
+                    }
+                }
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The next key and value, borrowed until the next call: for who looks and goes on. None at the end.
+    pub fn next_entry(&mut self) -> Option<Result<(&[u8], &[u8]), Error>> {
+        match self.step() {
+            Ok(true) => {
+                let value = match self.at {
+                    At::Source => match self.merge.newest() {
+                        Entry::Put { value, .. } => value,
+                        _ => &[],
+                    },
+                    At::Buffer => &self.buffer,
+                };
+                Some(Ok((self.merge.key(), value)))
+            }
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
 }
 
 impl Iterator for Range<'_> {
     type Item = Result<(Vec<u8>, Vec<u8>), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(error) = self.refused.take() {
-            return Some(Err(error));
-        }
-        loop {
-            match self.merge.next()? {
-                Ok(entry) => {
-                    if let Some(value) = entry.value().map(<[u8]>::to_vec) {
-                        return Some(Ok((entry.into_key(), value)));
-                    }
-                }
-                Err(error) => return Some(Err(error)),
-            }
-        }
+        let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
+        self.next_entry().map(|item| item.map(owned))
     }
 }
 

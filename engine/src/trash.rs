@@ -5,6 +5,7 @@
 
 use crate::disk::{Disk, DiskRead};
 use crate::memtable::MemRun;
+use crate::memtable::tree::Removed;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 struct Heap {
     files: Vec<(PathBuf, Option<Box<dyn DiskRead>>)>,
     runs: Vec<Arc<MemRun>>,
+    removed: Vec<Removed>,
 }
 
 /// What waits to be got rid of.
@@ -37,6 +39,13 @@ impl Trash {
         self.waiting.store(true, Ordering::Release);
     }
 
+    /// What a range delete took out of memory.
+    pub(crate) fn add_removed(&self, removed: Removed) {
+        let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
+        heap.removed.push(removed);
+        self.waiting.store(true, Ordering::Release);
+    }
+
     /// True when a sweep would find something.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire)
@@ -49,7 +58,7 @@ impl Trash {
             self.waiting.store(false, Ordering::Release);
             std::mem::take(&mut *heap)
         };
-        drop(heap.runs);
+        drop((heap.runs, heap.removed));
         for (path, open) in heap.files {
             drop(open);
             drop(disk.remove(&path));

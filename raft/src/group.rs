@@ -5,10 +5,9 @@
 //! ready is persisted only when the write that holds it is durable.
 
 use crate::error::Error;
-use crate::merge::{Frame, GroupMeta, HardState, LoggedEntry, Position};
-use crate::multi::{Committed, PeerMessage};
-use crate::writer::{LogConfig, ShardLog};
+use crate::multi::{Attached, Committed, PeerMessage};
 use bytes::Bytes;
+use novax_log::{Frame, GroupMeta, HardState, LogConfig, LoggedEntry, Position, ShardLog};
 use novax_model::PartitionId;
 use raft::eraftpb::{self, ConfState, Entry, EntryType, Snapshot};
 use raft::{GetEntriesContext, RaftState, RawNode, StateRole, Storage, StorageError};
@@ -159,10 +158,12 @@ pub(crate) fn prepare(
 ) -> Result<GroupStart, Error> {
     let mut meta = meta;
     if applied > meta.last.index {
-        return Err(Error::LogBehindState { partition, applied, last: meta.last.index });
+        let last = meta.last.index;
+        return Err(novax_log::Error::LogBehindState { partition, applied, last }.into());
     }
     if applied < meta.mark.index {
-        return Err(Error::StateBehindLog { partition, applied, mark: meta.mark.index });
+        let mark = meta.mark.index;
+        return Err(novax_log::Error::StateBehindLog { partition, applied, mark }.into());
     }
     let mut entries = VecDeque::with_capacity(logged.len());
     for LoggedEntry { at, data } in logged {
@@ -268,7 +269,7 @@ impl Group {
     /// True if there may be more.
     pub(crate) fn pump(
         &mut self,
-        log: &mut ShardLog,
+        log: &mut ShardLog<Attached>,
         committed: &mut Vec<Committed>,
         messages: &mut Vec<PeerMessage>,
     ) -> bool {
@@ -283,7 +284,7 @@ impl Group {
 
     fn take_ready(
         &mut self,
-        log: &mut ShardLog,
+        log: &mut ShardLog<Attached>,
         committed: &mut Vec<Committed>,
         messages: &mut Vec<PeerMessage>,
     ) {
@@ -301,7 +302,7 @@ impl Group {
         let to_send = |message| PeerMessage { partition: self.partition, message };
         messages.extend(ready.take_messages().into_iter().map(to_send));
         let mut held: Vec<_> = ready.take_persisted_messages().into_iter().map(to_send).collect();
-        if !held.is_empty() && (self.unpersisted.is_none() || !log.hold_messages(&mut held)) {
+        if !held.is_empty() && (self.unpersisted.is_none() || !hold_messages(log, &mut held)) {
             messages.append(&mut held);
         }
         let newly_committed = ready.take_committed_entries();
@@ -314,7 +315,7 @@ impl Group {
         self.deliver(newly_committed, committed);
     }
 
-    fn write(&mut self, log: &mut ShardLog, number: u64, entries: Vec<Entry>) {
+    fn write(&mut self, log: &mut ShardLog<Attached>, number: u64, entries: Vec<Entry>) {
         let gather = log.gather();
         if self.meta.hard != self.hard {
             self.meta.hard = self.hard;
@@ -328,7 +329,7 @@ impl Group {
         }
         let entry_index_max = entries.last().map_or(0, |entry| entry.index);
         gather.note(self.slot, self.meta, entry_index_max);
-        gather.readies.push((self.slot, number));
+        gather.attached.readies.push((self.slot, number));
         self.unpersisted = Some(number);
         self.node.mut_store().append(entries);
     }
@@ -346,7 +347,7 @@ impl Group {
     }
 
     /// The engine holds everything up to `index`: drops it here and says so in the log.
-    pub(crate) fn set_flushed(&mut self, log: &mut ShardLog, index: u64) {
+    pub(crate) fn set_flushed(&mut self, log: &mut ShardLog<Attached>, index: u64) {
         if index <= self.meta.mark.index {
             return;
         }
@@ -357,4 +358,11 @@ impl Group {
         gather.push(self.partition, &Frame::Mark(self.meta.mark));
         gather.note(self.slot, self.meta, 0);
     }
+}
+
+/// Holds messages back until all that was gathered so far is durable. False if it is already.
+fn hold_messages(log: &mut ShardLog<Attached>, messages: &mut Vec<PeerMessage>) -> bool {
+    let Some(attached) = log.newest_attached() else { return false };
+    attached.messages.append(messages);
+    true
 }

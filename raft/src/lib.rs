@@ -9,30 +9,27 @@
 //! Invariants:
 //! * nothing is committed, answered or sent before the write it rests on is durable;
 //! * an acknowledged block is never written again;
-//! * a torn last batch is dropped, everything else that is wrong is a named error;
-//! * a segment goes only when all it holds is flushed, and a newer one says so durably.
+//! * what is flushed goes from memory and log, and nothing else does.
 //!
-//! Files, from the ground up: `error`, `block` (aligned memory), `format` (bytes of batches and
-//! frames), `batch` (writing them), `scan` (reading a run), `merge` (runs to partitions), `root`
-//! (what the shards of a node share), `recover`, `segments` (files made and retired by a thread),
-//! `writer` (the log of one shard), `group` (one Raft group), `multi` (all of them).
+//! Files, from the ground up: `error`, `group` (one Raft group), `multi` (all of them). The log is that of
+//! `novax-log`; what a shard needs of it is named here again.
 
-mod batch;
-mod block;
 mod error;
-mod format;
 mod group;
-mod merge;
 mod multi;
-mod recover;
-mod root;
-mod scan;
-mod segments;
-mod writer;
 
-pub use block::Block;
-pub use error::{Corruption, Error, ProposeError};
-pub use merge::HardState;
+use std::path::Path;
+
+pub use error::{Error, ProposeError};
 pub use multi::{Committed, MultiRaft, PeerMessage};
-pub use recover::{Recovered, recover};
-pub use writer::{LogConfig, LogStats, LogWrite, blocking_write};
+pub use novax_log::{
+    Block, Corruption, HardState, LogConfig, LogStats, LogWrite, Recovered, blocking_write,
+};
+
+/// Reads the logs of all shards under `root`/log, as [`novax_log::recover`] does.
+///
+/// # Errors
+/// When the log is open elsewhere, cannot be read, or contradicts itself.
+pub fn recover(root: &Path) -> Result<Recovered, Error> {
+    Ok(novax_log::recover(root)?)
+}

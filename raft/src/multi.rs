@@ -4,13 +4,10 @@
 //! `on_written` when it is durable, `take_committed` then, `tick` every 100 ms. Nothing here
 //! blocks, reads a clock or starts I/O.
 
-use crate::block::Block;
 use crate::error::{Error, ProposeError};
 use crate::group::{Group, GroupStart, prepare};
-use crate::merge::GroupMeta;
-use crate::recover::Recovered;
-use crate::writer::{LogConfig, LogStats, LogWrite, ShardLog};
 use bytes::Bytes;
+use novax_log::{Block, GroupMeta, LogConfig, LogStats, LogWrite, Recovered, ShardLog};
 use novax_model::PartitionId;
 use std::collections::VecDeque;
 use std::io;
@@ -40,12 +37,21 @@ pub struct PeerMessage {
     pub message: raft::eraftpb::Message,
 }
 
+/// What has to be done when a batch of the log is durable.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    /// Readies of groups that are persisted with it: slot and number.
+    pub(crate) readies: Vec<(usize, u64)>,
+    /// Messages that may leave then.
+    pub(crate) messages: Vec<PeerMessage>,
+}
+
 /// The Raft groups of one shard.
 pub struct MultiRaft {
     groups: Vec<Group>,
     /// Slot of each partition, by its number.
     slots: Vec<usize>,
-    log: ShardLog,
+    log: ShardLog<Attached>,
     /// Slots of groups that may have something ready.
     dirty: Vec<usize>,
     committed: Vec<Committed>,
@@ -80,22 +86,23 @@ impl MultiRaft {
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<MultiRaft, Error> {
         if node == 0 {
-            return Err(Error::Config("node 0 stands for no node"));
+            return Err(novax_log::Error::Config("node 0 stands for no node").into());
         }
         let mut starts = Vec::with_capacity(groups.len());
         for (partition, applied) in groups {
-            recovered.root.claim(*partition)?;
+            recovered.root().claim(*partition)?;
             starts.push(prepare_from(recovered, *partition, *applied)?);
         }
         let logged: Vec<(PartitionId, GroupMeta)> =
             starts.iter().map(|start| (start.partition, start.meta)).collect();
-        let log = ShardLog::start(config, Arc::clone(&recovered.root), &logged, wake)?;
+        let log = ShardLog::start(config, Arc::clone(recovered.root()), &logged, wake)?;
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let mut raft = MultiRaft {
             groups: Vec::with_capacity(starts.len()),
             slots: Vec::new(),
-            proposal_bytes_max: log.config.group_bytes_max(),
-            uncommitted_entries_max: u64::try_from(log.config.group_entries_max()).expect("small"),
+            proposal_bytes_max: log.config().group_bytes_max(),
+            uncommitted_entries_max: u64::try_from(log.config().group_entries_max())
+                .expect("small"),
             log,
             dirty: Vec::new(),
             committed: Vec::new(),
@@ -108,7 +115,7 @@ impl MultiRaft {
                 raft.slots.resize(number + 1, NO_SLOT);
             }
             raft.slots[number] = slot;
-            raft.groups.push(Group::start(slot, start, node, &raft.log.config, &logger)?);
+            raft.groups.push(Group::start(slot, start, node, raft.log.config(), &logger)?);
             raft.mark_dirty(slot);
         }
         Ok(raft)
@@ -158,7 +165,7 @@ impl MultiRaft {
     pub fn on_written(&mut self, id: u64, result: io::Result<()>) -> Result<(), Error> {
         if let Err(error) = result {
             self.failed = true;
-            return Err(Error::Write(error));
+            return Err(novax_log::Error::Write(error).into());
         }
         let durable = self.log.written(id)?;
         for (slot, number) in durable.readies {
@@ -239,8 +246,8 @@ fn prepare_from(
     partition: PartitionId,
     applied: u64,
 ) -> Result<GroupStart, Error> {
-    match recovered.partitions.get(&partition) {
-        Some(log) => prepare(partition, applied, log.meta, &log.entries),
+    match recovered.partition(partition) {
+        Some(log) => prepare(partition, applied, log.meta(), log.entries()),
         None => prepare(partition, applied, GroupMeta::default(), &VecDeque::new()),
     }
 }

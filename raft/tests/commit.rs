@@ -3,6 +3,7 @@
 mod common;
 
 use common::{BLOCK, Shard, bytes_of, config, p, recover, scratch};
+use novax_log::Error as LogError;
 use novax_raft::{Error, MultiRaft, ProposeError, blocking_write};
 use std::io;
 use std::sync::Arc;
@@ -159,7 +160,7 @@ fn a_failed_write_is_fatal_and_nothing_is_written_after_it() {
     shard.propose(0, b"lost");
     let write = shard.poll_write().expect("a write");
     let error = shard.raft.on_written(write.id, Err(io::ErrorKind::StorageFull.into()));
-    assert!(matches!(error, Err(Error::Write(_))), "{error:?}");
+    assert!(matches!(error, Err(Error::Log(LogError::Write(_)))), "{error:?}");
     assert!(shard.raft.poll_write().is_none());
     assert_eq!(shard.raft.propose(p(0), vec![1]), Err(ProposeError::Busy));
     assert_eq!(shard.settle(), []);
@@ -171,11 +172,11 @@ fn a_report_of_a_write_that_is_not_in_flight_is_an_error() {
     let mut shard = Shard::fresh(root.path(), &[0]);
     let write = shard.poll_write().expect("a write");
     let error = shard.raft.on_written(write.id + 1, Ok(()));
-    assert!(matches!(error, Err(Error::UnknownWrite(_))), "{error:?}");
+    assert!(matches!(error, Err(Error::Log(LogError::UnknownWrite(_)))), "{error:?}");
     blocking_write(&write).unwrap();
     shard.raft.on_written(write.id, Ok(())).expect("it is still in flight");
     let error = shard.raft.on_written(write.id, Ok(()));
-    assert!(matches!(error, Err(Error::UnknownWrite(_))), "{error:?}");
+    assert!(matches!(error, Err(Error::Log(LogError::UnknownWrite(_)))), "{error:?}");
 }
 
 #[test]
@@ -236,13 +237,16 @@ fn configurations_that_cannot_work_are_refused() {
     };
     for segment_bytes in [0, 60 << 10, (64 << 10) + 1, 4 << 30] {
         let config = novax_raft::LogConfig { segment_bytes, ..good.clone() };
-        assert!(matches!(try_start(config, 1, &[]), Err(Error::Config(_))), "{segment_bytes}");
+        assert!(
+            matches!(try_start(config, 1, &[]), Err(Error::Log(LogError::Config(_)))),
+            "{segment_bytes}"
+        );
     }
     let elsewhere = novax_raft::LogConfig { dir: root.path().join("shard-000"), ..good.clone() };
-    assert!(matches!(try_start(elsewhere, 1, &[]), Err(Error::Config(_))));
-    assert!(matches!(try_start(good.clone(), 0, &[]), Err(Error::Config(_))));
+    assert!(matches!(try_start(elsewhere, 1, &[]), Err(Error::Log(LogError::Config(_)))));
+    assert!(matches!(try_start(good.clone(), 0, &[]), Err(Error::Log(LogError::Config(_)))));
     let many: Vec<_> = (0..200).map(|number| (p(number), 0)).collect();
-    assert!(matches!(try_start(good.clone(), 1, &many), Err(Error::Config(_))));
+    assert!(matches!(try_start(good.clone(), 1, &many), Err(Error::Log(LogError::Config(_)))));
     let twice = try_start(good, 1, &[(p(500), 0), (p(500), 0)]);
-    assert!(matches!(twice, Err(Error::StartedTwice(_))), "{twice:?}");
+    assert!(matches!(twice, Err(Error::Log(LogError::StartedTwice(_)))), "{twice:?}");
 }

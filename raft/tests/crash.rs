@@ -3,6 +3,7 @@
 mod common;
 
 use common::{BLOCK, Shard, bytes_of, file_of, listing, overwrite, recover, scratch};
+use novax_log::Error as LogError;
 use novax_raft::{Corruption, Error, LogWrite, blocking_write};
 use std::path::{Path, PathBuf};
 
@@ -84,7 +85,7 @@ fn any_subset_of_its_blocks_drops_the_last_batch_whole() {
 /// Corrupts what was acknowledged and expects recovery to refuse.
 fn check_corrupt(root: &Path, expected: impl Fn(&Corruption) -> bool, what: &str) {
     match novax_raft::recover(root) {
-        Err(Error::Corrupt { what: found, .. }) if expected(&found) => {}
+        Err(Error::Log(LogError::Corrupt { what: found, .. })) if expected(&found) => {}
         other => panic!("{what}: {other:?}"),
     }
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Shard, config, listing, p, recover, scratch, segment_files, shard_dir};
+use novax_log::Error as LogError;
 use novax_raft::{Error, HardState, LogConfig, MultiRaft, blocking_write};
 use std::path::Path;
 use std::sync::Arc;
@@ -224,7 +225,7 @@ fn a_second_process_is_kept_out_and_a_dead_one_is_not() {
     let root = scratch();
     let shard = Shard::fresh(root.path(), &[0]);
     let refused = novax_raft::recover(root.path());
-    assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Log(LogError::InUse { .. }))), "{refused:?}");
     drop(shard);
     recover(root.path());
 }
@@ -244,11 +245,15 @@ fn an_engine_and_a_log_that_do_not_belong_together_are_named() {
         MultiRaft::start(config(root.path(), 0), 1, &recovered, &[(p(0), applied)], wake).map(drop)
     };
     match start(index + 1) {
-        Err(Error::LogBehindState { applied, last, .. }) => assert_eq!((applied, last), (3, 2)),
+        Err(Error::Log(LogError::LogBehindState { applied, last, .. })) => {
+            assert_eq!((applied, last), (3, 2))
+        }
         other => panic!("{other:?}"),
     }
     match start(index - 1) {
-        Err(Error::StateBehindLog { applied, mark, .. }) => assert_eq!((applied, mark), (1, 2)),
+        Err(Error::Log(LogError::StateBehindLog { applied, mark, .. })) => {
+            assert_eq!((applied, mark), (1, 2))
+        }
         other => panic!("{other:?}"),
     }
     start(index).expect("the mark they agree on");

@@ -9,18 +9,16 @@
 
 use crate::batch::{Batch, BatchPlace};
 use crate::block::{BLOCK_BYTES, Block};
+use crate::disk::DiskSegment;
 use crate::error::Error;
 use crate::format::{FENCE_BYTES, FRAME_BYTES, HEADER_BYTES, RESTATEMENT_BYTES};
 use crate::merge::{Frame, GroupMeta};
-use crate::multi::PeerMessage;
 use crate::root::{LogRoot, parse_shard_name, shard_name};
 use crate::segments::{Segment, Segments, Wake};
 use novax_model::PartitionId;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -65,13 +63,15 @@ impl LogConfig {
     }
 
     /// The largest entry, and the most one group may have uncommitted.
-    pub(crate) fn group_bytes_max(&self) -> usize {
+    #[must_use]
+    pub fn group_bytes_max(&self) -> usize {
         let bytes = ENTRY_BYTES_MAX.min(self.segment_bytes / 8);
         usize::try_from(bytes).expect("at most 8 MiB")
     }
 
     /// The most entries one group may have uncommitted, so that frames of small entries fit too.
-    pub(crate) fn group_entries_max(&self) -> usize {
+    #[must_use]
+    pub fn group_entries_max(&self) -> usize {
         (self.group_bytes_max() / 64).min(4096)
     }
 
@@ -94,27 +94,34 @@ impl LogConfig {
 
 /// One write the caller has to make: all blocks, at the offset, then durable (`O_DSYNC` is set on
 /// the file). Keep the blocks alive until it is done, then call `on_written` with the id.
-#[derive(Debug)]
 pub struct LogWrite {
     /// Names the write in `on_written`.
     pub id: u64,
-    /// The segment; open as long as the write is in flight.
+    /// The segment, open as long as the write is in flight; -1 on a disk without descriptors.
     pub fd: RawFd,
     /// Offset in the file, a multiple of 4096.
     pub offset: u64,
     /// What to write. May be handed back by `recycle`.
     pub blocks: Vec<Block>,
-    file: Arc<File>,
+    file: Arc<dyn DiskSegment>,
 }
 
-/// Makes a write here and now: for tests and tools, not for a shard.
-pub fn blocking_write(write: &LogWrite) -> io::Result<()> {
-    let mut offset = write.offset;
-    for block in &write.blocks {
-        write.file.write_all_at(&block.0, offset)?;
-        offset += BLOCK_BYTES as u64;
+impl std::fmt::Debug for LogWrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogWrite")
+            .field("id", &self.id)
+            .field("offset", &self.offset)
+            .field("blocks", &self.blocks.len())
+            .finish_non_exhaustive()
     }
-    Ok(())
+}
+
+/// Makes a write here and now: where a thread may wait for the disk, so not on a shard.
+///
+/// # Errors
+/// What the disk says; what is on it is unknown then.
+pub fn blocking_write(write: &LogWrite) -> io::Result<()> {
+    write.file.write_blocks(write.offset, &write.blocks)
 }
 
 /// Figures about the log of one shard.
@@ -153,52 +160,45 @@ struct After {
 
 /// A batch being gathered, and what hangs on it.
 #[derive(Debug)]
-pub(crate) struct Gather {
+pub struct Gather<T> {
     batch: Batch,
     entries: u64,
     after: Vec<After>,
-    /// Readies of groups that are persisted with it: slot and number.
-    pub(crate) readies: Vec<(usize, u64)>,
-    /// Messages that may leave once it is durable.
-    pub(crate) messages: Vec<PeerMessage>,
+    /// What the owner is to be told of when it is durable.
+    pub attached: T,
 }
 
-impl Gather {
-    fn new(memory: Vec<Block>) -> Gather {
-        Gather {
-            batch: Batch::new(memory),
-            entries: 0,
-            after: Vec::new(),
-            readies: Vec::new(),
-            messages: Vec::new(),
-        }
+impl<T: Default> Gather<T> {
+    fn new(memory: Vec<Block>) -> Gather<T> {
+        Gather { batch: Batch::new(memory), entries: 0, after: Vec::new(), attached: T::default() }
     }
 
-    pub(crate) fn push(&mut self, partition: PartitionId, frame: &Frame<'_>) {
+    /// Adds a frame. [`Gather::note`] has to follow, once for all frames of a group in a row.
+    pub fn push(&mut self, partition: PartitionId, frame: &Frame<'_>) {
         self.entries += u64::from(matches!(frame, Frame::Entry { .. }));
         self.batch.push(partition, frame);
     }
 
-    /// Says what the frames of a group, pushed just now, have made of it.
-    pub(crate) fn note(&mut self, slot: usize, meta: GroupMeta, entry_index_max: u64) {
-        self.after.push(After { slot, meta, entry_index_max });
+    /// Says what the frames of a group, pushed just now, have made of it. `slot` is the group's place in
+    /// the list given to [`ShardLog::start`]; `entry_index_max` the highest entry among them, 0 for none.
+    pub fn note(&mut self, slot: usize, meta: GroupMeta, entry_index_max: u64) {
+        match self.after.last_mut() {
+            Some(after) if after.slot == slot => {
+                after.meta = meta;
+                after.entry_index_max = after.entry_index_max.max(entry_index_max);
+            }
+            _ => self.after.push(After { slot, meta, entry_index_max }),
+        }
     }
 }
 
 /// What was handed out and is not known to be durable.
 #[derive(Debug)]
-struct InFlight {
+struct InFlight<T> {
     id: u64,
     segment: u64,
     bytes: u64,
-    gather: Gather,
-}
-
-/// What has become durable, for the groups.
-#[derive(Debug, Default)]
-pub(crate) struct Durable {
-    pub(crate) readies: Vec<(usize, u64)>,
-    pub(crate) messages: Vec<PeerMessage>,
+    gather: Gather<T>,
 }
 
 /// A segment in use, and each group's highest entry in it, by slot.
@@ -208,9 +208,10 @@ struct LiveSegment {
     entry_index_max: Vec<u64>,
 }
 
-/// The writing side of one shard's log.
-pub(crate) struct ShardLog {
-    pub(crate) config: LogConfig,
+/// The writing side of one shard's log. With each batch travels a `T`: what the owner has to do once the batch is
+/// durable.
+pub struct ShardLog<T> {
+    config: LogConfig,
     partitions: Vec<PartitionId>,
     root: Arc<LogRoot>,
     segments: Segments,
@@ -223,20 +224,30 @@ pub(crate) struct ShardLog {
     /// Marks that are durable, by slot; None until the group was restated in this run.
     durable_marks: Vec<Option<u64>>,
     live: VecDeque<LiveSegment>,
-    gathers: VecDeque<Gather>,
-    in_flight: Option<InFlight>,
+    gathers: VecDeque<Gather<T>>,
+    in_flight: Option<InFlight<T>>,
     buffers: Vec<Vec<Block>>,
     stats: LogStats,
 }
 
-impl ShardLog {
-    /// Starts a new run. `groups` are the partitions of the shard in the order of their slots.
-    pub(crate) fn start(
+impl<T> std::fmt::Debug for ShardLog<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShardLog").field("dir", &self.config.dir).finish_non_exhaustive()
+    }
+}
+
+impl<T: Default> ShardLog<T> {
+    /// Starts a new run. `groups` are the partitions of the shard in the order of their slots. `wake` is called from
+    /// another thread when a segment is ready after [`ShardLog::next_write`] found none. Blocking.
+    ///
+    /// # Errors
+    /// When the configuration cannot work, or the first segment cannot be made.
+    pub fn start(
         config: LogConfig,
         root: Arc<LogRoot>,
         groups: &[(PartitionId, GroupMeta)],
         wake: Wake,
-    ) -> Result<ShardLog, Error> {
+    ) -> Result<ShardLog<T>, Error> {
         config.check(groups.len(), root.fences.len())?;
         let named = config.dir.file_name().and_then(|name| name.to_str());
         let inside = config.dir.parent() == Some(root.dir.as_path());
@@ -264,9 +275,16 @@ impl ShardLog {
         })
     }
 
-    /// The batch that takes what comes now.
-    pub(crate) fn gather(&mut self) -> &mut Gather {
-        let full = |gather: &Gather| gather.batch.bytes() >= self.batch_bytes_target();
+    /// How the log is written.
+    #[must_use]
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// The batch that takes what comes now. What one caller pushes before it asks again, may have
+    /// [`LogConfig::group_bytes_max`] of entries in it at most.
+    pub fn gather(&mut self) -> &mut Gather<T> {
+        let full = |gather: &Gather<T>| gather.batch.bytes() >= self.batch_bytes_target();
         if self.gathers.back().is_none_or(full) {
             let memory = self.buffers.pop().unwrap_or_default();
             self.gathers.push_back(Gather::new(memory));
@@ -274,12 +292,22 @@ impl ShardLog {
         self.gathers.back_mut().expect("pushed above if there was none")
     }
 
-    /// Holds messages back until all that was gathered so far is durable. False if it is already.
-    pub(crate) fn hold_messages(&mut self, messages: &mut Vec<PeerMessage>) -> bool {
+    /// What hangs on the newest batch that is not known to be durable; `None` when all is.
+    pub fn newest_attached(&mut self) -> Option<&mut T> {
         let in_flight = self.in_flight.as_mut().map(|write| &mut write.gather);
-        let Some(gather) = self.gathers.back_mut().or(in_flight) else { return false };
-        gather.messages.append(messages);
-        true
+        self.gathers.back_mut().or(in_flight).map(|gather| &mut gather.attached)
+    }
+
+    /// What hangs on the write in flight, if there is one.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<&T> {
+        self.in_flight.as_ref().map(|write| &write.gather.attached)
+    }
+
+    /// Bytes that were gathered and not handed out yet.
+    #[must_use]
+    pub fn gathered_bytes(&self) -> usize {
+        self.gathers.iter().map(|gather| gather.batch.bytes()).sum()
     }
 
     /// Together with one group's limits this keeps a batch below half a segment.
@@ -289,7 +317,7 @@ impl ShardLog {
     }
 
     /// The next write, unless one is in flight, nothing is to be written, or no segment is ready.
-    pub(crate) fn next_write(&mut self) -> Option<LogWrite> {
+    pub fn next_write(&mut self) -> Option<LogWrite> {
         if self.in_flight.is_some() {
             return None;
         }
@@ -319,7 +347,7 @@ impl ShardLog {
         Some(self.hand_out(gather, batch, opens_segment))
     }
 
-    fn hand_out(&mut self, gather: Gather, batch: Batch, opens_segment: bool) -> LogWrite {
+    fn hand_out(&mut self, gather: Gather<T>, batch: Batch, opens_segment: bool) -> LogWrite {
         self.seq += 1;
         let bytes = u64::try_from(batch.block_bytes()).expect("usize fits u64");
         let (blocks, crc) = batch.seal(BatchPlace {
@@ -331,7 +359,7 @@ impl ShardLog {
         });
         let write = LogWrite {
             id: self.seq,
-            fd: self.current.file.as_raw_fd(),
+            fd: self.current.file.raw_fd().unwrap_or(-1),
             offset: self.offset,
             blocks,
             file: Arc::clone(&self.current.file),
@@ -354,7 +382,7 @@ impl ShardLog {
         true
     }
 
-    fn restatement(&mut self) -> Gather {
+    fn restatement(&mut self) -> Gather<T> {
         let mut gather = Gather::new(self.buffers.pop().unwrap_or_default());
         for fence in &self.root.fences {
             gather.batch.push_fence(fence);
@@ -366,8 +394,11 @@ impl ShardLog {
         gather
     }
 
-    /// The write in flight is durable.
-    pub(crate) fn written(&mut self, id: u64) -> Result<Durable, Error> {
+    /// The write in flight is durable: gives back what hung on it.
+    ///
+    /// # Errors
+    /// When it is another write that is in flight, or none.
+    pub fn written(&mut self, id: u64) -> Result<T, Error> {
         let write = match self.in_flight.take() {
             Some(write) if write.id == id => write,
             other => {
@@ -380,7 +411,7 @@ impl ShardLog {
         self.stats.entries += write.gather.entries;
         self.take_marks(&write.gather.after);
         self.retire(write.segment);
-        Ok(Durable { readies: write.gather.readies, messages: write.gather.messages })
+        Ok(write.gather.attached)
     }
 
     fn take_marks(&mut self, after: &[After]) {
@@ -414,7 +445,7 @@ impl ShardLog {
     }
 
     /// The slots whose unflushed entries keep the oldest segment on disk, if it is not the current one.
-    pub(crate) fn holding_oldest(&self) -> impl Iterator<Item = usize> {
+    pub fn holding_oldest(&self) -> impl Iterator<Item = usize> {
         let oldest = self.live.front().filter(|_| self.live.len() > 1);
         let entries = oldest.map_or(&[][..], |oldest| &oldest.entry_index_max[..]);
         let slots = entries.iter().zip(&self.durable_marks).enumerate();
@@ -422,13 +453,15 @@ impl ShardLog {
     }
 
     /// Takes the memory of a finished write for a next one.
-    pub(crate) fn recycle(&mut self, blocks: Vec<Block>) {
+    pub fn recycle(&mut self, blocks: Vec<Block>) {
         if self.buffers.len() < BUFFERS_MAX && blocks.capacity() <= BUFFER_BLOCKS_MAX {
             self.buffers.push(blocks);
         }
     }
 
-    pub(crate) fn stats(&self) -> LogStats {
+    /// Figures about the log.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
         let (old_segments, old_bytes) = self.root.old();
         let segments = u64::try_from(self.live.len()).expect("usize fits u64");
         LogStats {
@@ -437,7 +470,7 @@ impl ShardLog {
             disk_bytes: segments * self.config.segment_bytes + old_bytes,
             segment_failures: self.segments.health.failures.load(Ordering::Relaxed),
             segment_errno: self.segments.health.last_errno.load(Ordering::Relaxed),
-            direct: self.current.direct,
+            direct: self.current.file.is_direct(),
             ..self.stats
         }
     }

@@ -5,16 +5,14 @@
 //! identity when the shard gets it; segments are retired in the order asked for, each durably
 //! before the next.
 
-use crate::block::BLOCK_BYTES;
+use crate::disk::DiskSegment;
 use crate::error::{Error, IoContext};
 use crate::recover::{free_name, segment_name};
 use crate::root::LogRoot;
 use crate::writer::LogConfig;
 use novax_model::PartitionId;
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -30,23 +28,13 @@ const FREE_FILES_MAX: usize = 2;
 const JOBS_MAX: usize = 64;
 /// How long the thread waits before it tries again to make a segment, say on a full disk.
 const RETRY_MS: u64 = 500;
-/// Zeros are written in pieces of this size, so that a stop is not kept waiting.
-const ZEROS_BYTES: usize = 1 << 20;
-
-#[repr(C, align(4096))]
-struct Zeros([u8; ZEROS_BYTES]);
-static ZEROS: Zeros = Zeros([0; ZEROS_BYTES]);
-
 /// Called by the thread when a segment is ready.
-pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// A segment ready to be written from its start.
-#[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) number: u64,
-    pub(crate) file: Arc<File>,
-    /// Whether writes bypass the page cache.
-    pub(crate) direct: bool,
+    pub(crate) file: Arc<dyn DiskSegment>,
 }
 
 enum Job {
@@ -84,8 +72,7 @@ impl Segments {
         root: Arc<LogRoot>,
         wake: Wake,
     ) -> Result<(Segments, Segment), Error> {
-        std::fs::create_dir_all(&config.dir).context("create", &config.dir)?;
-        sync_dir(&root.dir).context("sync", &root.dir)?;
+        root.disk.create_dir(&config.dir).context("create", &config.dir)?;
         let health = Arc::new(Health::default());
         let mut maker = Maker::new(config, root, Arc::clone(&health))?;
         let first = maker.make(1).context("make a segment in", &config.dir)?;
@@ -190,22 +177,14 @@ impl Maker {
 
     /// Takes over retired files of earlier runs; removes what was half made.
     fn adopt_left_over(&mut self) -> Result<(), Error> {
-        for file in std::fs::read_dir(&self.dir).context("list", &self.dir)? {
-            let file = file.context("list", &self.dir)?;
-            let (path, name) = (file.path(), file.file_name());
-            let Some(name) = name.to_str() else { continue };
-            if name == "spare.tmp" {
-                std::fs::remove_file(&path).context("remove", &path)?;
-                continue;
-            }
-            if !name.starts_with("free-") || !name.ends_with(".log") {
-                continue;
-            }
-            let bytes = file.metadata().context("read", &path)?.len();
-            if bytes == self.segment_bytes && self.free.len() < FREE_FILES_MAX {
+        let disk = Arc::clone(&self.root.disk);
+        for (name, bytes) in disk.list(&self.dir).context("list", &self.dir)? {
+            let path = self.dir.join(&name);
+            let is_free = name.starts_with("free-") && name.ends_with(".log");
+            if is_free && bytes == self.segment_bytes && self.free.len() < FREE_FILES_MAX {
                 self.free.push(path);
-            } else {
-                std::fs::remove_file(&path).context("remove", &path)?;
+            } else if is_free || name == "spare.tmp" {
+                disk.remove(&path).context("remove", &path)?;
             }
         }
         Ok(())
@@ -253,48 +232,35 @@ impl Maker {
 
     fn make(&mut self, number: u64) -> io::Result<Segment> {
         let path = self.dir.join(segment_name(self.root.incarnation, number));
+        let disk = &*self.root.disk;
         // It is there already if an earlier try failed after the rename.
-        if !path.exists() {
+        if !disk.exists(&path)? {
             match self.free.last() {
                 Some(free) => {
-                    std::fs::rename(free, &path)?;
+                    disk.rename(free, &path)?;
                     self.free.pop();
                 }
-                None => self.make_zeroed(&path)?,
+                None => {
+                    let spare = self.dir.join("spare.tmp");
+                    let (bytes, stop) = (self.segment_bytes, &self.health.stop);
+                    disk.make_zeroed(&spare, bytes, self.direct, stop)?;
+                    disk.rename(&spare, &path)?;
+                }
             }
         }
-        sync_dir(&self.dir)?;
-        let (file, direct) = open(&path, false, libc::O_DSYNC, self.direct)?;
-        Ok(Segment { number, file: Arc::new(file), direct })
-    }
-
-    /// Blocks that were written once are overwritten in place later: no allocation, no journal.
-    fn make_zeroed(&self, path: &Path) -> io::Result<()> {
-        let temporary = self.dir.join("spare.tmp");
-        let (file, _) = open(&temporary, true, 0, self.direct)?;
-        let mut offset = 0;
-        while offset < self.segment_bytes {
-            if self.health.stop.load(Ordering::Relaxed) {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            let left = usize::try_from(self.segment_bytes - offset).unwrap_or(usize::MAX);
-            let piece = &ZEROS.0[..left.min(ZEROS_BYTES)];
-            debug_assert!(piece.len().is_multiple_of(BLOCK_BYTES));
-            file.write_all_at(piece, offset)?;
-            offset += u64::try_from(piece.len()).expect("usize fits u64");
-        }
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
+        disk.sync_dir(&self.dir)?;
+        let file = disk.open_segment(&path, self.direct)?;
+        Ok(Segment { number, file })
     }
 
     fn retire_asked(&mut self) -> io::Result<()> {
         while let Some(number) = self.to_retire.front().copied() {
             let path = self.dir.join(segment_name(self.root.incarnation, number));
             // It is gone already if an earlier try failed after the rename.
-            if path.exists() {
+            if self.root.disk.exists(&path)? {
                 self.set_aside(&path)?;
             }
-            sync_dir(&self.dir)?;
+            self.root.disk.sync_dir(&self.dir)?;
             self.to_retire.pop_front();
         }
         Ok(())
@@ -303,10 +269,10 @@ impl Maker {
     /// Takes a segment out of its run: as a free file, or away if there are enough of those.
     fn set_aside(&mut self, path: &Path) -> io::Result<()> {
         if self.free.len() >= FREE_FILES_MAX {
-            return std::fs::remove_file(path);
+            return self.root.disk.remove(path);
         }
         let name = self.dir.join(free_name(path));
-        std::fs::rename(path, &name)?;
+        self.root.disk.rename(path, &name)?;
         self.free.push(name);
         Ok(())
     }
@@ -314,38 +280,14 @@ impl Maker {
     fn release(&self, marks: &[(PartitionId, u64)]) {
         // Never used again: a write of the dead process might still be on its way into the file.
         let result = self.root.release(marks, |old| {
-            match std::fs::remove_file(&old.path) {
+            match self.root.disk.remove(&old.path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            old.path.parent().map_or(Ok(()), sync_dir)
+            old.path.parent().map_or(Ok(()), |dir| self.root.disk.sync_dir(dir))
         });
         if let Err(error) = result {
             self.note(&error);
         }
     }
-}
-
-/// Opens for writing past the page cache, or through it where the file system cannot do without
-/// (it answers `EINVAL` then). Says which it is.
-fn open(path: &Path, create: bool, flags: i32, direct: bool) -> io::Result<(File, bool)> {
-    let open = |flags| {
-        OpenOptions::new()
-            .write(true)
-            .create(create)
-            .truncate(create)
-            .custom_flags(flags)
-            .open(path)
-    };
-    if direct {
-        match open(flags | libc::O_DIRECT) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-            result => return result.map(|file| (file, true)),
-        }
-    }
-    open(flags).map(|file| (file, false))
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

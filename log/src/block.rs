@@ -1,7 +1,7 @@
 //! Memory a disk can take as it is: blocks of 4096 bytes, aligned to 4096.
 
 /// Size of a block, its alignment, and the unit of all log writes.
-pub(crate) const BLOCK_BYTES: usize = 4096;
+pub const BLOCK_BYTES: usize = 4096;
 
 /// One block of a log write. A `Vec<Block>` is one contiguous buffer fit for `O_DIRECT`.
 #[derive(Clone, Copy)]

@@ -5,17 +5,19 @@
 //! read this one.
 
 use crate::block::BLOCK_BYTES;
+use crate::disk::Disk;
 use crate::error::{Corruption, Error, IoContext};
 use crate::format::{BatchHeader, Fence, HEADER_BYTES, NotAHeader, decode_fence, decode_frame};
 use crate::merge::Frame;
 use novax_model::PartitionId;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A segment on disk, as its name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentFile {
     pub(crate) number: u64,
     pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
 }
 
 /// How far a run was read.
@@ -45,6 +47,7 @@ struct Scan {
 
 /// Passes each frame of the run to `take`, in order, up to the fence if there is one.
 pub(crate) fn scan_run(
+    disk: &dyn Disk,
     incarnation: u64,
     segments: &[SegmentFile],
     fence: Option<u64>,
@@ -53,6 +56,7 @@ pub(crate) fn scan_run(
     let mut scan = Scan { incarnation, fence, chain: None, ended: false };
     let oldest = segments.first().map_or(1, |segment| segment.number);
     let mut ends = Vec::with_capacity(segments.len());
+    let mut bytes = Vec::new();
     for (number, segment) in (oldest..).zip(segments) {
         let corrupt = |offset: usize, what| {
             let offset = u64::try_from(offset).expect("usize fits u64");
@@ -65,7 +69,7 @@ pub(crate) fn scan_run(
             ends.push(0);
             continue;
         }
-        let bytes = std::fs::read(&segment.path).context("read", &segment.path)?;
+        read_into(disk, &segment.path, &mut bytes)?;
         let end = scan
             .segment(segment.number, &bytes, |partition, frame| take(segment, partition, frame))
             .map_err(|(offset, what)| corrupt(offset, what))?;
@@ -82,16 +86,39 @@ pub(crate) fn scan_run(
 
 /// The fences in the opening batch of a run's oldest segment; None if that cannot be read.
 pub(crate) fn read_fences(
+    disk: &dyn Disk,
     incarnation: u64,
     oldest: &SegmentFile,
 ) -> Result<Option<Vec<Fence>>, Error> {
-    let bytes = std::fs::read(&oldest.path).context("read", &oldest.path)?;
+    let mut bytes = Vec::new();
+    read_start_into(disk, &oldest.path, BLOCK_BYTES, &mut bytes)?;
+    if let Ok((header, _)) = BatchHeader::decode(&bytes) {
+        read_start_into(disk, &oldest.path, header.batch_bytes(), &mut bytes)?;
+    }
     let scan = Scan { incarnation, fence: None, chain: None, ended: false };
     let Ok(Some((header, _))) = scan.next_batch(oldest.number, 0, &bytes) else {
         return Ok(None); // what is wrong is said when the run is read
     };
     let mut rest = &bytes[HEADER_BYTES..][..usize_of(header.payload_bytes)];
     Ok(Some(std::iter::from_fn(|| decode_fence(&mut rest)).collect()))
+}
+
+/// Reads a whole segment into a buffer, which keeps its room for the next.
+fn read_into(disk: &dyn Disk, file: &Path, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    read_start_into(disk, file, usize::MAX, bytes)
+}
+
+fn read_start_into(
+    disk: &dyn Disk,
+    file: &Path,
+    bytes_max: usize,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let reader = disk.open(file).context("open", file)?;
+    let len = reader.len_bytes().context("read", file)?;
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(bytes_max);
+    bytes.resize(len, 0);
+    reader.read_at(0, bytes).context("read", file)
 }
 
 impl Scan {

@@ -10,9 +10,11 @@ use std::collections::VecDeque;
 
 /// An entry's place: its index and the term in which it was proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Position {
-    pub(crate) index: u64,
-    pub(crate) term: u64,
+pub struct Position {
+    /// Counts the entries of a group from 1.
+    pub index: u64,
+    /// In which term it was proposed; never falls from entry to entry.
+    pub term: u64,
 }
 
 /// What Raft must not forget: the term, whom it voted for in it, and how far it knows to be committed.
@@ -28,33 +30,45 @@ pub struct HardState {
 
 /// All the log knows of a partition but its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct GroupMeta {
+pub struct GroupMeta {
     /// Entries up to here are flushed and may be missing.
-    pub(crate) mark: Position,
-    pub(crate) hard: HardState,
+    pub mark: Position,
+    /// What the group must not forget beside its entries.
+    pub hard: HardState,
     /// The last entry.
-    pub(crate) last: Position,
+    pub last: Position,
 }
 
 /// One frame of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Frame<'a> {
-    Entry { at: Position, data: &'a [u8] },
+pub enum Frame<'a> {
+    /// An entry, which replaces that of its index and all above it.
+    Entry {
+        /// Its place.
+        at: Position,
+        /// What it carries.
+        data: &'a [u8],
+    },
+    /// The hard state from here on.
     HardState(HardState),
+    /// Entries up to this one are durable elsewhere.
     Mark(Position),
+    /// All of a group but its entries, at the start of a segment. The log writes these by itself.
     Restatement(GroupMeta),
 }
 
 /// An entry as recovered.
 #[derive(Debug, Clone)]
-pub(crate) struct LoggedEntry {
-    pub(crate) at: Position,
-    pub(crate) data: Bytes,
+pub struct LoggedEntry {
+    /// Its place.
+    pub at: Position,
+    /// What it carries.
+    pub data: Bytes,
 }
 
 /// A partition's log as far as it has been read.
 #[derive(Debug, Default)]
-pub(crate) struct PartitionLog {
+pub struct PartitionLog {
     pub(crate) meta: GroupMeta,
     /// Ascending; holes are allowed until [`PartitionLog::finish`], a later mark may cover them.
     pub(crate) entries: VecDeque<LoggedEntry>,
@@ -63,6 +77,18 @@ pub(crate) struct PartitionLog {
 }
 
 impl PartitionLog {
+    /// Where the partition stands.
+    #[must_use]
+    pub fn meta(&self) -> GroupMeta {
+        self.meta
+    }
+
+    /// The entries above the mark, ascending, without a gap.
+    #[must_use]
+    pub fn entries(&self) -> &VecDeque<LoggedEntry> {
+        &self.entries
+    }
+
     /// Takes the next frame of run `incarnation`.
     pub(crate) fn take(
         &mut self,

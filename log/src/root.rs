@@ -3,15 +3,15 @@
 //!
 //! Only start-up code and the segment threads come here; a shard's own thread reads two counters.
 
+use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, IoContext};
 use crate::format::Fence;
 use novax_model::PartitionId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The name of a shard's directory.
 pub(crate) fn shard_name(shard: u16) -> String {
@@ -39,9 +39,9 @@ pub(crate) struct OldRun {
     pub(crate) segments: VecDeque<OldSegment>,
 }
 
-/// Shared by all shards that start from one recovery.
-#[derive(Debug)]
-pub(crate) struct LogRoot {
+/// Shared by all shards that start from one recovery: the lock on the log, and what earlier runs left.
+pub struct LogRoot {
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     /// Of the runs to be started: greater than any on disk.
     pub(crate) incarnation: u64,
@@ -52,41 +52,40 @@ pub(crate) struct LogRoot {
     old_bytes: AtomicU64,
     started: Mutex<BTreeSet<PartitionId>>,
     /// Held for its lock, which the system releases when the process ends in any way.
-    _lock: File,
+    _lock: Box<dyn DiskLock>,
 }
 
 /// Locks the log directory of a node, creating it if it is not there.
-pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
-    std::fs::create_dir_all(dir).context("create", dir)?;
-    if let Some(above) = dir.parent() {
-        File::open(above).and_then(|above| above.sync_all()).context("sync", above)?;
-    }
+pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, Error> {
+    disk.create_dir(dir).context("create", dir)?;
     let path = dir.join("LOCK");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .context("open", &path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse { path }),
-        Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
+    disk.lock(dir).context("lock", &path)?.ok_or(Error::InUse { path })
+}
+
+impl std::fmt::Debug for LogRoot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogRoot")
+            .field("dir", &self.dir)
+            .field("incarnation", &self.incarnation)
+            .field("old", &self.old())
+            .finish_non_exhaustive()
     }
 }
 
 impl LogRoot {
     pub(crate) fn new(
+        disk: Arc<dyn Disk>,
         dir: PathBuf,
         incarnation: u64,
         fences: Vec<Fence>,
         old_runs: Vec<OldRun>,
-        lock: File,
+        lock: Box<dyn DiskLock>,
     ) -> Self {
         let segments = || old_runs.iter().flat_map(|run| &run.segments);
         let count = u64::try_from(segments().count()).expect("usize fits u64");
         let bytes = segments().map(|segment| segment.bytes).sum();
         LogRoot {
+            disk,
             dir,
             incarnation,
             fences,
@@ -99,7 +98,10 @@ impl LogRoot {
     }
 
     /// Claims a partition for one shard; a second claim would make two logs of one history.
-    pub(crate) fn claim(&self, partition: PartitionId) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When the partition has been claimed before.
+    pub fn claim(&self, partition: PartitionId) -> Result<(), Error> {
         if guard(&self.started).insert(partition) {
             Ok(())
         } else {

@@ -5,6 +5,7 @@
 //! a partition has one directory. Each run notes how far it read the earlier ones, and the newest
 //! such note governs. See `docs/formats/log.md` for the rules and why they are safe.
 
+use crate::disk::{Disk, DiskLock, RealDisk};
 use crate::error::{Corruption, Error, IoContext};
 use crate::format::Fence;
 use crate::merge::{Frame, HardState, LoggedEntry, PartitionLog};
@@ -12,8 +13,7 @@ use crate::root::{LogRoot, OldRun, OldSegment, lock, parse_shard_name};
 use crate::scan::{SegmentFile, read_fences, scan_run};
 use novax_model::PartitionId;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The file name of a segment.
@@ -59,6 +59,18 @@ impl Recovered {
             .map(|entry| (entry.at.index, entry.data.as_ref()))
     }
 
+    /// What the shards to be started share.
+    #[must_use]
+    pub fn root(&self) -> &Arc<LogRoot> {
+        &self.root
+    }
+
+    /// All that is known of a partition; `None` if no log names it.
+    #[must_use]
+    pub fn partition(&self, partition: PartitionId) -> Option<&PartitionLog> {
+        self.partitions.get(&partition)
+    }
+
     /// Term, vote and known commit index of a partition.
     #[must_use]
     pub fn hard_state(&self, partition: PartitionId) -> Option<HardState> {
@@ -85,51 +97,103 @@ type Fences = BTreeMap<RunKey, u64>;
 /// Reads all logs under `root`/log, and locks them for this process as long as the answer or any
 /// shard started from it lives. When all is well, what earlier runs made and never used is removed.
 /// Blocking; once per start of a node.
+///
+/// # Errors
+/// When the log is open elsewhere, cannot be read, or contradicts itself.
 pub fn recover(root: &Path) -> Result<Recovered, Error> {
+    recover_on(Arc::new(RealDisk), root)
+}
+
+/// As [`recover`], on a given disk.
+///
+/// # Errors
+/// As [`recover`].
+pub fn recover_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Recovered, Error> {
+    let mut partitions = BTreeMap::new();
+    let root = read_log(disk, root, |at, frame| {
+        let log: &mut PartitionLog = partitions.entry(at.partition).or_default();
+        log.take(at.partition, at.incarnation, frame)
+    })?;
+    for (partition, log) in &partitions {
+        log.finish(*partition).map_err(|what| root.corrupt(what))?;
+    }
+    let root = Arc::new(root.trim()?);
+    Ok(Recovered { partitions, root })
+}
+
+/// Where a frame was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameAt {
+    pub(crate) partition: PartitionId,
+    pub(crate) incarnation: u64,
+}
+
+/// A log that was read, and nothing in it changed so far.
+pub(crate) struct ReadLog {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    incarnation: u64,
+    fences: Vec<Fence>,
+    runs: Vec<ReadRun>,
+    lock: Box<dyn DiskLock>,
+}
+
+/// Locks a log and passes all its frames to `take`, in the order in which they became durable.
+pub(crate) fn read_log(
+    disk: Arc<dyn Disk>,
+    root: &Path,
+    mut take: impl FnMut(FrameAt, &Frame<'_>) -> Result<(), Corruption>,
+) -> Result<ReadLog, Error> {
     let dir = root.join("log");
-    let lock = lock(&dir)?;
-    let runs = find_runs(&dir)?;
-    let incarnation = runs.keys().map(|(incarnation, _)| *incarnation).max().unwrap_or(0) + 1;
-    let governing = governing_fences(&runs)?;
-    let mut merge = Merge::default();
-    let mut read = Vec::with_capacity(runs.len());
-    for (key, segments) in &runs {
+    let lock = lock(&*disk, &dir)?;
+    let found = find_runs(&*disk, &dir)?;
+    let incarnation = found.keys().map(|(incarnation, _)| *incarnation).max().unwrap_or(0) + 1;
+    let governing = governing_fences(&*disk, &found)?;
+    let mut homes = Homes::default();
+    let mut runs = Vec::with_capacity(found.len());
+    for (key, segments) in &found {
         let fence = governing.as_ref().and_then(|(newest, fences)| {
             // A run it does not name had nothing in it then.
             (key.0 < *newest).then(|| fences.get(key).copied().unwrap_or(0))
         });
-        read.push(merge.run(*key, segments, fence)?);
+        let take = |partition, frame: &Frame<'_>| {
+            homes.check(partition, *key)?;
+            take(FrameAt { partition, incarnation: key.0 }, frame)
+        };
+        runs.push(read_run(&*disk, *key, segments, fence, take)?);
     }
-    for (partition, log) in &merge.partitions {
-        log.finish(*partition).map_err(|what| Error::Corrupt {
-            file: dir.clone(),
-            offset: 0,
-            what,
-        })?;
-    }
-    let fences = runs.keys().zip(&read).filter(|(_, run)| run.seq > 0).map(|(key, run)| Fence {
+    let fences = found.keys().zip(&runs).filter(|(_, run)| run.seq > 0).map(|(key, run)| Fence {
         shard: key.1,
         incarnation: key.0,
         seq: run.seq,
     });
     let fences = fences.collect();
-    let old_runs = read.into_iter().map(ReadRun::trim).collect::<Result<_, _>>()?;
-    let root = Arc::new(LogRoot::new(dir, incarnation, fences, old_runs, lock));
-    Ok(Recovered { partitions: merge.partitions, root })
+    Ok(ReadLog { disk, dir, incarnation, fences, runs, lock })
 }
 
-fn find_runs(dir: &Path) -> Result<Runs, Error> {
+impl ReadLog {
+    /// Something that is wrong with the log as a whole.
+    pub(crate) fn corrupt(&self, what: Corruption) -> Error {
+        Error::Corrupt { file: self.dir.clone(), offset: 0, what }
+    }
+
+    /// All is well: takes away what earlier runs made and never used.
+    pub(crate) fn trim(self) -> Result<LogRoot, Error> {
+        let ReadLog { disk, dir, incarnation, fences, runs, lock } = self;
+        let trim = |run: ReadRun| run.trim(&*disk);
+        let old_runs = runs.into_iter().map(trim).collect::<Result<_, _>>()?;
+        Ok(LogRoot::new(Arc::clone(&disk), dir, incarnation, fences, old_runs, lock))
+    }
+}
+
+fn find_runs(disk: &dyn Disk, dir: &Path) -> Result<Runs, Error> {
     let mut runs = Runs::new();
-    for shard in std::fs::read_dir(dir).context("list", dir)? {
-        let shard = shard.context("list", dir)?;
-        let path = shard.path();
-        let Some(number) = shard.file_name().to_str().and_then(parse_shard_name) else { continue };
-        for file in std::fs::read_dir(&path).context("list", &path)? {
-            let file = file.context("list", &path)?;
-            if let Some((incarnation, segment)) =
-                file.file_name().to_str().and_then(parse_segment_name)
-            {
-                let segment = SegmentFile { number: segment, path: file.path() };
+    for shard in disk.list_dirs(dir).context("list", dir)? {
+        let path = dir.join(&shard);
+        let Some(number) = parse_shard_name(&shard) else { continue };
+        for (name, bytes) in disk.list(&path).context("list", &path)? {
+            if let Some((incarnation, segment)) = parse_segment_name(&name) {
+                let segment = SegmentFile { number: segment, path: path.join(name), bytes };
                 runs.entry((incarnation, number)).or_default().push(segment);
             }
         }
@@ -142,10 +206,10 @@ fn find_runs(dir: &Path) -> Result<Runs, Error> {
 
 /// The newest incarnation in which any shard has begun, and how far it had read each earlier run.
 /// All its shards read the same, so any of them will do; what it did not see does not count.
-fn governing_fences(runs: &Runs) -> Result<Option<(u64, Fences)>, Error> {
+fn governing_fences(disk: &dyn Disk, runs: &Runs) -> Result<Option<(u64, Fences)>, Error> {
     for ((incarnation, _), segments) in runs.iter().rev() {
         let Some(oldest) = segments.first() else { continue };
-        if let Some(fences) = read_fences(*incarnation, oldest)? {
+        if let Some(fences) = read_fences(disk, *incarnation, oldest)? {
             let by_run = |fence: Fence| ((fence.incarnation, fence.shard), fence.seq);
             return Ok(Some((*incarnation, fences.into_iter().map(by_run).collect())));
         }
@@ -164,7 +228,7 @@ impl ReadRun {
     /// Takes away segments without a batch and cuts the rest to what was read, newest first, so
     /// that starts in quick succession do not fill the disk. A write of the dead process that is still
     /// on its way lands in a removed file, or behind the fence.
-    fn trim(mut self) -> Result<OldRun, Error> {
+    fn trim(mut self, disk: &dyn Disk) -> Result<OldRun, Error> {
         let used = self.ends.iter().take_while(|end| **end > 0).count();
         assert!(self.ends[used..].iter().all(|end| *end == 0), "nothing follows an empty segment");
         while self.segments.len() > used {
@@ -172,17 +236,15 @@ impl ReadRun {
             // Only the first empty one can have been in use; the others were spares.
             if self.segments.len() > used {
                 let free = segment.path.with_file_name(free_name(&segment.path));
-                std::fs::rename(&segment.path, &free).context("rename", &segment.path)?;
+                disk.rename(&segment.path, &free).context("rename", &segment.path)?;
             } else {
-                std::fs::remove_file(&segment.path).context("remove", &segment.path)?;
+                disk.remove(&segment.path).context("remove", &segment.path)?;
             }
         }
         self.ends.truncate(used);
         for (segment, end) in self.segments.iter_mut().zip(self.ends).rev() {
             if segment.bytes > end {
-                let file = File::options().write(true).open(&segment.path);
-                let cut = file.and_then(|file| file.set_len(end));
-                cut.context("shorten", &segment.path)?;
+                disk.truncate(&segment.path, end).context("shorten", &segment.path)?;
                 segment.bytes = end;
             }
         }
@@ -190,42 +252,40 @@ impl ReadRun {
     }
 }
 
-#[derive(Default)]
-struct Merge {
-    partitions: BTreeMap<PartitionId, PartitionLog>,
-    /// The run that wrote to a partition last.
-    homes: BTreeMap<PartitionId, RunKey>,
+/// Reads a run, and notes which partitions need which of its segments.
+fn read_run(
+    disk: &dyn Disk,
+    key: RunKey,
+    segments: &[SegmentFile],
+    fence: Option<u64>,
+    mut take: impl FnMut(PartitionId, &Frame<'_>) -> Result<(), Corruption>,
+) -> Result<ReadRun, Error> {
+    let mut needed_in: BTreeMap<u64, BTreeMap<PartitionId, u64>> = BTreeMap::new();
+    let extent = scan_run(disk, key.0, segments, fence, |segment, partition, frame| {
+        take(partition, frame)?;
+        let needed = needed_in.entry(segment.number).or_default();
+        let needed = needed.entry(partition).or_default();
+        if let Frame::Entry { at, .. } = frame {
+            *needed = (*needed).max(at.index);
+        }
+        Ok(())
+    })?;
+    let old = |segment: &SegmentFile| OldSegment {
+        path: segment.path.clone(),
+        bytes: segment.bytes,
+        needed: needed_in.remove(&segment.number).unwrap_or_default(),
+    };
+    let segments = segments.iter().map(old).collect();
+    Ok(ReadRun { seq: extent.seq, segments, ends: extent.ends })
 }
 
-impl Merge {
-    fn run(
-        &mut self,
-        key: RunKey,
-        segments: &[SegmentFile],
-        fence: Option<u64>,
-    ) -> Result<ReadRun, Error> {
-        let mut needed_in: BTreeMap<u64, BTreeMap<PartitionId, u64>> = BTreeMap::new();
-        let extent = scan_run(key.0, segments, fence, |segment, partition, frame| {
-            self.check_home(partition, key)?;
-            self.partitions.entry(partition).or_default().take(partition, key.0, frame)?;
-            let needed = needed_in.entry(segment.number).or_default();
-            let needed = needed.entry(partition).or_default();
-            if let Frame::Entry { at, .. } = frame {
-                *needed = (*needed).max(at.index);
-            }
-            Ok(())
-        })?;
-        let mut read = ReadRun { seq: extent.seq, segments: Vec::new(), ends: extent.ends };
-        for segment in segments {
-            let bytes = std::fs::metadata(&segment.path).context("read", &segment.path)?.len();
-            let needed = needed_in.remove(&segment.number).unwrap_or_default();
-            read.segments.push(OldSegment { path: segment.path.clone(), bytes, needed });
-        }
-        Ok(read)
-    }
+/// The run that wrote to each partition last.
+#[derive(Default)]
+struct Homes(BTreeMap<PartitionId, RunKey>);
 
-    fn check_home(&mut self, partition: PartitionId, key: RunKey) -> Result<(), Corruption> {
-        match self.homes.insert(partition, key) {
+impl Homes {
+    fn check(&mut self, partition: PartitionId, key: RunKey) -> Result<(), Corruption> {
+        match self.0.insert(partition, key) {
             Some(home) if home != key && home.0 == key.0 => {
                 Err(Corruption::TwoHomes { partition, incarnation: key.0 })
             }

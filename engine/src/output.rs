@@ -1,0 +1,143 @@
+//! Sorted streams on their way into files: cut into tables, with the range deletes that go with each.
+//!
+//! Invariants: tables of one stream do not overlap, range deletes included: the next begins right behind the last
+//! key of the one before; on failure no file is left behind.
+
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::jobs::{Shared, Target};
+use crate::manifest::BlobMeta;
+use crate::ranges::RangeSet;
+use crate::table::{Table, TableMeta, TableWriter, file_name};
+use crate::version::Place;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Files that are durable, and not in the manifest yet.
+#[derive(Clone)]
+pub(crate) struct Written {
+    pub(crate) tables: Vec<(Place, Arc<Table>)>,
+    pub(crate) blobs: Vec<BlobMeta>,
+}
+
+/// Tables in the making.
+pub(crate) struct Output<'a> {
+    shared: &'a Shared,
+    bytes_max: u64,
+    target: Target,
+    writer: Option<TableWriter>,
+    /// What the stream at hand deletes in older runs.
+    ranges: RangeSet,
+    /// Where the table at hand begins, range deletes included.
+    lower: Vec<u8>,
+    last_key: Vec<u8>,
+    /// Numbers taken, to remove the files should the job fail.
+    numbers: Vec<u64>,
+    metas: Vec<(Place, TableMeta)>,
+}
+
+impl<'a> Output<'a> {
+    pub(crate) fn new(shared: &'a Shared, bytes_max: u64) -> Output<'a> {
+        Output {
+            shared,
+            bytes_max,
+            target: Target::Level(0),
+            writer: None,
+            ranges: RangeSet::default(),
+            lower: Vec::new(),
+            last_key: Vec::new(),
+            numbers: Vec::new(),
+            metas: Vec::new(),
+        }
+    }
+
+    /// Begins a stream.
+    pub(crate) fn begin(&mut self, target: Target, ranges: RangeSet) {
+        assert!(self.writer.is_none(), "the stream before has ended");
+        (self.target, self.ranges) = (target, ranges);
+        self.lower.clear();
+        self.last_key.clear();
+    }
+
+    /// Takes the next entry of the stream.
+    pub(crate) fn add(&mut self, key: &[u8], entry: Entry<'_>) -> Result<(), Error> {
+        if self.writer.as_ref().is_some_and(|writer| writer.bytes() >= self.bytes_max) {
+            // Behind the last key, so that the range deletes in between have a table too.
+            let mut upper = std::mem::take(&mut self.last_key);
+            upper.push(0);
+            self.finish_table(Some(&upper))?;
+            self.lower = upper;
+        }
+        let writer = self.writer()?;
+        writer.add(key, entry)?;
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
+        Ok(())
+    }
+
+    /// Ends a stream. One that was nothing makes no table.
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
+        if self.writer.is_none() && self.ranges.clipped(&self.lower, None).is_empty() {
+            return Ok(());
+        }
+        self.writer()?;
+        self.finish_table(None)
+    }
+
+    fn writer(&mut self) -> Result<&mut TableWriter, Error> {
+        if self.writer.is_none() {
+            let number = self.shared.next_file.fetch_add(1, Ordering::AcqRel);
+            self.numbers.push(number);
+            let dir = self.shared.context.dir();
+            self.writer = Some(TableWriter::create(self.shared.disk(), dir, number)?);
+        }
+        match &mut self.writer {
+            Some(writer) => Ok(writer),
+            None => panic!("it was made just now"),
+        }
+    }
+
+    /// Ends the table at hand, which takes the range deletes up to `upper`.
+    fn finish_table(&mut self, upper: Option<&[u8]>) -> Result<(), Error> {
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        for range in self.ranges.clipped(&self.lower, upper) {
+            writer.add_range(range)?;
+        }
+        let meta = writer.finish()?;
+        let place = match self.target {
+            Target::Level(level) => Place::Level(level),
+            Target::Window { keyspace, window, rank: u64::MAX, .. } => {
+                Place::Window { keyspace, window, rank: meta.number }
+            }
+            Target::Window { keyspace, window, rank, .. } => {
+                Place::Window { keyspace, window, rank }
+            }
+        };
+        self.metas.push((place, meta));
+        Ok(())
+    }
+
+    /// Makes the names durable; on failure removes what was written.
+    pub(crate) fn close(mut self, result: Result<(), Error>) -> Result<Written, Error> {
+        let dir = self.shared.context.dir();
+        let result = result.and_then(|()| {
+            if self.metas.is_empty() {
+                return Ok(());
+            }
+            self.shared.disk().sync_dir(dir).map_err(Error::io("sync folder", dir))
+        });
+        if let Err(error) = result {
+            drop(self.writer.take());
+            for number in self.numbers {
+                // What cannot be removed now is removed at the next start.
+                drop(self.shared.disk().remove(&dir.join(file_name(number))));
+            }
+            return Err(error);
+        }
+        assert!(self.writer.is_none(), "every stream was ended");
+        let context = &self.shared.context;
+        let table = |(place, meta)| (place, Arc::new(Table::new(meta, Arc::clone(context))));
+        let tables = self.metas.into_iter().map(table).collect();
+        Ok(Written { tables, blobs: Vec::new() })
+    }
+}
