@@ -7,9 +7,7 @@ use novax_tsdb::clean::{Limits, Row};
 use novax_tsdb::head::{DAY_US, HEAD_TICKS, Head, Pushed, day_of, decode_rows};
 use novax_tsdb::open::{Kept, OpenPart, OpenSeries, SeriesRow};
 use novax_tsdb::query::{self, Rank, Stretch};
-use novax_tsdb::rollup::{
-    Resolution, Rollup, buckets, covers, decode_rollup, merge_rollups,
-};
+use novax_tsdb::rollup::{Resolution, Rollup, buckets, covers, decode_rollup, merge_rollups};
 use novax_tsdb::{CHUNK_TICKS_MAX, decode_chunk};
 use proptest::prelude::*;
 
@@ -263,8 +261,9 @@ proptest! {
         let mut store = Store::default();
         let feed = |n: usize| {
             let at = DAY0 + n as u64 * step * 5_000_000;
-            let energy = if n.is_multiple_of(97) { 1 } else { 1_000 + n as i64 };
-            let mut tick = tick(at, Some(2_300 + n as i64 % 7), None);
+            let number = i64::try_from(n).unwrap();
+            let energy = if number % 97 == 0 { 1 } else { 1_000 + number };
+            let mut tick = tick(at, Some(2_300 + number % 7), None);
             tick.set(Measurand::Energy, energy);
             (Timestamp(at), tick)
         };
@@ -371,7 +370,10 @@ fn ticks_tell_whether_they_cover_what_was_rolled_up() {
         let merged = merge_rollups(stored_rollups(&store, resolution, true));
         for (merged, exact) in merged.iter().zip(&exact) {
             for (merged, exact) in merged.stats.iter().flatten().zip(exact.stats.iter().flatten()) {
-                assert_eq!((merged.count, merged.min, merged.max), (exact.count, exact.min, exact.max));
+                assert_eq!(
+                    (merged.count, merged.min, merged.max),
+                    (exact.count, exact.min, exact.max)
+                );
                 assert_eq!(merged.sum, exact.sum);
             }
         }
