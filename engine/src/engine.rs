@@ -12,8 +12,9 @@ use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::Options;
 use crate::plan::Planner;
+use crate::resident::Fetches;
 use crate::snapshot::{Inner, Snapshot};
-use crate::table::cache::BlockCache;
+use crate::table::cache::{BlockCache, SharedCache};
 use crate::table::{Table, TableContext, file_number};
 use crate::trash::Trash;
 use crate::verify::find_missing;
@@ -207,10 +208,11 @@ impl Engine {
         let lock = lock.ok_or_else(|| Error::Locked { dir: dir.to_path_buf() })?;
         let manifest = open_manifest(&disk, dir, &options)?;
         let state = manifest.state().clone();
+        let own_cache = || Arc::new(BlockCache::new(options.block_cache_bytes));
         let context = Arc::new(TableContext {
             disk,
             dir: dir.to_path_buf(),
-            cache: BlockCache::new(options.block_cache_bytes),
+            cache: options.cache.as_ref().map_or_else(own_cache, SharedCache::cache),
             trash: Arc::new(Trash::default()),
         });
         let tables = state.tables.into_values();
@@ -295,6 +297,7 @@ impl Engine {
             options: Arc::clone(&self.shared.options),
             runs: self.memtable.newest_first(),
             version: Arc::clone(&self.version),
+            fetches: Fetches::default(),
         });
         self.snapshot = Some(snapshot.clone());
         snapshot
@@ -607,6 +610,16 @@ impl Engine {
             Err(Refused::Full) => Ok(false),
             Err(Refused::Stopped) => Err(Error::WorkerStopped),
         }
+    }
+
+    /// The tables as they are now, for the scrubber.
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Who runs its jobs.
+    pub(crate) fn worker(&self) -> &Handle {
+        &self.worker
     }
 
     /// Up to which entry of the log the store is complete, memory included.

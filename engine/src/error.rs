@@ -18,14 +18,17 @@ pub enum Error {
         source: io::Error,
     },
     /// A sorted table holds other bytes than were written: the disk's fault. Other tables stay readable.
-    #[error("table {} is damaged at byte {offset}{}: {what}", file.display(), Of(*keyspace))]
+    #[error("{} is damaged at byte {offset}{}: {what}", file.display(), Of(*keyspace, keys.as_deref()))]
     Corruption {
-        /// The table.
+        /// The table or blob file.
         file: PathBuf,
         /// Where the damaged block starts.
         offset: u64,
         /// The keyspace that the block serves; none where the damage hits the table as a whole.
         keyspace: Option<u8>,
+        /// Between which keys of that keyspace the damage lies; none where it is not known, or hits the
+        /// table as a whole.
+        keys: Option<Box<KeySpan>>,
         /// Which check failed.
         what: &'static str,
     },
@@ -101,6 +104,43 @@ pub enum Error {
         /// Where to.
         dir: PathBuf,
     },
+    /// A file of a backup, or its catalogue, holds other bytes than were written, or is gone: the fault of the target's
+    /// disk. Other backups, and the store itself, are as they were.
+    #[error("backup file {} is damaged: {what}", file.display())]
+    BackupCorruption {
+        /// The file.
+        file: PathBuf,
+        /// Which check failed.
+        what: &'static str,
+    },
+    /// There is no such backup: the caller's choice is wrong, or it was removed by age.
+    #[error("no {} in {}", Wanted(*id), dir.display())]
+    BackupUnknown {
+        /// The folder of backups.
+        dir: PathBuf,
+        /// What was asked for; none for the newest.
+        id: Option<u64>,
+    },
+    /// A folder that was to be filled holds files: the caller's choice is wrong, nothing was written.
+    #[error("{} is not empty", dir.display())]
+    NotEmpty {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A name cannot be used within a backup: the caller's choice is wrong.
+    #[error("{name:?} cannot be a name in a backup, or is there twice")]
+    NameInvalid {
+        /// The name.
+        name: String,
+    },
+    /// A table was damaged beside its entries, which were all saved.
+    #[error("{} was made anew with all its entries: {what}", file.display())]
+    Salvaged {
+        /// The table.
+        file: PathBuf,
+        /// What was wrong with it.
+        what: String,
+    },
     /// The worker has been stopped before the engine: the caller's order of shutting down is wrong.
     #[error("the worker that writes tables has stopped")]
     WorkerStopped,
@@ -112,14 +152,53 @@ pub enum Error {
     },
 }
 
-/// Shows the keyspace of a damaged block, where there is one.
-struct Of(Option<u8>);
+/// The keys that a damaged block may hold, both ends included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySpan {
+    /// No key of the block is below this.
+    pub first: Vec<u8>,
+    /// No key of the block is past this.
+    pub last: Vec<u8>,
+}
 
-impl std::fmt::Display for Of {
+impl std::fmt::Display for KeySpan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {}", Hex(&self.first), Hex(&self.last))
+    }
+}
+
+/// A key in hexadecimal: the first 32 bytes of it.
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("0x")?;
+        self.0.iter().take(32).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        if self.0.len() > 32 { f.write_str("...") } else { Ok(()) }
+    }
+}
+
+/// Shows the keyspace and the keys of a damaged block, where they are known.
+struct Of<'a>(Option<u8>, Option<&'a KeySpan>);
+
+impl std::fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.0, self.1) {
+            (Some(keyspace), Some(keys)) => write!(f, " (keyspace {keyspace}, keys {keys})"),
+            (Some(keyspace), None) => write!(f, " (keyspace {keyspace})"),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Shows which backup was asked for.
+struct Wanted(Option<u64>);
+
+impl std::fmt::Display for Wanted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            Some(keyspace) => write!(f, " (keyspace {keyspace})"),
-            None => Ok(()),
+            Some(id) => write!(f, "backup {id}"),
+            None => f.write_str("backup"),
         }
     }
 }

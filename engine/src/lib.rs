@@ -33,9 +33,9 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` | `jobs`, `output` | `manifest` |
+//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` (with `lookup` and `resident`) | `jobs`, `output` | `manifest` |
 //! `version`, `merge` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`, `codec`,
-//! `entry`, `options`, `error`.
+//! `entry`, `options`, `error`. Over all of them `tools`.
 
 mod batch;
 mod codec;
@@ -44,6 +44,7 @@ mod engine;
 mod entry;
 mod error;
 mod jobs;
+mod lookup;
 mod manifest;
 mod memtable;
 mod merge;
@@ -51,20 +52,25 @@ mod options;
 mod output;
 mod plan;
 mod ranges;
+mod resident;
 mod snapshot;
+pub mod store;
 mod table;
+pub mod tools;
 mod trash;
 mod verify;
 mod version;
 mod worker;
 
 pub use batch::Batch;
-pub use disk::{Disk, DiskLock, DiskRead, DiskWrite, RealDisk};
+pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
-pub use error::Error;
+pub use error::{Error, KeySpan};
 pub use options::{
     Compaction, KEY_BYTES_MAX, KeyspaceOptions, MergeOperator, Options, VALUE_BYTES_MAX,
 };
+pub use resident::{Fetch, Resident};
 pub use snapshot::{Range, Snapshot};
+pub use table::cache::SharedCache;
 pub use verify::{VerifyReport, verify, verify_on};
 pub use worker::Worker;

@@ -1,5 +1,6 @@
 //! How a store is sized and what its keyspaces are for, and the limits that do not change.
 
+use crate::table::cache::SharedCache;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -95,6 +96,8 @@ pub struct Options {
     pub memtable_bytes_max: usize,
     /// Uncompressed blocks kept in memory for reads.
     pub block_cache_bytes: usize,
+    /// A cache that serves other stores too, in the place of one of `block_cache_bytes` for this alone.
+    pub cache: Option<SharedCache>,
     /// A table made by compaction ends at this size.
     pub table_bytes_max: u64,
     /// Level 0 is compacted into level 1 when it has this many tables.
@@ -118,6 +121,7 @@ impl Default for Options {
             keyspace: BTreeMap::new(),
             memtable_bytes_max: 8 << 20,
             block_cache_bytes: 32 << 20,
+            cache: None,
             table_bytes_max: 8 << 20,
             level0_tables_max: 4,
             level1_bytes_max: 64 << 20,

@@ -3,12 +3,14 @@
 //! Invariants: two reads of one snapshot agree, whatever is written, flushed or compacted meanwhile;
 //! what a snapshot refers to stays on disk until the last clone of it is gone.
 
-use crate::entry::{BlobRef, Entry};
+use crate::entry::Entry;
 use crate::error::Error;
+use crate::lookup::{Files, Step, look_up};
 use crate::memtable::MemRun;
-use crate::merge::{Merge, Rules, Source, Verdict, fold};
+use crate::merge::{Merge, Rules, Source, Verdict};
 use crate::options::{Compaction, LEVELS, Options};
-use crate::table::{Direction, Found, KeyRange, Table, internal_key};
+use crate::resident::{Fetch, Fetches, Resident};
+use crate::table::{Direction, KeyRange, Table, internal_key};
 use crate::version::Version;
 use std::fmt;
 use std::sync::Arc;
@@ -27,122 +29,17 @@ pub(crate) struct Inner {
     /// Newest first.
     pub(crate) runs: Vec<Arc<MemRun>>,
     pub(crate) version: Arc<Version>,
-}
-
-/// What is known of a key on the way from newer runs to older ones.
-struct LookUp<'a> {
-    inner: &'a Inner,
-    keyspace: u8,
-    key: &'a [u8],
-    /// Newest first.
-    operands: Vec<Vec<u8>>,
-}
-
-/// What a run adds to a look-up.
-enum Step {
-    /// Older runs decide.
-    Older,
-    Done(Option<Vec<u8>>),
-}
-
-impl LookUp<'_> {
-    /// Takes in what a run says of the key; `is_cut`: the run deletes the key in older ones.
-    fn take(&mut self, entry: Option<Entry<'_>>, is_cut: bool) -> Result<Step, Error> {
-        let clock_s = self.inner.clock_s;
-        match entry {
-            None if is_cut => self.done(None),
-            None => Ok(Step::Older),
-            Some(Entry::Merge { operand }) => {
-                self.operands.push(operand.to_vec());
-                if is_cut { self.done(None) } else { Ok(Step::Older) }
-            }
-            Some(entry) if entry.expires().is_due(clock_s) => self.done(None),
-            Some(Entry::Tombstone) => self.done(None),
-            Some(Entry::Put { value, .. }) => self.done(Some(value)),
-            Some(Entry::Blob { at, .. }) => {
-                let value = self.inner.read_blob(at)?;
-                self.done(Some(&value))
-            }
-        }
-    }
-
-    fn done(&self, base: Option<&[u8]>) -> Result<Step, Error> {
-        if self.operands.is_empty() {
-            return Ok(Step::Done(base.map(<[u8]>::to_vec)));
-        }
-        let keyspace = self.keyspace;
-        let operator = self.inner.options.merge_operator(keyspace);
-        let operator = operator.ok_or(Error::MergeOperatorMissing { keyspace })?;
-        Ok(Step::Done(Some(fold(operator, self.key, base, &self.operands))))
-    }
-
-    fn take_memory(&mut self) -> Result<Step, Error> {
-        let inner = self.inner;
-        for run in &inner.runs {
-            let is_cut = run.ranges().covers(self.keyspace, self.key);
-            let step = self.take(run.get(self.keyspace, self.key), is_cut)?;
-            if let Step::Done(_) = step {
-                return Ok(step);
-            }
-        }
-        Ok(Step::Older)
-    }
-
-    fn take_table(&mut self, table: &Table, internal: &[u8]) -> Result<Step, Error> {
-        match table.get(internal)? {
-            Found::Absent => Ok(Step::Older),
-            Found::Covered => self.take(None, true),
-            Found::Entry(hit) => {
-                let entry = hit.entry();
-                let is_cut = matches!(entry, Entry::Merge { .. })
-                    && table.meta().ranges > 0
-                    && table.ranges()?.iter().any(|range| range.covers(internal));
-                self.take(Some(entry), is_cut)
-            }
-        }
-    }
-}
-
-impl Inner {
-    fn read_blob(&self, at: BlobRef) -> Result<Vec<u8>, Error> {
-        self.version.read_blob(at)
-    }
-
-    /// The tables that may hold a key, newest first.
-    fn tables_of<'a>(
-        &'a self,
-        keyspace: u8,
-        key: &[u8],
-        internal: &'a [u8],
-    ) -> impl Iterator<Item = &'a Arc<Table>> {
-        let window = self.options.compaction(keyspace).window_of(key);
-        let window = window.map_or(&[][..], |window| self.version.window(keyspace, window));
-        let level0 = self.version.level(0).iter();
-        let below = (1..LEVELS).filter_map(|level| self.version.holder(level, internal));
-        window.iter().map(|ranked| &ranked.table).chain(level0).chain(below)
-    }
-
-    fn get(&self, keyspace: u8, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let mut look_up = LookUp { inner: self, keyspace, key, operands: Vec::new() };
-        if let Step::Done(value) = look_up.take_memory()? {
-            return Ok(value);
-        }
-        let internal = internal_key(keyspace, key);
-        for table in self.tables_of(keyspace, key, &internal) {
-            if let Step::Done(value) = look_up.take_table(table, &internal)? {
-                return Ok(value);
-            }
-        }
-        match look_up.done(None)? {
-            Step::Done(value) => Ok(value),
-            Step::Older => Ok(None),
-        }
-    }
+    /// What look-ups without files are having fetched.
+    pub(crate) fetches: Fetches,
 }
 
 impl Snapshot {
     pub(crate) fn new(inner: Inner) -> Snapshot {
         Snapshot { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// Up to which entry of the log this view is complete.
@@ -168,7 +65,28 @@ impl Snapshot {
     /// When a file cannot be read, a block is damaged, or there is no such keyspace.
     pub fn get(&self, ks: u8, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.check(ks)?;
-        self.inner.get(ks, key)
+        match look_up(&self.inner, ks, key, Files::Read)? {
+            Step::Done(value) => Ok(value),
+            Step::Older | Step::Need => Ok(None),
+        }
+    }
+
+    /// As [`Snapshot::get`], for a thread that may not wait for files: reads none, and says what to fetch where that
+    /// does not do. After [`Fetch::run`], on any thread, the same question to the same view has its answer for as long
+    /// as the [`Fetch`] lives, however small the cache.
+    ///
+    /// # Errors
+    /// When a block is damaged, or there is no such keyspace.
+    pub fn get_resident(&self, ks: u8, key: &[u8]) -> Result<Resident, Error> {
+        self.check(ks)?;
+        if let Some(answer) = self.inner.fetches.answer(ks, key) {
+            return Ok(answer.map_or(Resident::Absent, Resident::Value));
+        }
+        Ok(match look_up(&self.inner, ks, key, Files::LeaveAlone)? {
+            Step::Done(Some(value)) => Resident::Value(value),
+            Step::Done(None) | Step::Older => Resident::Absent,
+            Step::Need => Resident::Need(Fetch::new(self, ks, key)),
+        })
     }
 
     /// The values of many keys, in the order of the keys. May read files: not for a shard's thread.
@@ -186,7 +104,7 @@ impl Snapshot {
         order.sort_by(|&a, &b| keys[a].as_ref().cmp(keys[b].as_ref()));
         let mut values = vec![None; keys.len()];
         for at in order {
-            values[at] = self.inner.get(ks, keys[at].as_ref())?;
+            values[at] = self.get(ks, keys[at].as_ref())?;
         }
         Ok(values)
     }
@@ -333,14 +251,14 @@ impl<'a> Range<'a> {
         let inner = self.inner;
         let rules = Rules { options: &inner.options, clock_s: inner.clock_s };
         while self.merge.advance()? {
-            let read_blob = |at| inner.read_blob(at);
+            let read_blob = |at| inner.version.read_blob(at);
             match self.merge.resolve(&rules, true, read_blob, &mut self.buffer)? {
                 Verdict::Absent => continue,
                 Verdict::Folded | Verdict::Operands => self.at = At::Buffer,
                 Verdict::Newest => {
                     self.at = At::Source;
                     if let Entry::Blob { at, .. } = self.merge.newest() {
-                        (self.buffer, self.at) = (inner.read_blob(at)?, At::Buffer);
+                        (self.buffer, self.at) = (inner.version.read_blob(at)?, At::Buffer);
                     }
                 }
             }

@@ -19,11 +19,12 @@ pub struct VerifyReport {
     pub tables: u64,
     /// Data blocks read and found whole.
     pub blocks: u64,
-    /// Entries in whole tables.
+    /// Entries in whole blocks.
     pub entries: u64,
     /// Bytes of all tables.
     pub bytes: u64,
-    /// What is damaged: at most one finding a table. Empty when all is well.
+    /// What is damaged: a finding for each damaged block, with the keys that it may hold. Empty when all
+    /// is well.
     pub problems: Vec<Error>,
 }
 
@@ -41,7 +42,7 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, Error> {
 /// When the manifest is damaged, missing or cannot be read.
 pub fn verify_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport, Error> {
     let recovered = Manifest::read(&*disk, dir)?;
-    let cache = BlockCache::new(0);
+    let cache = Arc::new(BlockCache::new(0));
     let trash = Arc::new(Trash::default());
     let context = Arc::new(TableContext { disk, dir: dir.to_path_buf(), cache, trash });
     let mut report = VerifyReport { mark: recovered.state.mark, ..VerifyReport::default() };
@@ -50,13 +51,10 @@ pub fn verify_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport, Error>
         report.tables += 1;
         report.bytes += meta.bytes;
         let table = Arc::new(Table::new(meta, Arc::clone(&context)));
-        match table.verify() {
-            Ok(blocks) => {
-                report.blocks += blocks;
-                report.entries += table.meta().entries;
-            }
-            Err(error) => report.problems.push(error),
-        }
+        let check = table.check();
+        report.blocks += check.blocks;
+        report.entries += check.entries;
+        report.problems.extend(check.problems);
         tables.push((level, table));
     }
     if Version::new(tables).is_none() {

@@ -1,21 +1,36 @@
 //! Sorted tables: the files that hold flushed data. The bytes are those of `docs/formats/table.md`.
 //!
-//! * [`block`]: entries, compression, checksum
-//! * [`cache`]: blocks that are read often
+//! Floors, each using only what stands below: `check` | `cursor` | `reader`, `writer` | `cache` | `index`, `props` |
+//! `block`, `filter` | `seal`.
+//!
+//! * [`seal`]: compression and checksum of a stored block
+//! * [`block`]: entries of a data block
 //! * [`filter`]: which keys are surely absent
+//! * [`index`]: which block holds a key
+//! * [`props`]: counts, extents and range tombstones of a table
+//! * [`cache`]: what is read often
 //! * [`writer`]: a sorted stream of entries becomes a file
-//! * [`reader`]: look-ups and scans
+//! * `describe`: what a file says of itself, where no manifest does
+//! * [`reader`]: opening, look-ups
+//! * [`cursor`]: scans
+//! * [`check`]: what checksums do not tell
 
 pub(crate) mod block;
 pub(crate) mod cache;
+pub(crate) mod check;
+pub(crate) mod cursor;
+mod describe;
 pub(crate) mod filter;
+pub(crate) mod index;
+pub(crate) mod props;
 pub(crate) mod reader;
+pub(crate) mod seal;
+#[cfg(test)]
+mod tests;
 pub(crate) mod writer;
 
-pub(crate) use reader::{
-    Direction, Found, Hit, KeyRange, Table, TableContext, TableCursor, TableEntry, TableIter,
-    TableValue,
-};
+pub(crate) use cursor::{Direction, KeyRange, TableCursor, TableEntry, TableIter, TableValue};
+pub(crate) use reader::{BlockNeed, Found, Hit, Probe, Table, TableContext};
 pub(crate) use writer::TableWriter;
 
 use crate::entry::Expires;
@@ -65,36 +80,39 @@ pub(crate) fn internal_key(keyspace: u8, key: &[u8]) -> Vec<u8> {
 
 pub(crate) const FOOTER_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"NVXTABLE";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where a block lies, and what its checksum must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BlockRef {
     pub(crate) offset: u64,
     pub(crate) len: u32,
     pub(crate) crc: u32,
 }
 
+impl BlockRef {
+    /// The first byte behind it; none where there can be none.
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.offset.checked_add(u64::from(self.len))
+    }
+}
+
 /// The last 64 bytes of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Footer {
-    pub(crate) index: BlockRef,
-    pub(crate) filter: BlockRef,
-    pub(crate) entries: u64,
-    pub(crate) tombstones: u64,
+pub(crate) enum Footer {
+    /// As version 1 wrote it; nobody does any more.
+    V1 { index: BlockRef, filter: BlockRef, entries: u64, tombstones: u64 },
+    /// Properties, index of the partitions, range tombstones (of length 0 where there are none).
+    V2 { props: BlockRef, root: BlockRef, ranges: BlockRef },
 }
 
 impl Footer {
-    /// The footer's bytes and their checksum, which is also in their last four.
-    pub(crate) fn encode(&self) -> ([u8; FOOTER_BYTES], u32) {
+    /// The bytes of a footer of version 2 and their checksum, which is also in their last four.
+    pub(crate) fn encode(blocks: [BlockRef; 3]) -> ([u8; FOOTER_BYTES], u32) {
         let mut bytes = Vec::with_capacity(FOOTER_BYTES);
-        for block in [self.index, self.filter] {
-            bytes.extend_from_slice(&block.offset.to_le_bytes());
-            bytes.extend_from_slice(&block.len.to_le_bytes());
-            bytes.extend_from_slice(&block.crc.to_le_bytes());
+        for block in blocks {
+            bytes.extend_from_slice(&encode_block_ref(block));
         }
-        bytes.extend_from_slice(&self.entries.to_le_bytes());
-        bytes.extend_from_slice(&self.tombstones.to_le_bytes());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         let crc = crc32fast::hash(&bytes);
@@ -107,26 +125,32 @@ impl Footer {
     /// Reads a footer and its checksum.
     pub(crate) fn decode(bytes: &[u8; FOOTER_BYTES]) -> Result<(Footer, u32), &'static str> {
         const SHORT: &str = "footer too short";
-        let mut reader = crate::codec::Reader::new(bytes);
-        let mut block = || -> Option<BlockRef> {
-            Some(BlockRef { offset: reader.u64()?, len: reader.u32()?, crc: reader.u32()? })
-        };
-        let (index, filter) = (block().ok_or(SHORT)?, block().ok_or(SHORT)?);
-        let entries = reader.u64().ok_or(SHORT)?;
-        let tombstones = reader.u64().ok_or(SHORT)?;
-        let magic = reader.take(MAGIC.len()).ok_or(SHORT)?;
-        let version = reader.u32().ok_or(SHORT)?;
-        let crc = reader.u32().ok_or(SHORT)?;
-        if crc32fast::hash(&bytes[..FOOTER_BYTES - 4]) != crc {
-            return Err("footer checksum does not match");
-        }
+        let (fields, tail) = bytes.split_at(FOOTER_BYTES - 16);
+        let mut tail = crate::codec::Reader::new(tail);
+        let magic = tail.take(MAGIC.len()).ok_or(SHORT)?;
+        let (version, crc) = (tail.u32().ok_or(SHORT)?, tail.u32().ok_or(SHORT)?);
         if magic != MAGIC {
             return Err("not a sorted table");
         }
-        if version != VERSION {
-            return Err("table of a version this program does not know");
+        if crc32fast::hash(&bytes[..FOOTER_BYTES - 4]) != crc {
+            return Err("footer checksum does not match");
         }
-        Ok((Footer { index, filter, entries, tombstones }, crc))
+        let mut reader = crate::codec::Reader::new(fields);
+        let mut block =
+            || Some(BlockRef { offset: reader.u64()?, len: reader.u32()?, crc: reader.u32()? });
+        let (first, second) = (block().ok_or(SHORT)?, block().ok_or(SHORT)?);
+        let footer = match version {
+            1 => {
+                let (entries, tombstones) =
+                    (reader.u64().ok_or(SHORT)?, reader.u64().ok_or(SHORT)?);
+                Footer::V1 { index: first, filter: second, entries, tombstones }
+            }
+            VERSION => Footer::V2 { props: first, root: second, ranges: block().ok_or(SHORT)? },
+            _ => {
+                return Err("table of a newer version of the format: open it with a newer program");
+            }
+        };
+        Ok((footer, crc))
     }
 }
 

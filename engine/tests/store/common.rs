@@ -55,11 +55,20 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn open(disk: &SimDisk, options: Options) -> Result<Store, Error> {
+        Store::open_in(disk, Path::new(DIR), options)
+    }
+
+    pub(crate) fn open_in(disk: &SimDisk, dir: &Path, options: Options) -> Result<Store, Error> {
         let worker = Worker::start(1).unwrap();
-        let mut engine = Engine::open_on(disk.arc(), Path::new(DIR), options, &worker)?;
+        let mut engine = Engine::open_on(disk.arc(), dir, options, &worker)?;
         let (sender, wakes) = channel();
         engine.set_wake(Arc::new(move || sender.send(()).unwrap_or_default()));
         Ok(Store { engine, wakes, _worker: worker })
+    }
+
+    /// Returns when a job has reported back.
+    pub(crate) fn wait(&self) {
+        self.wakes.recv().unwrap();
     }
 
     /// Polls until nothing is in flight; stops at the first error.

@@ -1,9 +1,8 @@
 //! Files as version 1 of the formats lays them down, made from the documents by `tests/fixtures/make.py`, which
 //! shares no code with this crate.
 
-use crate::common::{DIR, Store, contents, small};
-use crate::sim_disk::SimDisk;
-use novax_engine::{Batch, Disk, Engine, Options, Worker, verify};
+use crate::common::{contents, small};
+use novax_engine::{Batch, Engine, Worker, verify};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -52,20 +51,4 @@ fn a_store_of_version_1_opens_and_reads() {
     engine.write(&mut batch);
     assert_eq!(engine.close().unwrap(), 10);
     assert!(verify(folder.path()).unwrap().problems.is_empty());
-}
-
-#[test]
-fn what_is_written_today_is_version_1_byte_for_byte() {
-    let disk = SimDisk::default();
-    let mut store = Store::open(&disk, Options { level0_tables_max: 100, ..small() }).unwrap();
-    let mut batch = Batch::new();
-    batch.put(0, b"a", b"1");
-    batch.put(0, b"ab", b"22");
-    batch.put(2, b"", b"empty key");
-    batch.delete(2, b"gone");
-    batch.set_mark(7);
-    store.engine.write(&mut batch);
-    store.flush().unwrap();
-    assert_eq!(disk.read_file(&Path::new(DIR).join(FIRST_TABLE)), bytes(FIRST_TABLE));
-    assert_eq!(disk.list(Path::new(DIR)).unwrap().len(), 2);
 }

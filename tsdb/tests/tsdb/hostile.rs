@@ -2,8 +2,8 @@
 
 use novax_model::{MEASURANDS, MeterTick, Timestamp};
 use novax_tsdb::{
-    BLOCK_TICKS_MAX, BlockBuilder, CHUNK_TICKS_MAX, Chunk, Error, Head, Remark, decode_block,
-    decode_chunk, encode_chunk, encode_chunk_with,
+    BLOCK_TICKS_MAX, BlockBuilder, CHUNK_TICKS_MAX, Chunk, Error, Head, OpenPart, OpenSeries,
+    Remark, decode_block, decode_chunk, encode_chunk, encode_chunk_with,
 };
 use proptest::prelude::*;
 
@@ -33,7 +33,8 @@ fn read_chunk(bytes: &[u8]) {
             }
         }
     }
-    let _ = Head::from_chunk(bytes);
+    let _ = Head::from_pieces(Timestamp::ZERO, vec![bytes.to_vec()]);
+    let _ = OpenSeries::restore(Timestamp::ZERO, [(OpenPart::State, bytes.to_vec())]);
 }
 
 fn read_block(bytes: &[u8]) {

@@ -1,8 +1,11 @@
 //! What chunks, blocks and heads promise, from the outside.
 
+mod clean;
 mod fixtures;
 mod hostile;
 mod open_end;
+mod query;
+mod rollup;
 mod round_trip;
 mod size;
 mod ticks;
