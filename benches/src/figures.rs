@@ -81,6 +81,8 @@ mod tests {
         figures.add("a_ms", 1.23456, "ms");
         assert_eq!(figures.to_string(), "figure a_tps 12346 1/s\nfigure a_ms 1.235 ms\n");
         assert_eq!((figures.get("a_ms"), figures.get("b_ms")), (Some(1.23456), None));
-        assert!(figures.to_markdown().ends_with("| `a_tps` | 12346 | 1/s |\n| `a_ms` | 1.235 | ms |\n"));
+        assert!(
+            figures.to_markdown().ends_with("| `a_tps` | 12346 | 1/s |\n| `a_ms` | 1.235 | ms |\n")
+        );
     }
 }

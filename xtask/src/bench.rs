@@ -86,7 +86,8 @@ fn fuzz_targets() -> Result<Vec<String>> {
 fn targets_in(manifest: &str) -> Vec<String> {
     let bins = manifest.split("[[bin]]").skip(1);
     let name = |bin: &str| {
-        let line = bin.lines().find_map(|line| line.trim().strip_prefix("name")?.trim().strip_prefix('='));
+        let line =
+            bin.lines().find_map(|line| line.trim().strip_prefix("name")?.trim().strip_prefix('='));
         line.map(|name| name.trim().trim_matches('"').to_owned())
     };
     bins.filter_map(name).collect()
@@ -102,7 +103,8 @@ mod tests {
 
     #[test]
     fn fuzz_targets_are_those_of_the_manifest() {
-        let manifest = "[package]\nname = \"p\"\n[[bin]]\nname = \"a\"\ntest = false\n\n[[bin]]\nname=\"b\"\n";
+        let manifest =
+            "[package]\nname = \"p\"\n[[bin]]\nname = \"a\"\ntest = false\n\n[[bin]]\nname=\"b\"\n";
         assert_eq!(targets_in(manifest), ["a", "b"]);
         assert!(fuzz_targets().expect("the manifest is there").contains(&"ocpp_socket".to_owned()));
     }

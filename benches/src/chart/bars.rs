@@ -74,8 +74,14 @@ mod tests {
     #[test]
     fn the_longest_bar_fills_the_chart_and_others_are_in_proportion() {
         let picture = bars("Engine", "a note", &[panel()]);
-        assert!(picture.contains("width=\"420\" height=\"17\" rx=\"2\" class=\"peer\""), "{picture}");
-        assert!(picture.contains("width=\"210\" height=\"17\" rx=\"2\" class=\"ours\""), "{picture}");
+        assert!(
+            picture.contains("width=\"420\" height=\"17\" rx=\"2\" class=\"peer\""),
+            "{picture}"
+        );
+        assert!(
+            picture.contains("width=\"210\" height=\"17\" rx=\"2\" class=\"ours\""),
+            "{picture}"
+        );
         assert!(picture.contains("at most 4.00"));
     }
 

@@ -93,7 +93,13 @@ fn escaped(text: &str) -> String {
 fn readable(value: f64) -> String {
     assert!(value.is_finite() && value >= 0.0, "figures are counts and times");
     if value < 1_000.0 {
-        let digits = if value < 1.0 { 3 } else if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+        let digits = if value < 1.0 {
+            3
+        } else if value < 10.0 {
+            2
+        } else {
+            usize::from(value < 100.0)
+        };
         return format!("{value:.digits$}");
     }
     if value >= 1e6 {

@@ -141,11 +141,14 @@ fn measure(
 /// As [`measure`], by `db_bench`.
 fn measure_rocksdb(setting: &Setting, shape: Shape, figures: &mut Figures) -> Result<()> {
     if !rocksdb::is_there() {
-        return Err(BenchError::Machine("db_bench is missing: Debian's rocksdb-tools has it".into()));
+        return Err(BenchError::Machine(
+            "db_bench is missing: Debian's rocksdb-tools has it".into(),
+        ));
     }
     let data = files::data_dir(setting.data_in.as_deref())?;
     let dir = data.path().join("puts");
-    let options = |more: &[&str]| -> Vec<String> { more.iter().map(|&word| word.to_owned()).collect() };
+    let options =
+        |more: &[&str]| -> Vec<String> { more.iter().map(|&word| word.to_owned()).collect() };
     let num = format!("--num={}", shape.keys);
     let usual = "--write_buffer_size=67108864";
 
@@ -206,7 +209,12 @@ fn rocksdb_recover(dir: &Path, shape: Shape, figures: &mut Figures) -> Result<()
     let num = format!("--num={}", shape.log_puts);
     let large = [num.clone(), "--write_buffer_size=6442450944".into()];
     rocksdb::run(dir, "filluniquerandom", &large)?;
-    let usual = ["--use_existing_db=1".into(), num, "--write_buffer_size=67108864".into(), "--reads=1".into()];
+    let usual = [
+        "--use_existing_db=1".into(),
+        num,
+        "--write_buffer_size=67108864".into(),
+        "--reads=1".into(),
+    ];
     let told = rocksdb::run(dir, "readrandom", &usual)?;
     figures.add("rocksdb_recover_s", told.wall_s, "s");
     figures.add("rocksdb_recover_cpu_s", told.cpu_s, "s");

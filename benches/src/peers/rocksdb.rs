@@ -59,7 +59,8 @@ impl Told {
     /// Hits of `readrandom`: "(632 of 1000 found)".
     pub(crate) fn hits(&self) -> Result<f64> {
         let line = self.line("readrandom")?;
-        let hits = line.split_once('(').and_then(|(_, rest)| rest.trim().split(' ').next()?.parse().ok());
+        let hits =
+            line.split_once('(').and_then(|(_, rest)| rest.trim().split(' ').next()?.parse().ok());
         hits.ok_or_else(|| unclear(&self.text))
     }
 
@@ -68,7 +69,8 @@ impl Told {
         let line = self.text.lines().find(|line| line.starts_with("Percentiles:"));
         let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
         let name = format!("{name}:");
-        let found = words.windows(2).find(|pair| pair[0] == name).and_then(|pair| pair[1].parse().ok());
+        let found =
+            words.windows(2).find(|pair| pair[0] == name).and_then(|pair| pair[1].parse().ok());
         found.ok_or_else(|| unclear(&self.text))
     }
 
