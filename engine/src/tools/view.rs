@@ -9,6 +9,7 @@ use crate::entry::{Entry, Expires};
 use crate::error::Error;
 use crate::manifest::{self, BlobMeta, Manifest, State};
 use crate::options::{Compaction, LEVELS, Options};
+use crate::resident::Fetches;
 use crate::snapshot::{Inner, Snapshot};
 use crate::table::cache::BlockCache;
 use crate::table::{Direction, KeyRange, Table, TableContext, file_number, internal_key};
@@ -113,6 +114,7 @@ impl View {
             options: Arc::new(options),
             runs: Vec::new(),
             version: Arc::new(self.version()?),
+            fetches: Fetches::default(),
         }))
     }
 
