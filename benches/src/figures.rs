@@ -19,7 +19,10 @@ impl Figures {
         let name = name.into();
         assert!(value.is_finite(), "{name} was measured");
         assert!(self.get(&name).is_none(), "{name} is given once");
-        self.0.push(Figure { name, value, unit });
+        let figure = Figure { name, value, unit };
+        // A long run shows how far it is, and one that fails later what it found.
+        eprintln!("bench: {} {} {unit}", figure.name, figure.digits());
+        self.0.push(figure);
     }
 
     /// The figure of this name, if it was measured.

@@ -153,7 +153,8 @@ fn measure_rocksdb(setting: &Setting, shape: Shape, figures: &mut Figures) -> Re
     let usual = "--write_buffer_size=67108864";
 
     eprintln!("bench: rocksdb put");
-    let told = rocksdb::run(&dir, "fillrandom,flush,waitforcompaction", &options(&[&num, usual]))?;
+    let told =
+        rocksdb::run(&dir, 42, "fillrandom,flush,waitforcompaction", &options(&[&num, usual]))?;
     let (puts, gets) = (count(shape.keys), count(shape.gets));
     figures.add("rocksdb_put_cpu_us", told.cpu_s / puts * 1e6, "us");
     figures.add("rocksdb_put_wall_us", told.wall_s / puts * 1e6, "us");
@@ -162,7 +163,8 @@ fn measure_rocksdb(setting: &Setting, shape: Shape, figures: &mut Figures) -> Re
     eprintln!("bench: rocksdb get");
     let reads = format!("--reads={}", shape.gets);
     let opened = [num.as_str(), usual, "--use_existing_db=1"];
-    let told = rocksdb::run(&dir, "readrandom", &options(&[&opened[..], &[&reads]].concat()))?;
+    let told =
+        rocksdb::run(&dir, 1234, "readrandom", &options(&[&opened[..], &[&reads]].concat()))?;
     check_hits("rocksdb", told.hits()?, gets)?;
     figures.add("rocksdb_get_cpu_us", told.cpu_s / gets * 1e6, "us");
     figures.add("rocksdb_get_wall_us", told.wall_s / gets * 1e6, "us");
@@ -170,11 +172,11 @@ fn measure_rocksdb(setting: &Setting, shape: Shape, figures: &mut Figures) -> Re
     eprintln!("bench: rocksdb latency");
     let busy = [num.as_str(), "--use_existing_db=1", "--write_buffer_size=8388608"];
     let burst = format!("--writes={}", shape.burst);
-    rocksdb::run(&dir, "overwrite", &options(&[&busy[..], &[&burst]].concat()))?;
+    rocksdb::run(&dir, 43, "overwrite", &options(&[&busy[..], &[&burst]].concat()))?;
     let pace = format!("--benchmark_write_rate_limit={}", shape.pace * 116);
     let seconds = format!("--duration={}", shape.pace_seconds);
     let paced = [&busy[..], &[&pace, &seconds, "--histogram=1"]].concat();
-    let told = rocksdb::run(&dir, "overwrite", &options(&paced))?;
+    let told = rocksdb::run(&dir, 44, "overwrite", &options(&paced))?;
     figures.add("rocksdb_put_p999_ms", told.percentile_us("P99.9")? / 1e3, "ms");
     remove(&dir)?;
 
@@ -190,7 +192,7 @@ fn rocksdb_durable(dir: &Path, shape: Shape, figures: &mut Figures) -> Result<()
         let mut options = vec![format!("--num={}", shape.keys), format!("--threads={threads}")];
         options.push(format!("--duration={}", shape.durable_seconds));
         options.extend(["--sync=1".into(), "--write_buffer_size=67108864".into()]);
-        let told = rocksdb::run(dir, "fillrandom", &options)?;
+        let told = rocksdb::run(dir, 45, "fillrandom", &options)?;
         let rate = told.ops_per_s("fillrandom")?;
         figures.add(format!("rocksdb_durable_puts_per_s_{threads}_threads"), rate, "1/s");
         if rate > best.0 {
@@ -208,14 +210,14 @@ fn rocksdb_recover(dir: &Path, shape: Shape, figures: &mut Figures) -> Result<()
     eprintln!("bench: rocksdb recover");
     let num = format!("--num={}", shape.log_puts);
     let large = [num.clone(), "--write_buffer_size=6442450944".into()];
-    rocksdb::run(dir, "filluniquerandom", &large)?;
+    rocksdb::run(dir, 46, "filluniquerandom", &large)?;
     let usual = [
         "--use_existing_db=1".into(),
         num,
         "--write_buffer_size=67108864".into(),
         "--reads=1".into(),
     ];
-    let told = rocksdb::run(dir, "readrandom", &usual)?;
+    let told = rocksdb::run(dir, 47, "readrandom", &usual)?;
     figures.add("rocksdb_recover_s", told.wall_s, "s");
     figures.add("rocksdb_recover_cpu_s", told.cpu_s, "s");
     Ok(())
