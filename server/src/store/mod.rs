@@ -9,9 +9,12 @@ pub use args::{
 };
 
 use crate::cli::{EXIT_FAILED, EXIT_OK, EXIT_USAGE};
+use crate::node::stores::store_options;
 use novax_charging::rows::Keyspace;
-use novax_engine::tools::{self, BackupSource, BackupTarget, RepairSource, SourceKind, StoreSource};
-use novax_engine::{Disk, DiskLock, Error, Options, RealDisk, verify_on};
+use novax_engine::tools::{
+    self, BackupSource, BackupTarget, RepairSource, SourceKind, StoreSource,
+};
+use novax_engine::{Disk, DiskLock, Error, RealDisk, verify_on};
 use report::Report;
 use serde_json::json;
 use std::path::Path;
@@ -60,11 +63,6 @@ pub fn run(command: &StoreCommand) -> u8 {
             EXIT_FAILED
         }
     }
-}
-
-/// How a node opens its stores.
-fn store_options() -> Options {
-    Options { keyspaces: Keyspace::COUNT, ..Options::default() }
 }
 
 /// Keeps a node from starting on the directory meanwhile; refused where one runs.
@@ -179,9 +177,8 @@ fn stats(disk: &Arc<dyn Disk>, target: &Target) -> Result<Report, Failure> {
 
 fn dump(disk: &Arc<dyn Disk>, args: &DumpArgs) -> Result<Report, Failure> {
     let _lock = claim(disk, &args.target.data)?;
-    let names = Keyspace::ALL.map(|keyspace| {
-        (keyspace as u8, format!("{keyspace:?}").to_lowercase())
-    });
+    let names =
+        Keyspace::ALL.map(|keyspace| (keyspace as u8, format!("{keyspace:?}").to_lowercase()));
     let mut options = tools::DumpOptions {
         limit: args.limit,
         keys_only: args.keys_only,
@@ -318,8 +315,7 @@ fn scrub(disk: &Arc<dyn Disk>, args: &ScrubArgs) -> Result<Report, Failure> {
         let done = tools::scrub_store(disk, &store.dir, bytes_per_s, &mut wait, &mut keep)?;
         let text =
             format!("{} tables, {} bytes, {} damaged", done.tables, done.bytes, done.findings);
-        let fields =
-            json!({"tables": done.tables, "bytes": done.bytes, "damaged": done.findings});
+        let fields = json!({"tables": done.tables, "bytes": done.bytes, "damaged": done.findings});
         report.line(&store.name, &text, fields);
         for finding in &findings {
             report.problem(&store.name, &finding.error);
