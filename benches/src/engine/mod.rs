@@ -100,7 +100,8 @@ fn measure(
     add("put_cpu_us", number(&put, "cpu_s")? / puts * 1e6, "us");
     add("put_wall_us", number(&put, "wall_s")? / puts * 1e6, "us");
     add("put_rss_mb", number(&put, "rss_bytes")? / 1e6, "MB");
-    add("size_mb", count(files::disk_bytes(&dir)?) / 1e6, "MB");
+    add("size_mb", count(files::written_bytes_but_logs(&dir)?) / 1e6, "MB");
+    add("disk_mb", count(files::disk_bytes(&dir)?) / 1e6, "MB");
 
     let get = run_part(&Task { count: shape.gets, ..task(Part::Get) })?;
     check_hits(which.name(), number(&get, "hits")?, gets)?;
@@ -158,7 +159,8 @@ fn measure_rocksdb(setting: &Setting, shape: Shape, figures: &mut Figures) -> Re
     let (puts, gets) = (count(shape.keys), count(shape.gets));
     figures.add("rocksdb_put_cpu_us", told.cpu_s / puts * 1e6, "us");
     figures.add("rocksdb_put_wall_us", told.wall_s / puts * 1e6, "us");
-    figures.add("rocksdb_size_mb", count(files::disk_bytes(&dir)?) / 1e6, "MB");
+    figures.add("rocksdb_size_mb", count(files::written_bytes_but_logs(&dir)?) / 1e6, "MB");
+    figures.add("rocksdb_disk_mb", count(files::disk_bytes(&dir)?) / 1e6, "MB");
 
     eprintln!("bench: rocksdb get");
     let reads = format!("--reads={}", shape.gets);

@@ -30,7 +30,7 @@ fn panels(figures: &Figures) -> Vec<Panel> {
     vec![
         panel("Random put, with flush and compaction", "us of CPU", at_most(4.0), "put_cpu_us"),
         panel("Random get, 63 % hits", "us of CPU", at_most(5.0), "get_cpu_us"),
-        panel("Size on disk", "MB", None, "size_mb"),
+        panel("Size on disk, without the log", "MB", None, "size_mb"),
         panel(
             "Durable puts from many clients",
             "a second",
