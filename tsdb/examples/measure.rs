@@ -1,14 +1,18 @@
 //! What the codec takes and how fast it is: `cargo run --release -p novax-tsdb --example measure`.
 //!
 //! Optional arguments: connectors, ticks. Sizes are exact and the same everywhere; rates are of this
-//! machine, one thread, wall clock of the best of three rounds.
+//! machine, one thread, wall clock of the best of five rounds: run it when nothing else runs.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use novax_model::{MEASURANDS, MeterTick, Timestamp};
+use novax_model::{MEASURANDS, Measurand, MeterTick, Timestamp};
+use novax_tsdb::cold::{ColdIndex, ColdWriter, Wanted, Window, decode_group};
 use novax_tsdb::generate::{Config, Generated, Generator};
-use novax_tsdb::{CHUNK_TICKS_MAX, Chunk, Columns, Scratch, decode_chunk, encode_chunk};
+use novax_tsdb::{
+    BLOCK_TICKS_MAX, BlockBuilder, CHUNK_TICKS_MAX, Chunk, Columns, Scratch, decode_block,
+    decode_chunk, encode_chunk,
+};
 
 const NAMES: [&str; 6] = ["voltage", "current", "power", "energy", "temperature", "soc"];
 
@@ -23,18 +27,20 @@ fn main() {
     for length in [CHUNK_TICKS_MAX.min(1_000), 128] {
         hot(&fleet, samples, length);
     }
+    cold(&fleet, samples);
+    log(&fleet);
 }
 
-/// The best of three rounds, in millions of samples a second.
+/// The best of five rounds, in millions of samples a second.
 fn rate(samples: usize, mut round: impl FnMut()) -> f64 {
-    let best = (0..3)
+    let best = (0..5)
         .map(|_| {
             let begin = Instant::now();
             round();
             begin.elapsed()
         })
         .min()
-        .expect("three rounds");
+        .expect("five rounds");
     samples as f64 / best.as_secs_f64() / 1e6
 }
 
@@ -99,4 +105,77 @@ fn hot(fleet: &[Generated], samples: usize, length: usize) {
         }
     });
     println!("  aggregate of whole chunks: {headers:.0} M/s");
+}
+
+fn cold(fleet: &[Generated], samples: usize) {
+    let window = Window { from: Timestamp::ZERO, to: Timestamp(u64::MAX) };
+    let write = || {
+        let mut writer = ColdWriter::new(window);
+        fleet.iter().for_each(|one| writer.add_series(one.series, &one.ticks, &[]));
+        writer.finish()
+    };
+    let file = write();
+    let index = ColdIndex::parse(&file).expect("a cold file");
+    let each = |bytes: u64| bytes as f64 / samples as f64;
+    println!("\ncold: {:.4} B/sample, {} groups", each(file.len() as u64), index.group_count());
+    let range = |start: u64, end: u64| &file[start as usize..end as usize];
+    let mut scratch = Scratch::new();
+    let wanted =
+        |columns| Wanted { series: None, from: Timestamp::ZERO, to: Timestamp(u64::MAX), columns };
+    let size = |columns| -> u64 {
+        let plans = index.plan(&wanted(columns));
+        plans.iter().flat_map(|plan| &plan.ranges).map(|range| range.end - range.start).sum()
+    };
+    println!(
+        "  stamps {:.4}, all columns {:.4}",
+        each(size(Columns::STAMPS)),
+        each(size(Columns::ALL)) - each(size(Columns::STAMPS))
+    );
+    for (name, measurand) in NAMES.iter().zip(MEASURANDS) {
+        println!(
+            "  {name} and what it is predicted from: {:.4}",
+            each(size(Columns::of(measurand)))
+        );
+    }
+    println!("  index and footer {:.4}", each(file.len() as u64 - size(Columns::ALL)));
+    let encode = rate(samples, || drop(black_box(write())));
+    println!("  encode {encode:.1} M/s");
+    let mut scan = |columns: Columns, measurands: &[Measurand]| {
+        rate(samples / 6 * measurands.len(), || {
+            for plan in index.plan(&wanted(columns)) {
+                let blocks: Vec<&[u8]> =
+                    plan.ranges.iter().map(|one| range(one.start, one.end)).collect();
+                for one in decode_group(&index, &plan, &blocks, &mut scratch).expect("a group") {
+                    for measurand in measurands {
+                        black_box(scratch.column(*measurand).summary(one.rows.clone()));
+                    }
+                }
+            }
+        })
+    };
+    let columns = MEASURANDS.into_iter().map(Columns::of).fold(Columns::NONE, Columns::and);
+    println!("  scan of all columns: {:.0} M/s", scan(columns, &MEASURANDS));
+    println!("  scan of all columns and stamps: {:.0} M/s", scan(Columns::ALL, &MEASURANDS));
+    for (name, measurand) in NAMES.iter().zip(MEASURANDS) {
+        println!("  scan of {name}: {:.0} M/s", scan(Columns::of(measurand), &[measurand]));
+    }
+}
+
+/// Blocks as the log carries them: a tick of each series, again and again.
+fn log(fleet: &[Generated]) {
+    let ticks = fleet.iter().map(|one| one.ticks.len()).min().unwrap_or(0).min(100);
+    let gathered = |tick: usize| {
+        let mut block = BlockBuilder::new();
+        fleet.iter().take(BLOCK_TICKS_MAX).for_each(|one| block.push(one.series, one.ticks[tick]));
+        block.finish()
+    };
+    let blocks: Vec<Vec<u8>> = (0..ticks).map(gathered).collect();
+    let rows = fleet.len().min(BLOCK_TICKS_MAX) * ticks;
+    let bytes: usize = blocks.iter().map(Vec::len).sum();
+    let encode = rate(rows, || (0..ticks).for_each(|tick| drop(black_box(gathered(tick)))));
+    let decode = rate(rows, || blocks.iter().for_each(|one| drop(black_box(decode_block(one)))));
+    let each = bytes as f64 / rows as f64;
+    println!(
+        "\nlog blocks: {each:.2} B/tick, encode {encode:.2} M ticks/s, decode {decode:.2} M ticks/s"
+    );
 }

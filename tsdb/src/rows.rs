@@ -8,6 +8,7 @@ use std::ops::Range;
 use novax_model::{Measurand, MeterTick, Timestamp};
 
 use crate::aggregate::{Aggregate, extremes_and_sum};
+use crate::cold::Stream;
 use crate::error::Error;
 
 /// Which of stamps and columns are wanted.
@@ -19,6 +20,8 @@ impl Columns {
     pub const NONE: Self = Self(0);
     /// The stamps alone.
     pub const STAMPS: Self = Self(1 << 6);
+    /// What cleaning remarked: only cold files are asked for it this way.
+    pub const REMARKS: Self = Self(1 << 7);
     /// Stamps and all six columns.
     pub const ALL: Self = Self(0x7f);
 
@@ -44,6 +47,23 @@ impl Columns {
     #[must_use]
     pub const fn has_stamps(self) -> bool {
         self.0 & Self::STAMPS.0 != 0
+    }
+}
+
+impl Columns {
+    /// Whether remarks are among them.
+    #[must_use]
+    pub const fn has_remarks(self) -> bool {
+        self.0 & Self::REMARKS.0 != 0
+    }
+}
+
+/// What a column may be predicted from.
+pub(crate) fn sources(measurand: Measurand) -> &'static [Measurand] {
+    match measurand {
+        Measurand::Power => &[Measurand::Voltage, Measurand::Current],
+        Measurand::Energy => &[Measurand::Power],
+        _ => &[],
     }
 }
 
@@ -170,6 +190,39 @@ impl Column {
         }
     }
 
+    /// The values of some rows, if each has one.
+    pub(crate) fn full_in(&self, rows: Range<usize>) -> Option<&[i64]> {
+        let is_full = self.is_full() || rows.clone().all(|row| self.is_set(row));
+        if is_full { self.values.get(rows) } else { None }
+    }
+
+    /// A bitmap, all set so far.
+    fn bits(&mut self) -> &mut [u8] {
+        if self.bitmap.is_empty() {
+            self.bitmap.resize(self.values.len().div_ceil(8), u8::MAX);
+        }
+        &mut self.bitmap
+    }
+
+    /// Takes the values of some rows away.
+    pub(crate) fn unset(&mut self, rows: Range<usize>) {
+        let bits = self.bits();
+        rows.for_each(|row| bits[row / 8] &= !(1 << (row % 8)));
+    }
+
+    /// Puts values into those of some rows whose bits are set; the others have none.
+    pub(crate) fn place(&mut self, bitmap: &[u8], rows: Range<usize>, set: &[i64]) {
+        self.unset(rows.clone());
+        let mut set = set.iter().copied();
+        for (place, row) in rows.enumerate() {
+            let is_set = bitmap.get(place / 8).is_some_and(|byte| byte >> (place % 8) & 1 == 1);
+            if is_set {
+                self.bitmap[row / 8] |= 1 << (row % 8);
+                self.values[row] = set.next().unwrap_or(0);
+            }
+        }
+    }
+
     /// Each row's value or none.
     pub(crate) fn set(&mut self, rows: impl Iterator<Item = Option<i64>>) {
         self.values.clear();
@@ -212,6 +265,8 @@ pub struct Scratch {
     pub(crate) columns: [Column; 6],
     /// Numbers on their way from packed to decoded.
     pub(crate) work: Vec<i64>,
+    /// Those of a whole group.
+    pub(crate) stream: Stream,
 }
 
 impl Scratch {

@@ -19,10 +19,10 @@ const GRID: u8 = 1;
 const JUMPS_MAX: usize = 64;
 
 /// A regular grid through stamps, in their unit.
-struct Grid {
-    step: i64,
-    /// Rows before which ticks are missing (or crowded), and by how many steps.
-    jumps: Vec<(usize, i64)>,
+pub(crate) struct Grid {
+    pub(crate) step: i64,
+    /// Distances at which ticks are missing (or crowded), and by how many steps.
+    pub(crate) jumps: Vec<(usize, i64)>,
 }
 
 /// Appends the stamps after the first. Returns the step of their grid in microseconds, if they have
@@ -36,7 +36,7 @@ pub(crate) fn put(out: &mut Vec<u8>, stamps: &[u64], work: &mut Vec<i64>) -> Opt
     let (unit, micros) = columns::coarsest_unit(&distances);
     work.clear();
     work.extend(distances.map(|distance| (distance / micros).cast_signed()));
-    let grid = grid(work);
+    let grid = grid(work, JUMPS_MAX.min(work.len() / 4));
     let Some(grid) = grid else {
         out.push(DISTANCES << 2 | unit);
         sequence::put(out, work);
@@ -45,19 +45,24 @@ pub(crate) fn put(out: &mut Vec<u8>, stamps: &[u64], work: &mut Vec<i64>) -> Opt
     out.push(GRID << 2 | unit);
     put_varint(out, grid.step.cast_unsigned());
     put_jumps(out, &grid.jumps);
-    let mut jumps = grid.jumps.iter().peekable();
-    let mut off = 0;
-    for (row, distance) in work.iter_mut().enumerate() {
-        let extra = jumps.next_if(|jump| jump.0 == row).map_or(0, |jump| jump.1);
-        off += *distance - grid.step * (1 + extra);
-        *distance = off;
-    }
+    to_deviations(work, grid.step, &grid.jumps);
     sequence::put(out, work);
     grid.step.cast_unsigned().checked_mul(micros)
 }
 
-/// The grid of stamps at these distances, if there is one.
-fn grid(distances: &[i64]) -> Option<Grid> {
+/// Replaces distances by how far each stamp is off its place on the grid.
+pub(crate) fn to_deviations(distances: &mut [i64], step: i64, jumps: &[(usize, i64)]) {
+    let mut jumps = jumps.iter().peekable();
+    let mut off = 0;
+    for (row, distance) in distances.iter_mut().enumerate() {
+        let extra = jumps.next_if(|jump| jump.0 == row).map_or(0, |jump| jump.1);
+        off += *distance - step * (1 + extra);
+        *distance = off;
+    }
+}
+
+/// The grid of stamps at these distances, if there is one with no more jumps.
+pub(crate) fn grid(distances: &[i64], jumps_max: usize) -> Option<Grid> {
     let mut sorted = distances.to_vec();
     let middle = sorted.len() / 2;
     let (_, median, _) = sorted.select_nth_unstable(middle);
@@ -80,14 +85,14 @@ fn grid(distances: &[i64]) -> Option<Grid> {
         if extra != 0 {
             jumps.push((row, extra));
         }
-        if jumps.len() > JUMPS_MAX.min(distances.len() / 4) {
+        if jumps.len() > jumps_max {
             return None;
         }
     }
     Some(Grid { step, jumps })
 }
 
-fn put_jumps(out: &mut Vec<u8>, jumps: &[(usize, i64)]) {
+pub(crate) fn put_jumps(out: &mut Vec<u8>, jumps: &[(usize, i64)]) {
     put_varint(out, jumps.len() as u64);
     let mut before = 0;
     for (row, extra) in jumps {
@@ -133,12 +138,12 @@ pub(crate) fn get(
 }
 
 /// Without a way out in the middle, so that it is as fast as the decoding it checks.
-fn is_increasing(stamps: &[Timestamp]) -> bool {
+pub(crate) fn is_increasing(stamps: &[Timestamp]) -> bool {
     let pairs = stamps.iter().zip(stamps.iter().skip(1));
     pairs.fold(true, |so_far, (a, b)| so_far & (a < b))
 }
 
-fn add_up(numbers: &mut [i64]) {
+pub(crate) fn add_up(numbers: &mut [i64]) {
     let mut sum = 0_i64;
     for number in numbers {
         sum = sum.wrapping_add(*number);
@@ -149,27 +154,42 @@ fn add_up(numbers: &mut [i64]) {
 /// Distances from the first stamp, from a grid.
 fn get_grid(reader: &mut Reader<'_>, count: usize, work: &mut Vec<i64>) -> Result<(), Error> {
     let step = reader.varint()?.cast_signed();
-    let jump_count = usize::try_from(reader.varint()?).unwrap_or(usize::MAX);
-    if jump_count > JUMPS_MAX {
-        return Err(Error::Invalid("a grid with more than 64 jumps"));
+    let jumps = get_jumps(reader, JUMPS_MAX)?;
+    sequence::get(reader, count, work)?;
+    from_deviations(work, step, &jumps)
+}
+
+/// Reads at most `most` jumps of a grid.
+pub(crate) fn get_jumps(reader: &mut Reader<'_>, most: usize) -> Result<Vec<(usize, i64)>, Error> {
+    let count = usize::try_from(reader.varint()?).unwrap_or(usize::MAX);
+    if count > most {
+        return Err(Error::Invalid("a grid of too many jumps"));
     }
-    let mut jumps = [(0_usize, 0_i64); JUMPS_MAX];
+    let mut jumps = Vec::new();
     let mut row = 0_usize;
-    for jump in jumps.iter_mut().take(jump_count) {
+    for _ in 0..count {
         let further = usize::try_from(reader.varint()?).unwrap_or(usize::MAX);
         row = row.saturating_add(further);
-        *jump = (row, reader.signed()?);
+        jumps.push((row, reader.signed()?));
     }
-    sequence::get(reader, count, work)?;
+    Ok(jumps)
+}
+
+/// The inverse of [`to_deviations`], but for sums instead of distances.
+pub(crate) fn from_deviations(
+    deviations: &mut [i64],
+    step: i64,
+    jumps: &[(usize, i64)],
+) -> Result<(), Error> {
     let mut at = 0_i64;
     let mut done = 0;
-    for (row, extra) in jumps.into_iter().take(jump_count) {
-        let stretch = work.get_mut(done..row).ok_or(Error::Invalid("a jump past the stamps"))?;
-        on_grid(stretch, &mut at, step);
-        at = at.wrapping_add(step.wrapping_mul(extra));
-        done = row;
+    for (row, extra) in jumps {
+        let stretch = deviations.get_mut(done..*row);
+        on_grid(stretch.ok_or(Error::Invalid("a jump past the stamps"))?, &mut at, step);
+        at = at.wrapping_add(step.wrapping_mul(*extra));
+        done = *row;
     }
-    on_grid(work.get_mut(done..).unwrap_or_default(), &mut at, step);
+    on_grid(deviations.get_mut(done..).unwrap_or_default(), &mut at, step);
     Ok(())
 }
 

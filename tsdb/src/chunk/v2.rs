@@ -10,7 +10,7 @@ use crate::columns::{self, Presence, PresenceMap};
 use crate::error::Error;
 use crate::predict;
 use crate::remark::Remark;
-use crate::rows::{Columns, Scratch};
+use crate::rows::{Columns, Scratch, sources};
 use crate::sequence;
 use crate::stamps;
 
@@ -150,15 +150,6 @@ impl Encoder {
         }
         sequence::put(out, residual);
         true
-    }
-}
-
-/// What a column may be predicted from.
-fn sources(measurand: Measurand) -> &'static [Measurand] {
-    match measurand {
-        Measurand::Power => &[Measurand::Voltage, Measurand::Current],
-        Measurand::Energy => &[Measurand::Power],
-        _ => &[],
     }
 }
 

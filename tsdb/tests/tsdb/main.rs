@@ -1,6 +1,7 @@
 //! What chunks, blocks and heads promise, from the outside.
 
 mod clean;
+mod cold;
 mod fixtures;
 mod hostile;
 mod open_end;
