@@ -3,7 +3,7 @@
 //! A checksum keeps a fuzzer out, so these put the right one there, or go in behind it. What is
 //! claimed: no panic, memory bounded by the announced rows, and what is accepted is well formed.
 
-use novax_model::{MEASURANDS, Measurand, Timestamp};
+use novax_model::{MEASURANDS, Timestamp};
 
 use crate::block::{BLOCK_TICKS_MAX, decode_block};
 use crate::bytes;
@@ -60,11 +60,6 @@ pub fn fuzz_floats(data: &[u8]) {
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&again), bits(&values), "the same bits");
     }
-}
-
-/// The measurand of a byte.
-pub(crate) fn measurand_of(byte: u8) -> Measurand {
-    MEASURANDS[usize::from(byte) % MEASURANDS.len()]
 }
 
 #[cfg(test)]

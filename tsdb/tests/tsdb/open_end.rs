@@ -7,9 +7,7 @@ use novax_tsdb::clean::{Limits, Row};
 use novax_tsdb::head::{DAY_US, HEAD_TICKS, Head, Pushed, day_of, decode_rows};
 use novax_tsdb::open::{Kept, OpenPart, OpenSeries, SeriesRow};
 use novax_tsdb::query::{self, Rank, Stretch};
-use novax_tsdb::rollup::{
-    Resolution, Rollup, buckets, covers, decode_rollup, merge_rollups,
-};
+use novax_tsdb::rollup::{Resolution, Rollup, buckets, covers, decode_rollup, merge_rollups};
 use novax_tsdb::{CHUNK_TICKS_MAX, decode_chunk};
 use proptest::prelude::*;
 
@@ -371,7 +369,10 @@ fn ticks_tell_whether_they_cover_what_was_rolled_up() {
         let merged = merge_rollups(stored_rollups(&store, resolution, true));
         for (merged, exact) in merged.iter().zip(&exact) {
             for (merged, exact) in merged.stats.iter().flatten().zip(exact.stats.iter().flatten()) {
-                assert_eq!((merged.count, merged.min, merged.max), (exact.count, exact.min, exact.max));
+                assert_eq!(
+                    (merged.count, merged.min, merged.max),
+                    (exact.count, exact.min, exact.max)
+                );
                 assert_eq!(merged.sum, exact.sum);
             }
         }
