@@ -135,6 +135,7 @@ impl View {
             runs: Vec::new(),
             fetches: Fetches::default(),
             version: Arc::new(self.version()?),
+            fetches: Fetches::default(),
         }))
     }
 
