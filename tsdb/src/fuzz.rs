@@ -97,11 +97,6 @@ pub fn fuzz_open(data: &[u8]) {
     }
 }
 
-/// The measurand of a byte.
-pub(crate) fn measurand_of(byte: u8) -> Measurand {
-    MEASURANDS[usize::from(byte) % MEASURANDS.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -135,7 +135,6 @@ impl View {
             runs: Vec::new(),
             fetches: Fetches::default(),
             version: Arc::new(self.version()?),
-            fetches: Fetches::default(),
         }))
     }
 
