@@ -33,10 +33,10 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
+//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
 //! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges`, `pacer` | `disk`, `batch`,
-//! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
-//! Over all of them stands `tools`.
+//! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above
+//! `table::cache`. Over all of them `tools` and `store`.
 
 mod batch;
 mod blob;
@@ -45,6 +45,7 @@ mod disk;
 mod engine;
 mod entry;
 mod error;
+pub mod fuzz;
 mod jobs;
 mod limits;
 mod lookup;
@@ -58,6 +59,7 @@ mod plan;
 mod ranges;
 mod resident;
 mod snapshot;
+pub mod store;
 mod table;
 pub mod tools;
 mod trash;
@@ -66,7 +68,7 @@ mod version;
 mod worker;
 
 pub use batch::Batch;
-pub use disk::{Disk, DiskLock, DiskRead, DiskWrite, RealDisk};
+pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::{Error, KeySpan};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};

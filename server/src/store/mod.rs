@@ -9,11 +9,12 @@ pub use args::{
 };
 
 use crate::cli::{EXIT_FAILED, EXIT_OK, EXIT_USAGE};
+use crate::node::stores::store_options;
 use novax_charging::rows::Keyspace;
 use novax_engine::tools::{
     self, BackupSource, BackupTarget, RepairSource, SourceKind, StoreSource,
 };
-use novax_engine::{Disk, DiskLock, Error, Options, RealDisk, verify_on};
+use novax_engine::{Disk, DiskLock, Error, RealDisk, verify_on};
 use report::Report;
 use serde_json::json;
 use std::path::Path;
@@ -62,11 +63,6 @@ pub fn run(command: &StoreCommand) -> u8 {
             EXIT_FAILED
         }
     }
-}
-
-/// How a node opens its stores.
-fn store_options() -> Options {
-    Options { keyspaces: Keyspace::COUNT, ..Options::default() }
 }
 
 /// Keeps a node from starting on the directory meanwhile; refused where one runs.
