@@ -13,6 +13,12 @@ pub(crate) enum BenchError {
     /// The node answered as it must not.
     #[error("wrong answer: {0}")]
     Answer(String),
+    /// One of the stores that are measured failed or forgot something.
+    #[error("{0}: {1}")]
+    Store(&'static str, String),
+    /// A part of the benchmark that runs in a process of its own failed.
+    #[error("the part {0} failed: {1}")]
+    Part(String, String),
     /// The machine is not set up for this much.
     #[error("{0}")]
     Machine(String),

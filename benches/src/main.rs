@@ -1,19 +1,30 @@
-//! `novax-benches <name>`: starts a node of its own on fresh data, loads it over real sockets, and prints
-//! `figure <name> <value> <unit>` lines on stdout; how it goes is told on stderr.
+//! `novax-benches <name>`: prints `figure <name> <value> <unit>` lines on stdout; how it goes is told on stderr.
+//! `start-charge` and `connections` start a node of their own on fresh data and load it over real sockets; `engine`
+//! and `tsdb` set the store and the series beside their peers.
 //!
 //! Floors, top first: `start_charge`, `connections` > `provision` > `station` (one socket) and `http` >
-//! `node` (the process) > `error`, `figures`. No figure is printed unless every answer was as it must be.
+//! `node` (the process); `engine`, `tsdb` > `peers` > `chart`, `quiet`; all > `cpu`, `files`, `error`, `figures`.
+//! No figure is printed unless every answer was as it must be.
 
+mod chart;
 mod connections;
+mod cpu;
+mod engine;
 mod error;
 mod figures;
+mod files;
 mod http;
 mod node;
+mod peers;
 mod provision;
+mod quiet;
 mod start_charge;
 mod station;
+mod tsdb;
 
 use clap::{Parser, Subcommand};
+use error::{BenchError, During as _};
+use figures::Figures;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,6 +59,56 @@ enum Bench {
         #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..=25_000))]
         chargers: u32,
     },
+    /// The store: processor time of puts and gets, size, durable puts, latency, opening after a crash.
+    Engine(Setting),
+    /// The series: bytes a sample, samples a processor second in and out.
+    Tsdb(Setting),
+    /// One measurement of `engine`, which runs each in a process of its own.
+    #[command(hide = true)]
+    Part(engine::part::Task),
+}
+
+/// How much is measured, with whom, and where.
+#[derive(Debug, clap::Args)]
+struct Setting {
+    /// Part of the full size: 0.02 for a look whether all runs.
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// Measures the peers too.
+    #[arg(long)]
+    peers: bool,
+    /// A Python that has the package `chdb`.
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
+    /// Where charts and tables of the figures go; nowhere by default.
+    #[arg(long, value_name = "DIR")]
+    charts: Option<PathBuf>,
+    /// Where data are written, and removed again. By default beside this binary.
+    #[arg(long, value_name = "DIR")]
+    data_in: Option<PathBuf>,
+}
+
+impl Setting {
+    /// So much of a full count, and at least one.
+    fn scaled(&self, full: u64) -> u64 {
+        let of_a_million = (self.scale.clamp(0.0, 100.0) * 1e6).round();
+        let of_a_million = std::time::Duration::from_secs_f64(of_a_million).as_secs();
+        (full * of_a_million / 1_000_000).max(1)
+    }
+
+    fn write_chart(&self, name: &str, content: &str) -> error::Result<()> {
+        let Some(charts) = &self.charts else { return Ok(()) };
+        std::fs::create_dir_all(charts).during("making the folder of charts")?;
+        std::fs::write(charts.join(name), content).during("writing a chart")
+    }
+
+    fn check(&self) -> error::Result<()> {
+        if self.peers && !cfg!(feature = "peers") {
+            let how = "built without peers: build with --features peers";
+            return Err(BenchError::Machine(how.into()));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,13 +128,7 @@ struct Common {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().bench {
-        Bench::StartCharge { common, chargers, connectors, seconds } => {
-            start_charge::run(&common, start_charge::Shape { chargers, connectors, seconds })
-        }
-        Bench::Connections { common, chargers } => connections::run(&common, chargers),
-    };
-    match result {
+    match run(Cli::parse().bench) {
         Ok(figures) => {
             print!("{figures}");
             ExitCode::SUCCESS
@@ -82,5 +137,17 @@ fn main() -> ExitCode {
             eprintln!("novax-benches: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(bench: Bench) -> error::Result<Figures> {
+    match bench {
+        Bench::StartCharge { common, chargers, connectors, seconds } => {
+            start_charge::run(&common, start_charge::Shape { chargers, connectors, seconds })
+        }
+        Bench::Connections { common, chargers } => connections::run(&common, chargers),
+        Bench::Engine(setting) => setting.check().and_then(|()| engine::run(&setting)),
+        Bench::Tsdb(setting) => setting.check().and_then(|()| tsdb::run(&setting)),
+        Bench::Part(task) => engine::part::run(&task).map(|()| Figures::default()),
     }
 }

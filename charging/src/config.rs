@@ -3,6 +3,7 @@
 //! Every replica of a partition must run with the same values: they decide what `apply` does.
 
 use novax_model::{Amount, Duration, PartitionId, WattHours, Watts};
+use novax_tsdb::clean::Limits;
 
 /// No amount in a command may be larger, so that sums of amounts never overflow.
 pub const AMOUNT_MAX: Amount = 1_000_000_000_000_000_000_000_000_000;
@@ -18,8 +19,12 @@ pub struct PartitionConfig {
     pub outbox_deadline: Duration,
     /// How old a hold for another partition's session gets before that partition is asked.
     pub hold_check_after: Duration,
-    /// How far a station's clock may be ahead before its ticks are not kept.
+    /// How far a station's clock may be ahead before its ticks get the log's time instead.
     pub clock_ahead_max: Duration,
+    /// How late ticks may come and still be kept in their series.
+    pub ticks_late_max: Duration,
+    /// No connector delivers more: a meter that says so is not believed.
+    pub connector_power_max: Watts,
     /// Most unprovisioned stations remembered.
     pub pending_stations_max: usize,
     /// Most rows of each kind in the directory.
@@ -62,6 +67,8 @@ impl Default for PartitionConfig {
             outbox_deadline: Duration::from_secs(15 * 60),
             hold_check_after: Duration::from_secs(10 * 60),
             clock_ahead_max: Duration::from_secs(60 * 60),
+            ticks_late_max: Duration::from_secs(45 * 24 * 60 * 60),
+            connector_power_max: Watts(1_000_000),
             pending_stations_max: 10_000,
             directory_max: 10_000_000,
             sites_max: 100_000,
@@ -79,6 +86,19 @@ impl Default for PartitionConfig {
             session_energy_max: WattHours(1_000_000),
             // 6 A at 230 V, the least a vehicle charges with (IEC 61851).
             connector_power_min: Watts(1_380),
+        }
+    }
+}
+
+impl PartitionConfig {
+    /// What is possible at a connector, for cleaning and for rollups.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            power_w_max: self.connector_power_max.0,
+            ahead_max: self.clock_ahead_max,
+            late_max: self.ticks_late_max,
+            ..Limits::default()
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct Totals {
     pub ticks: u64,
     /// Ticks of series that are none of ours.
     pub ticks_ignored: u64,
-    /// Ticks too old to be kept in their series; they count for twin and bill.
+    /// Ticks older than `ticks_late_max`, not kept in their series; they count for twin and bill.
     pub ticks_late: u64,
     /// Telemetry blocks that could not be read.
     pub blocks_corrupt: u64,
@@ -111,8 +111,8 @@ impl Partition {
         self.state.next_deadline()
     }
 
-    /// Open series heads that changed, as chunk rows: to be written before a flush of the store or
-    /// a snapshot for telemetry. No part of the state hash.
+    /// Open ends of series that changed, and chunks that time has closed, as rows: to be written before
+    /// a flush of the store or a snapshot for telemetry. No part of the state hash.
     pub fn seal_heads(&mut self) -> Vec<RowWrite> {
         self.state.seal_heads()
     }

@@ -7,11 +7,13 @@ use crate::config::PartitionConfig;
 use crate::partition::Partition;
 use crate::rows::{
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
-    PayerSessionRow, SessionRow, SessionState, SiteRow, StationRow, TokenRow,
+    PayerSessionRow, SeriesKey, SessionRow, SessionState, SiteRow, StationRow, TokenRow,
+    read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Hold, Ledger, LedgerError};
-use novax_model::TransferKey;
+use novax_model::{Timestamp, TransferKey};
+use novax_tsdb::OpenPart;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -66,7 +68,9 @@ struct Sorted {
     outbox: Vec<OutboxRow>,
     payers: Vec<PayerSessionRow>,
     /// The newest chunk of each series, with its key's time.
-    series: BTreeMap<u64, (u64, Vec<u8>)>,
+    series: BTreeMap<u64, (Timestamp, Vec<u8>)>,
+    /// The open end of each series.
+    heads: BTreeMap<u64, Vec<(OpenPart, Vec<u8>)>>,
     any: bool,
 }
 
@@ -127,17 +131,22 @@ impl Sorted {
             Keyspace::Outbox => self.outbox.push(archive(keyspace, &value)?),
             Keyspace::PayerSessions => self.payers.push(archive(keyspace, &value)?),
             Keyspace::Series => {
-                let key: [u8; 16] = number(keyspace, key)?;
-                let (series, first) = key.split_at(8);
-                let series = u64::from_be_bytes(number(keyspace, series)?);
-                let first = u64::from_be_bytes(number(keyspace, first)?);
-                let newest = self.series.entry(series).or_default();
-                if newest.1.is_empty() || first > newest.0 {
-                    *newest = (first, value);
+                let key = SeriesKey::read(key).ok_or(RestoreError::Key(keyspace))?;
+                let newest = self.series.entry(key.series).or_default();
+                if key.sequence.is_none() && (newest.1.is_empty() || key.first > newest.0) {
+                    *newest = (key.first, value);
                 }
             }
+            Keyspace::Heads => {
+                let (series, part) = read_head_key(key).ok_or(RestoreError::Key(keyspace))?;
+                self.heads.entry(series).or_default().push((part, value));
+            }
             // Written once, never read back by the state machine.
-            Keyspace::Transfers | Keyspace::Exceptions => {}
+            Keyspace::Transfers
+            | Keyspace::Exceptions
+            | Keyspace::RollupsMinute
+            | Keyspace::RollupsQuarter
+            | Keyspace::RollupsHour => {}
         }
         Ok(())
     }
@@ -172,10 +181,21 @@ impl Sorted {
             state.payers.insert(row.session, row.clone());
             state.index_payer(&row);
         }
+        let damaged = |series: u64| {
+            move |error: novax_tsdb::Error| RestoreError::Series {
+                series,
+                error: error.to_string(),
+            }
+        };
+        for (series, rows) in self.heads {
+            state.restore_series(series, rows).map_err(damaged(series))?;
+        }
+        // Stores from before there were heads: what comes next begins after the newest chunk.
         for (series, (_, chunk)) in self.series {
-            state
-                .restore_series(series, &chunk)
-                .map_err(|error| RestoreError::Series { series, error: error.to_string() })?;
+            if !state.series.contains_key(&series) && !chunk.is_empty() {
+                let (_, last, _) = novax_tsdb::chunk_bounds(&chunk).map_err(damaged(series))?;
+                state.restore_series_after(series, last);
+            }
         }
         state.ledger.audit()?;
         Ok(Partition { state })

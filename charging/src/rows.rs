@@ -17,9 +17,11 @@
 //! | transfers | journal number u64 | `novax_ledger::JournalRow` |
 //! | keys | transfer key u128 | fingerprint u64 |
 //! | outbox | outbox id u64 | [`OutboxRow`] |
-//! | series | series u64, first time stamp u64 | `novax_tsdb` chunk |
+//! | series | series u64, first time stamp u64; late ticks: number u32 | `novax_tsdb` chunk |
 //! | payer_sessions | session u128 | [`PayerSessionRow`] |
 //! | exceptions | number u64 | [`ExceptionRow`] |
+//! | heads | series u64; pieces: first time stamp u64; late ticks: day u64, 255 | open end of a series |
+//! | rollups_1m, _15m, _1h | series u64, first bucket u64, chunk number u32 | `novax_tsdb` rollup |
 
 use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
 use novax_ledger::{Charges, SplitRule, Tariff};
@@ -27,6 +29,9 @@ use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
 };
+use novax_tsdb::query::Rank;
+use novax_tsdb::rollup::Resolution;
+use novax_tsdb::{DAY_US, OpenPart};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A table. The number is the engine's keyspace number: append only.
@@ -65,11 +70,19 @@ pub enum Keyspace {
     PayerSessions = 14,
     /// What a person should look at.
     Exceptions = 15,
+    /// The open ends of meter series.
+    Heads = 16,
+    /// What series did in each minute.
+    RollupsMinute = 17,
+    /// What series did in each quarter of an hour.
+    RollupsQuarter = 18,
+    /// What series did in each hour.
+    RollupsHour = 19,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 16;
+    pub const COUNT: u8 = 20;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -89,7 +102,62 @@ impl Keyspace {
         Keyspace::Series,
         Keyspace::PayerSessions,
         Keyspace::Exceptions,
+        Keyspace::Heads,
+        Keyspace::RollupsMinute,
+        Keyspace::RollupsQuarter,
+        Keyspace::RollupsHour,
     ];
+
+    /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
+    /// windows of time by its own retention.
+    #[must_use]
+    pub fn rollups(resolution: Resolution) -> Keyspace {
+        match resolution {
+            Resolution::Minute => Keyspace::RollupsMinute,
+            Resolution::Quarter => Keyspace::RollupsQuarter,
+            Resolution::Hour => Keyspace::RollupsHour,
+        }
+    }
+
+    /// Whether the state hash covers it. Where series are cut depends on when heads are written out,
+    /// which each replica does at its own time.
+    #[must_use]
+    pub fn is_hashed(self) -> bool {
+        !matches!(self, Keyspace::Series | Keyspace::Heads) && self.window_us().is_none()
+    }
+
+    /// Whether a partition is restored from it; the others are only read by queries. Series chunks
+    /// matter only for stores that were written before there were heads.
+    #[must_use]
+    pub fn is_restored(self) -> bool {
+        !matches!(
+            self,
+            Keyspace::Transfers
+                | Keyspace::Exceptions
+                | Keyspace::RollupsMinute
+                | Keyspace::RollupsQuarter
+                | Keyspace::RollupsHour
+        )
+    }
+
+    /// How many microseconds of rows lie together in windows that are dropped whole, where rows are
+    /// kept by time. [`window_time`] says when a row's is.
+    #[must_use]
+    pub fn window_us(self) -> Option<u64> {
+        match self {
+            Keyspace::Series | Keyspace::RollupsMinute => Some(DAY_US),
+            Keyspace::RollupsQuarter => Some(7 * DAY_US),
+            Keyspace::RollupsHour => Some(28 * DAY_US),
+            _ => None,
+        }
+    }
+}
+
+/// The time of a row in a table that is kept by time, from its key: microseconds since the epoch.
+#[must_use]
+pub fn window_time(key: &[u8]) -> Option<u64> {
+    let (_, rest) = key.split_first_chunk::<8>()?;
+    Some(u64::from_be_bytes(*rest.first_chunk()?))
 }
 
 /// Which kind of text id a directory row is about.
@@ -608,4 +676,104 @@ pub fn series_key(series: u64, first: Timestamp) -> [u8; 16] {
     key[..8].copy_from_slice(&series.to_be_bytes());
     key[8..].copy_from_slice(&first.0.to_be_bytes());
     key
+}
+
+/// Key of a series chunk of late ticks, or of a rollup row.
+#[must_use]
+pub fn numbered_series_key(series: u64, first: Timestamp, sequence: u32) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(&series_key(series, first));
+    key[16..].copy_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+/// What the key of a series chunk or of a rollup row says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SeriesKey {
+    /// Whose.
+    pub series: u64,
+    /// First stamp, or start of the first bucket.
+    pub first: Timestamp,
+    /// Chunks: there for late ticks. Rollups: always there.
+    pub sequence: Option<u32>,
+}
+
+impl SeriesKey {
+    /// Reads a key.
+    #[must_use]
+    pub fn read(key: &[u8]) -> Option<SeriesKey> {
+        let (series, rest) = key.split_first_chunk::<8>()?;
+        let (first, rest) = rest.split_first_chunk::<8>()?;
+        let sequence =
+            if rest.is_empty() { None } else { Some(u32::from_be_bytes(rest.try_into().ok()?)) };
+        let first = Timestamp(u64::from_be_bytes(*first));
+        Some(SeriesKey { series: u64::from_be_bytes(*series), first, sequence })
+    }
+
+    /// Whose values stand where chunks overlap.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        self.sequence.map_or(Rank::BASE, Rank::late)
+    }
+}
+
+/// Ends the key of late ticks, to tell it from a piece's.
+const LATE_MARK: u8 = 0xff;
+
+/// Key of a part of a series' open end.
+#[must_use]
+pub fn head_key(series: u64, part: OpenPart) -> Vec<u8> {
+    match part {
+        OpenPart::State => series.to_be_bytes().to_vec(),
+        OpenPart::Piece(first) => series_key(series, first).to_vec(),
+        OpenPart::Late(day) => [&series_key(series, day)[..], &[LATE_MARK]].concat(),
+    }
+}
+
+/// Reads the key of a part of a series' open end.
+#[must_use]
+pub fn read_head_key(key: &[u8]) -> Option<(u64, OpenPart)> {
+    let (series, rest) = key.split_first_chunk::<8>()?;
+    let series = u64::from_be_bytes(*series);
+    let Some((at, rest)) = rest.split_first_chunk::<8>() else {
+        return rest.is_empty().then_some((series, OpenPart::State));
+    };
+    let at = Timestamp(u64::from_be_bytes(*at));
+    match rest {
+        [] => Some((series, OpenPart::Piece(at))),
+        [LATE_MARK] => Some((series, OpenPart::Late(at))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_series_say_what_they_were_made_of() {
+        let first = Timestamp(DAY_US * 20_000 + 7);
+        let read = |key: &[u8]| SeriesKey::read(key).unwrap();
+        assert_eq!(read(&series_key(9, first)), SeriesKey { series: 9, first, sequence: None });
+        let late = numbered_series_key(9, first, 3);
+        assert_eq!(read(&late), SeriesKey { series: 9, first, sequence: Some(3) });
+        assert!(series_key(9, first).as_slice() < late.as_slice());
+        assert!(read(&late).rank() > Rank::BASE);
+        assert_eq!(window_time(&late), Some(first.0));
+        assert_eq!((SeriesKey::read(b"short"), window_time(b"short")), (None, None));
+        assert_eq!(SeriesKey::read(&[0; 18]), None);
+        for part in [OpenPart::State, OpenPart::Piece(first), OpenPart::Late(first)] {
+            assert_eq!(read_head_key(&head_key(9, part)), Some((9, part)));
+        }
+        assert_eq!((read_head_key(&[0; 12]), read_head_key(&[0; 17])), (None, None));
+    }
+
+    #[test]
+    fn keyspaces_are_numbered_without_gaps() {
+        for (number, keyspace) in Keyspace::ALL.into_iter().enumerate() {
+            assert_eq!(keyspace as usize, number);
+        }
+        let hashed = Keyspace::ALL.into_iter().filter(|keyspace| keyspace.is_hashed()).count();
+        assert_eq!(hashed, 15);
+    }
 }

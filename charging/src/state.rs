@@ -16,7 +16,7 @@ use crate::rows::{
 use crate::timers::Timer;
 use novax_ledger::Ledger;
 use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
-use novax_tsdb::Head;
+use novax_tsdb::OpenSeries;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A station's number: its place in [`State::stations`].
@@ -119,10 +119,12 @@ pub(crate) struct State {
     pub(crate) asking: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
     pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
-    pub(crate) series: BTreeMap<u64, Head>,
+    pub(crate) series: BTreeMap<u64, OpenSeries>,
+    /// Series that may have late ticks open.
+    pub(crate) late_series: BTreeSet<u64>,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
-    /// Rows that are written once and not kept: exceptions, series chunks.
+    /// Rows that are written once and not kept: exceptions, what series become.
     appended: Vec<RowWrite>,
     /// Full rows of sessions that finished in this entry.
     closing: BTreeMap<SessionId, SessionRow>,
@@ -151,6 +153,7 @@ impl State {
             ledger: Ledger::new(),
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
+            late_series: BTreeSet::new(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             appended: Vec::new(),
@@ -475,12 +478,13 @@ impl State {
         out
     }
 
-    /// The state hash covers all rows but series chunks, whose cut depends on when heads are sealed.
+    /// The state hash covers all rows but those of series, whose cut depends on when heads are written
+    /// out.
     fn chain(&mut self, rows: &[RowWrite]) {
         let mut chain = Chain(self.meta.state_hash);
         chain.number(self.meta.applied_index);
         chain.number(self.meta.time.0);
-        for row in rows.iter().filter(|row| row.keyspace != Keyspace::Series) {
+        for row in rows.iter().filter(|row| row.keyspace.is_hashed()) {
             chain.number(row.keyspace as u64);
             chain.bytes(&row.key);
             chain.number(u64::from(row.value.is_some()));

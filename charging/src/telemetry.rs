@@ -34,6 +34,9 @@ impl State {
         let now = self.now();
         let ahead_max = now.saturating_add(self.config.clock_ahead_max);
         let Some(row) = self.touch_connector(number, connector) else { return false };
+        // The series cleans for itself what the device said. What is hashed must not depend on it: twin
+        // and bill take the values as they are and mind the clock alone.
+        let said = tick;
         if tick.at > ahead_max {
             // A clock far ahead would keep every true tick after it out of the twin.
             tick.at = now;
@@ -46,7 +49,7 @@ impl State {
             }
         }
         let session = row.session;
-        self.keep_tick(series, tick);
+        self.keep_tick(series, said);
         if let (Some(session), Some(register)) = (session, tick.get(Measurand::Energy)) {
             self.meter_session(session, WattHours(register), &tick, newest, connector);
         }

@@ -650,6 +650,21 @@ impl Engine {
         }
     }
 
+    /// The tables as they are now, for the scrubber.
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Where its files are.
+    pub(crate) fn context(&self) -> &TableContext {
+        &self.shared.context
+    }
+
+    /// Who runs its jobs.
+    pub(crate) fn worker(&self) -> &Handle {
+        &self.worker
+    }
+
     /// Up to which entry of the log the store is complete, memory included.
     #[must_use]
     pub fn mark(&self) -> u64 {

@@ -104,6 +104,43 @@ pub enum Error {
         /// Where to.
         dir: PathBuf,
     },
+    /// A file of a backup, or its catalogue, holds other bytes than were written, or is gone: the fault of the target's
+    /// disk. Other backups, and the store itself, are as they were.
+    #[error("backup file {} is damaged: {what}", file.display())]
+    BackupCorruption {
+        /// The file.
+        file: PathBuf,
+        /// Which check failed.
+        what: &'static str,
+    },
+    /// There is no such backup: the caller's choice is wrong, or it was removed by age.
+    #[error("no {} in {}", Wanted(*id), dir.display())]
+    BackupUnknown {
+        /// The folder of backups.
+        dir: PathBuf,
+        /// What was asked for; none for the newest.
+        id: Option<u64>,
+    },
+    /// A folder that was to be filled holds files: the caller's choice is wrong, nothing was written.
+    #[error("{} is not empty", dir.display())]
+    NotEmpty {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A name cannot be used within a backup: the caller's choice is wrong.
+    #[error("{name:?} cannot be a name in a backup, or is there twice")]
+    NameInvalid {
+        /// The name.
+        name: String,
+    },
+    /// A table was damaged beside its entries, which were all saved.
+    #[error("{} was made anew with all its entries: {what}", file.display())]
+    Salvaged {
+        /// The table.
+        file: PathBuf,
+        /// What was wrong with it.
+        what: String,
+    },
     /// The worker has been stopped before the engine: the caller's order of shutting down is wrong.
     #[error("the worker that writes tables has stopped")]
     WorkerStopped,
@@ -150,6 +187,18 @@ impl std::fmt::Display for Of<'_> {
             (Some(keyspace), Some(keys)) => write!(f, " (keyspace {keyspace}, keys {keys})"),
             (Some(keyspace), None) => write!(f, " (keyspace {keyspace})"),
             (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Shows which backup was asked for.
+struct Wanted(Option<u64>);
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(id) => write!(f, "backup {id}"),
+            None => f.write_str("backup"),
         }
     }
 }

@@ -33,9 +33,10 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
+//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
 //! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges`, `pacer` | `disk`, `batch`,
-//! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
+//! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above
+//! `table::cache`. Over all of them `tools` and `store`.
 
 mod batch;
 mod blob;
@@ -44,6 +45,7 @@ mod disk;
 mod engine;
 mod entry;
 mod error;
+pub mod fuzz;
 mod jobs;
 mod limits;
 mod lookup;
@@ -59,6 +61,7 @@ mod resident;
 mod snapshot;
 pub mod store;
 mod table;
+pub mod tools;
 mod trash;
 mod verify;
 mod version;

@@ -24,11 +24,11 @@ pub(crate) const TEMPORARY_NAME: &str = "MANIFEST.tmp";
 const MAGIC: &[u8; 8] = b"NVXMANIF";
 /// What is written. Version 1 is still read, and replaced when the store is opened.
 const VERSION: u32 = 2;
-const HEADER_BYTES: usize = 20;
+pub(crate) const HEADER_BYTES: usize = 20;
 /// The shortest edit of version 1; those of version 2 are longer.
 const EDIT_BYTES_MIN: usize = 32;
 const EDIT_BYTES_MAX: usize = 64 << 20;
-const FILE_BYTES_MAX: u64 = 512 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 512 << 20;
 /// A file past this, and past four times its first record, is written anew.
 const ROLL_BYTES: u64 = 1 << 20;
 /// How far edit numbers of one torn append can be ahead: only one is ever in flight.
@@ -296,7 +296,7 @@ fn record_crc(len: [u8; 4], edit: &[u8]) -> u32 {
 }
 
 /// The bytes of the edit in the record at the front of `bytes`, if it is whole.
-fn whole_record(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn whole_record(bytes: &[u8]) -> Option<&[u8]> {
     let mut reader = Reader::new(bytes);
     let (len, crc) = (reader.u32()?, reader.u32()?);
     if !(EDIT_BYTES_MIN..=EDIT_BYTES_MAX).contains(&(len as usize)) {
@@ -307,7 +307,7 @@ fn whole_record(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Reads the edit out of a whole record: its number and itself.
-fn decode_edit(bytes: &[u8], version: u32) -> Option<(u64, Edit)> {
+pub(crate) fn decode_edit(bytes: &[u8], version: u32) -> Option<(u64, Edit)> {
     let mut reader = Reader::new(bytes);
     let number = reader.u64()?;
     let mut edit = Edit { mark: Some(reader.u64()?), ..Edit::default() };
@@ -462,7 +462,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Recovered, (u64, &'static str)> {
     Ok(Recovered { state, keyspaces, bytes, first_record_bytes, torn, version })
 }
 
-fn parse_header(bytes: &[u8]) -> Result<(u32, u8), &'static str> {
+pub(crate) fn parse_header(bytes: &[u8]) -> Result<(u32, u8), &'static str> {
     const SHORT: &str = "header too short";
     let mut reader = Reader::new(bytes);
     let magic = reader.take(MAGIC.len()).ok_or(SHORT)?;

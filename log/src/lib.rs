@@ -15,11 +15,12 @@
 //!
 //! Files, from the ground up: `block` (aligned memory), `disk` (the file system), `sim` (one in memory, with the
 //! faults of real ones), `error`, `merge` (frames to groups), `format` (bytes of batches and frames),
-//! `batch` (writing them), `scan` (reading a run), `root` (what the shards of a node share), `recover`, `replay`,
+//! `batch` (writing them), `scan` (reading a run), `root` (what the shards of a node share), `recover`, `check`, `replay`,
 //! `segments` (files made and retired by a thread), `writer` (the log of one shard).
 
 mod batch;
 mod block;
+mod check;
 mod disk;
 mod error;
 mod format;
@@ -33,6 +34,7 @@ pub mod sim;
 mod writer;
 
 pub use block::{BLOCK_BYTES, Block};
+pub use check::{CheckedGroup, check};
 pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk, read_all};
 pub use error::{Corruption, Error};
 pub use merge::{Frame, GroupMeta, HardState, LoggedEntry, PartitionLog, Position};

@@ -4,6 +4,7 @@
 //! they cannot drift from the file and the environment.
 
 use crate::config::{Config, ConfigError, KEYS, Resolved, Sources, load};
+use crate::store::StoreCommand;
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,6 +44,9 @@ pub enum Command {
     Config(ConfigCommand),
     /// Checks this machine: kernel, limits, disk, clock, ports, memory. Says what to do.
     Doctor(ConfigFlags),
+    /// Looks after the stores of a node: verify, stats, dump, repair, compact, backup, restore.
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 /// `novax config`
@@ -295,6 +299,24 @@ mod tests {
         let Command::Sql(args) = parsed.command else { panic!("sql was asked") };
         assert_eq!(args.statement.as_deref(), Some("select 1"));
         assert_eq!(args.format, SqlFormat::Table);
+    }
+
+    #[test]
+    fn store_takes_a_directory_and_its_commands_their_own_flags() {
+        for line in [
+            "novax store verify --data d --partition 3 --json",
+            "novax store dump --data d --keyspace sites --from 0x00 --limit 5",
+            "novax store repair --data d --from a --from b",
+            "novax store backup --data d --into b --keep 7",
+            "novax store restore --from b --id 3 --data d",
+            "novax store scrub --data d --mib-per-s 4",
+        ] {
+            assert!(matches!(parse(line), Ok(Cli { command: Command::Store(_) })), "{line}");
+        }
+        for line in ["novax store", "novax store stats", "novax store backup --data d --into b --keep 0"]
+        {
+            assert_eq!(parse(line).expect_err(line).exit_code(), i32::from(EXIT_USAGE), "{line}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The node: shards with their rings, the gateway from OCPP to commands, and the control plane.
 //!
 //! Floors, top first: `commands` > `node` > `http` > `shard` > `control` > `gateway` > `counters`, `timers`,
-//! `ring`. Beside them: `cli`, `config`, `doctor` (before a node runs) and `fleet` (a client).
+//! `ring`. Beside them: `cli`, `config`, `doctor` and
+//! `store` (while no node runs) and `fleet` (a client).
 
 pub mod cli;
 pub mod commands;
@@ -15,4 +16,5 @@ pub mod http;
 pub mod node;
 pub mod ring;
 pub mod shard;
+pub mod store;
 pub mod timers;

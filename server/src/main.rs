@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use novax_server::cli::{Cli, Command, ConfigCommand};
-use novax_server::{commands, fleet};
+use novax_server::{commands, fleet, store};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -15,5 +15,6 @@ fn main() -> ExitCode {
             commands::config_show(flags, origin)
         }
         Command::Doctor(flags) => commands::doctor(flags),
+        Command::Store(command) => store::run(&command),
     })
 }

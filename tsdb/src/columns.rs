@@ -107,7 +107,7 @@ pub(crate) fn skip(reader: &mut Reader<'_>, presence: Presence, rows: usize) -> 
     }
 }
 
-fn put_bitmap(out: &mut Vec<u8>, bits: impl Iterator<Item = bool>) {
+pub(crate) fn put_bitmap(out: &mut Vec<u8>, bits: impl Iterator<Item = bool>) {
     let start = out.len();
     for (row, is_set) in bits.enumerate() {
         if row % 8 == 0 {
@@ -120,7 +120,7 @@ fn put_bitmap(out: &mut Vec<u8>, bits: impl Iterator<Item = bool>) {
 }
 
 /// How many rows have a value. Bits past the last row must be zero.
-fn count_ones(bitmap: &[u8], rows: usize) -> Result<usize, Error> {
+pub(crate) fn count_ones(bitmap: &[u8], rows: usize) -> Result<usize, Error> {
     let last_bits = rows % 8;
     if let Some(last) = bitmap.last()
         && last_bits != 0

@@ -1,8 +1,9 @@
-//! Entries and rows as they lie on disk: `testdata/format_v1.txt` holds a log and the rows it makes.
+//! Entries and rows as they lie on disk: `testdata/format_v2.txt` holds a log and the rows it makes,
+//! `format_v1.txt` those of the first build, which had no keyspaces of heads and rollups.
 //!
-//! The file was written by the first build. A later build must read these entries, do the same with
-//! them, and write the same bytes; it must also open these rows. `UPDATE_EXPECT=1` writes the file
-//! anew, which is right only together with a new entry version and a migration of rows.
+//! A later build must read these entries, do the same with them, and open these rows; and write the
+//! same bytes as in the newest file. `UPDATE_EXPECT=1` writes that anew, which is right only together
+//! with a new entry version and a migration of rows.
 
 use crate::node::{Node, config};
 use novax_charging::{
@@ -89,7 +90,11 @@ fn charges() -> Vec<Command> {
     let mut tick = MeterTick { at: Timestamp(BEGIN + 5_000_000), values: [None; 6] };
     tick.set(Measurand::Energy, 1_100);
     tick.set(Measurand::Power, 11_000);
+    // A tick of the day before: its chunk is sealed by the next, and rolled up.
+    let mut yesterday = MeterTick { at: Timestamp(BEGIN - 5_000_000), values: [None; 6] };
+    yesterday.set(Measurand::Voltage, 2_300);
     let mut block = BlockBuilder::new();
+    block.push(novax_charging::rows::series_id(0, connector), yesterday);
     block.push(novax_charging::rows::series_id(0, connector), tick);
     vec![
         Command::ConnectorStatus {
@@ -146,8 +151,8 @@ fn unhex(text: &str) -> Vec<u8> {
     pairs.map(byte).collect()
 }
 
-fn path() -> String {
-    format!("{}/testdata/format_v1.txt", env!("CARGO_MANIFEST_DIR"))
+fn path(version: u8) -> String {
+    format!("{}/testdata/format_v{version}.txt", env!("CARGO_MANIFEST_DIR"))
 }
 
 fn keyspace(number: u8) -> Keyspace {
@@ -175,10 +180,10 @@ fn written() -> String {
 #[test]
 fn entries_and_rows_keep_their_form() {
     if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::write(path(), written()).unwrap();
+        std::fs::write(path(2), written()).unwrap();
     }
-    let stored = std::fs::read_to_string(path()).unwrap();
-    assert!(stored == written(), "this build writes other bytes than format_v1.txt");
+    let stored = std::fs::read_to_string(path(2)).unwrap();
+    assert!(stored == written(), "this build writes other bytes than format_v2.txt");
     let seen: BTreeSet<&str> =
         stored.lines().filter_map(|line| line.strip_prefix("row ")?.split(' ').next()).collect();
     let exceptions = (Keyspace::Exceptions as u8).to_string();
@@ -188,7 +193,12 @@ fn entries_and_rows_keep_their_form() {
 
 #[test]
 fn stored_entries_and_rows_are_read() {
-    let stored = std::fs::read_to_string(path()).unwrap();
+    for version in [1, 2] {
+        check_is_read(&std::fs::read_to_string(path(version)).unwrap());
+    }
+}
+
+fn check_is_read(stored: &str) {
     let mut replayed = Partition::new(config(0));
     let mut rows = Vec::new();
     for line in stored.lines() {

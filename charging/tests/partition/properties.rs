@@ -3,16 +3,17 @@
 
 use crate::node::{Node, config};
 use novax_charging::{
-    Answer, Command, ConnectorStatus, DirectoryKind, EndTransaction, Outcome, Partition,
+    Answer, Command, ConnectorStatus, DirectoryKind, EndTransaction, Keyspace, Outcome, Partition,
     PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, Refusal, RequestStart,
-    SessionState, StartTransaction, TransactionRef, encode_entry,
+    SessionState, StartTransaction, TransactionRef, encode_entry, rows,
 };
 use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
     ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, TransferKey, WattHours, Watts,
 };
-use novax_tsdb::BlockBuilder;
+use novax_tsdb::query::{Rank, Stretch, range};
+use novax_tsdb::{BlockBuilder, OpenPart};
 use proptest::prelude::*;
 
 const BEGIN: u64 = 1_767_225_600_000_000;
@@ -470,9 +471,83 @@ fn a_finished_chunk_and_an_open_head_come_back() {
     let chunks: Vec<MeterTick> = node
         .store
         .iter()
-        .filter(|((keyspace, _), _)| *keyspace == novax_charging::Keyspace::Series)
+        .filter(|((keyspace, key), _)| match keyspace {
+            Keyspace::Series => true,
+            Keyspace::Heads => {
+                matches!(rows::read_head_key(key), Some((_, OpenPart::Piece(_))))
+            }
+            _ => false,
+        })
         .flat_map(|(_, chunk)| novax_tsdb::decode_chunk(chunk).unwrap())
         .collect();
     assert_eq!(chunks, ticks, "every tick is there once, in order");
     assert!(node.partition.seal_heads().is_empty(), "what is written is clean");
+}
+
+/// Feeds one series from several replicas' points of view, each writing its open end out at times of its
+/// own: the same state hash, and the same ticks once their chunks are merged.
+#[test]
+fn replicas_that_write_heads_at_different_times_keep_the_same_ticks() {
+    let (mut one, mut other) = (Node::new(config(0)), Node::new(config(0)));
+    let connector = ConnectorRef { evse: 1, connector: 1 };
+    let both = |one: &mut Node, other: &mut Node, at: Timestamp, commands: Vec<Command>| {
+        one.apply_once(at, commands.clone());
+        other.apply_once(at, commands);
+        assert_eq!(one.partition.state_hash(), other.partition.state_hash());
+    };
+    both(&mut one, &mut other, Timestamp(BEGIN), setup());
+    let status = Command::ConnectorStatus {
+        identity: id("CP1"),
+        connector,
+        status: ConnectorStatus::Available,
+        error: "".into(),
+        at: Timestamp(BEGIN),
+    };
+    both(&mut one, &mut other, Timestamp(BEGIN), vec![status]);
+    let series = one.partition.station("CP1").unwrap().series(connector);
+    let mut expected = std::collections::BTreeSet::new();
+    for n in 0..3_000_u64 {
+        // Every seventh tick comes a day and a half late, every fifth twice.
+        let now = BEGIN + n * 30_000_000;
+        let stamp = if n % 7 == 6 { now - 130_000_000_000 } else { now };
+        let mut tick = MeterTick { at: Timestamp(stamp), values: [None; 6] };
+        tick.set(Measurand::Power, i64::try_from(n % 1_000).unwrap());
+        expected.insert((tick.at, tick.values));
+        let mut block = BlockBuilder::new();
+        for _ in 0..1 + u64::from(n % 5 == 0) {
+            block.push(series, tick);
+        }
+        let told = vec![Command::Telemetry { block: block.finish() }];
+        both(&mut one, &mut other, Timestamp(now), told);
+        if n % 41 == 0 {
+            let heads = one.partition.seal_heads();
+            one.write(&heads);
+        }
+        if n == 1_000 {
+            let heads = other.partition.seal_heads();
+            other.write(&heads);
+            other.partition = other.restored();
+        }
+    }
+    for mut node in [one, other] {
+        let heads = node.partition.seal_heads();
+        node.write(&heads);
+        let stretches = node.store.iter().filter_map(|((keyspace, key), value)| {
+            let rank = match keyspace {
+                Keyspace::Series => rows::SeriesKey::read(key)?.rank(),
+                Keyspace::Heads => match rows::read_head_key(key)?.1 {
+                    OpenPart::State => return None,
+                    OpenPart::Piece(_) => Rank::BASE,
+                    _ => Rank::OPEN_LATE,
+                },
+                _ => return None,
+            };
+            Some(Stretch::chunk(rank, value.clone()).unwrap())
+        });
+        let all = range(stretches.collect(), Timestamp::ZERO, Timestamp::MAX).unwrap();
+        assert!(all.iter().map(|row| (row.tick.at, row.tick.values)).eq(expected.iter().copied()));
+        assert_eq!(node.partition.totals().ticks_late, 0, "nothing was too late");
+        let rollups = |keyspace| node.store.keys().any(|(of, _)| *of == keyspace);
+        assert!(rollups(Keyspace::RollupsMinute) && rollups(Keyspace::RollupsHour));
+    }
 }

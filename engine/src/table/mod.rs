@@ -10,6 +10,7 @@
 //! * [`props`]: counts, extents and range tombstones of a table
 //! * [`cache`]: what is read often
 //! * [`writer`]: a sorted stream of entries becomes a file
+//! * `describe`: what a file says of itself, where no manifest does
 //! * [`reader`]: opening, look-ups
 //! * [`cursor`]: scans
 //! * [`check`]: what checksums do not tell
@@ -18,6 +19,7 @@ pub(crate) mod block;
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod cursor;
+mod describe;
 pub(crate) mod filter;
 pub(crate) mod index;
 pub(crate) mod props;

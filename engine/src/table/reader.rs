@@ -639,7 +639,7 @@ impl Opening<'_> {
 
 /// Reads an index of version 1: a data block whose values are references. Data blocks lie side by side
 /// from byte 0 to `end`.
-fn index_v1(raw: &[u8], end: u64) -> Result<Index<BlockRef>, &'static str> {
+pub(super) fn index_v1(raw: &[u8], end: u64) -> Result<Index<BlockRef>, &'static str> {
     let layout = Layout::parse(Format::V1, raw)?;
     let (mut cursor, mut next_offset) = (BlockCursor::default(), 0);
     let mut entries: Vec<(Vec<u8>, BlockRef)> = Vec::new();

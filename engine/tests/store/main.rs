@@ -8,12 +8,16 @@
 //! * `concurrent`: readers beside flushes and compactions
 //! * `kinds`: range deletes, expiry, merges, windows, blobs and checkpoints
 //! * `fixtures`: files as an earlier version wrote them
+//! * `tools`: checkpoints, backups, repair, scrubbing and what else the operator has
+//! * `faults`: each fault of files and disks is named, contained and found
 
 mod common;
 mod concurrent;
 mod crash;
 mod damage;
+mod faults;
 mod fixtures;
 mod kinds;
 mod model;
 mod sim_disk;
+mod tools;

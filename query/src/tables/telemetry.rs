@@ -1,17 +1,24 @@
-//! The table over meter series. Rows are the ticks of compressed chunks; only chunks of the
-//! stations asked for are read, only those that touch the time asked for are decoded, and of those
-//! only the columns asked for.
+//! The table over meter series. Rows are the ticks of compressed chunks, merged where chunks overlap;
+//! only chunks of the stations asked for are read, only those that touch the time asked for are
+//! decoded, and of those only the columns asked for.
+//!
+//! A series is read day by day, for no chunk reaches from one UTC day into the next: what overlaps is
+//! of one day.
 
+use super::series::{
+    self, Batch, Part, Place, SeriesColumn, ask, bounds, damaged, infos, micros, open_part, scaled,
+    unreadable,
+};
 use super::{BATCH_ROWS_MAX, ColumnInfo, Cursor, STEP_ENTRIES_MAX, Scan, Step, Table};
 use crate::cells::{Builder, Cell, HUNDREDTHS, Kind, TENTHS};
 use crate::error::Error;
 use crate::filter::Pushable;
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
-use novax_charging::rows::{read, series_id, series_key, series_parts};
-use novax_charging::{Keyspace, StationRow};
-use novax_engine::Snapshot;
-use novax_model::{ConnectorRef, Measurand, PartitionId, Timestamp};
-use novax_tsdb::{CHUNK_TICKS_MAX, Chunk};
+use crate::series::HotSeries;
+use novax_model::{MEASURANDS, Measurand, Timestamp};
+use novax_tsdb::clean::Row;
+use novax_tsdb::head::day_of;
+use novax_tsdb::query::{Body, Runs};
+use novax_tsdb::{CHUNK_TICKS_MAX, Chunk, DAY_US, Remark};
 use std::collections::{BTreeMap, VecDeque};
 
 const NAME: &str = "telemetry";
@@ -28,20 +35,24 @@ enum Content {
     Connector,
     Value(Measurand),
     Partition,
+    Flags,
+    Raw,
 }
 
-const COLUMNS: [(&str, Kind, Content); 11] = [
-    ("at", Kind::Time, Content::At),
-    ("station", Kind::Text, Content::Station),
-    ("evse", Kind::Int4, Content::Evse),
-    ("connector", Kind::Int4, Content::Connector),
-    ("voltage_v", TENTHS, Content::Value(Measurand::Voltage)),
-    ("current_a", HUNDREDTHS, Content::Value(Measurand::Current)),
-    ("power_w", Kind::Int8, Content::Value(Measurand::Power)),
-    ("energy_wh", Kind::Int8, Content::Value(Measurand::Energy)),
-    ("temperature_c", TENTHS, Content::Value(Measurand::Temperature)),
-    ("soc_percent", TENTHS, Content::Value(Measurand::Soc)),
-    ("partition", Kind::Int4, Content::Partition),
+const COLUMNS: [SeriesColumn<Content>; 13] = [
+    ("at", Kind::Time, Content::At, false),
+    ("station", Kind::Text, Content::Station, false),
+    ("evse", Kind::Int4, Content::Evse, false),
+    ("connector", Kind::Int4, Content::Connector, false),
+    ("voltage_v", TENTHS, Content::Value(Measurand::Voltage), true),
+    ("current_a", HUNDREDTHS, Content::Value(Measurand::Current), true),
+    ("power_w", Kind::Int8, Content::Value(Measurand::Power), true),
+    ("energy_wh", Kind::Int8, Content::Value(Measurand::Energy), true),
+    ("temperature_c", TENTHS, Content::Value(Measurand::Temperature), true),
+    ("soc_percent", TENTHS, Content::Value(Measurand::Soc), true),
+    ("partition", Kind::Int4, Content::Partition, false),
+    ("flags", Kind::Text, Content::Flags, true),
+    ("raw", Kind::Text, Content::Raw, true),
 ];
 
 impl Table for Telemetry {
@@ -54,15 +65,7 @@ impl Table for Telemetry {
     }
 
     fn columns(&self) -> Vec<ColumnInfo> {
-        let nullable = |content| matches!(content, Content::Value(_));
-        COLUMNS
-            .iter()
-            .map(|(name, kind, content)| ColumnInfo {
-                name,
-                kind: *kind,
-                nullable: nullable(*content),
-            })
-            .collect()
+        infos(&COLUMNS)
     }
 
     fn pushable(&self) -> Pushable {
@@ -75,7 +78,7 @@ impl Table for Telemetry {
 
     fn cursor(&self, scan: Scan) -> Box<dyn Cursor> {
         let partitions = (0..scan.snapshots.len()).collect();
-        Box::new(TelemetryCursor { left: scan.limit, partitions, part: None, scan })
+        Box::new(TelemetryCursor { left: scan.limit, partitions, part: None, reading: None, scan })
     }
 }
 
@@ -85,17 +88,23 @@ struct TelemetryCursor {
     partitions: VecDeque<usize>,
     /// The one being read.
     part: Option<Part>,
+    /// The series of it being read.
+    reading: Option<Reading>,
     /// How many rows may still be given.
     left: usize,
 }
 
-/// The series of one partition that are still to be read.
-struct Part {
-    at: usize,
-    /// Names of the stations that are wanted, by their numbers.
-    stations: BTreeMap<u32, String>,
-    /// Keys `[from, to)`.
-    todo: VecDeque<([u8; 16], Option<[u8; 16]>)>,
+/// A series on its way through the time asked for.
+struct Reading {
+    series: u64,
+    place: Place,
+    /// Where to look on; `None` when all was looked at.
+    next: Option<Timestamp>,
+    until: Timestamp,
+    /// What was found of the day and is not yet given.
+    runs: Runs,
+    /// Rows of chunks that overlapped.
+    merged: VecDeque<Row>,
 }
 
 impl Cursor for TelemetryCursor {
@@ -103,191 +112,194 @@ impl Cursor for TelemetryCursor {
         if self.left == 0 {
             return Ok(Step::Done);
         }
-        let Some(part) = &mut self.part else {
+        if self.part.is_none() {
             let Some(at) = self.partitions.pop_front() else { return Ok(Step::Done) };
             self.part = Some(open_part(&self.scan, at)?);
-            return Ok(Step::Working);
-        };
-        let Some((from, to)) = part.todo.pop_front() else {
-            self.part = None;
-            return Ok(Step::Working);
-        };
-        let mut batch = Batch::new(&self.scan);
-        let next = read_chunks(&self.scan, part, from, to, self.left, &mut batch)?;
-        if let Some(next) = next {
-            part.todo.push_front((next, to));
         }
+        let mut batch = Batch::new(&self.scan, &COLUMNS);
+        self.fill_batch(&mut batch)?;
         self.left -= batch.rows;
         self.scan.tally.rows(batch.rows);
         if batch.rows == 0 { Ok(Step::Working) } else { Ok(Step::Rows(batch.finish()?)) }
     }
 }
 
-/// Finds the wanted stations of a partition, and with them the keys to read.
-fn open_part(scan: &Scan, at: usize) -> Result<Part, Error> {
-    let (_, snapshot) = &scan.snapshots[at];
-    let mut stations = BTreeMap::new();
-    let Some(keys) = &scan.pushed.keys else {
-        for entry in snapshot.range(Keyspace::Stations as u8, &[], None) {
-            let station = station_row(&entry?.1)?;
-            stations.insert(station.number, station.identity.as_str().to_owned());
+impl TelemetryCursor {
+    /// Reads until the batch is full, enough was read, or the partition has no more.
+    fn fill_batch(&mut self, batch: &mut Batch<Content>) -> Result<(), Error> {
+        let mut entries = 0;
+        while entries < STEP_ENTRIES_MAX
+            && batch.rows < self.left
+            && batch.rows + CHUNK_TICKS_MAX <= BATCH_ROWS_MAX
+        {
+            let Some(part) = &mut self.part else { return Ok(()) };
+            let Some(reading) = &mut self.reading else {
+                self.reading = next_reading(&self.scan, part)?;
+                entries += 1;
+                if self.reading.is_none() {
+                    self.part = None;
+                }
+                continue;
+            };
+            let rows_max = self.left - batch.rows;
+            if !reading.merged.is_empty() {
+                let count = reading.merged.len().min(CHUNK_TICKS_MAX);
+                let rows: Vec<Row> = reading.merged.drain(..count).collect();
+                add(batch, &self.scan, &reading.place, &Ticks::Rows(&rows), rows_max)?;
+            } else if let Some(run) = reading.runs.next() {
+                self.scan.tally.chunk_decoded();
+                match run.map_err(damaged)? {
+                    Body::Rows(rows) => reading.merged = rows.into(),
+                    Body::Chunk(bytes) => {
+                        let chunk = Chunk::open(&bytes).map_err(damaged)?;
+                        add(batch, &self.scan, &reading.place, &Ticks::Chunk(&chunk), rows_max)?;
+                    }
+                }
+            } else {
+                entries += 1;
+                match load_day(&self.scan, part.at, reading)? {
+                    Some(read) => entries += read,
+                    None => self.reading = None,
+                }
+            }
         }
-        let all = ([0; 16], None);
-        return Ok(Part { at, stations, todo: VecDeque::from([all]) });
-    };
-    let mut todo = VecDeque::new();
-    for key in keys {
-        if let Some(bytes) = get_station(snapshot, key)? {
-            let number = station_row(&bytes)?.number;
-            stations.insert(number, key.clone());
-            todo.push_back((first_key(number), number.checked_add(1).map(first_key)));
-        }
-    }
-    Ok(Part { at, stations, todo })
-}
-
-fn get_station(snapshot: &Snapshot, station: &str) -> Result<Option<Vec<u8>>, Error> {
-    // The store takes keys of bounded length only; no station has a longer name.
-    if station.len() > novax_model::Identity::MAX_LEN {
-        return Ok(None);
-    }
-    Ok(snapshot.get(Keyspace::Stations as u8, station.as_bytes())?)
-}
-
-fn station_row(bytes: &[u8]) -> Result<StationRow, Error> {
-    read(bytes).map_err(|error| Error::Corrupt { table: "stations", message: error.to_string() })
-}
-
-/// The smallest key a series of a station can have.
-fn first_key(number: u32) -> [u8; 16] {
-    series_key(series_id(number, ConnectorRef::STATION), Timestamp::ZERO)
-}
-
-/// Reads chunks into `batch` until it is full or enough was read; answers where to go on.
-fn read_chunks(
-    scan: &Scan,
-    part: &Part,
-    from: [u8; 16],
-    to: Option<[u8; 16]>,
-    rows_max: usize,
-    batch: &mut Batch,
-) -> Result<Option<[u8; 16]>, Error> {
-    let (partition, snapshot) = &scan.snapshots[part.at];
-    let mut entries = 0;
-    let range =
-        snapshot.range(Keyspace::Series as u8, &from, to.as_ref().map(<[u8; 16]>::as_slice));
-    for entry in range {
-        let (key, value) = entry?;
-        let (series, first) = parse_key(&key)?;
-        entries += 1;
-        scan.tally.entry();
-        let (number, connector) = series_parts(series);
-        let Some(station) = part.stations.get(&number) else {
-            return Err(corrupt(format!("a chunk of a station that is not here: {number}")));
-        };
-        if first > scan.pushed.until_us {
-            // Chunks of a series come by their first stamp: none behind this one begins in time.
-            scan.tally.chunk_skipped();
-            return Ok(series.checked_add(1).map(|next| series_key(next, Timestamp::ZERO)));
-        }
-        let place = Place { partition: *partition, station, connector };
-        batch.add(scan, &place, &value, rows_max)?;
-        let full = batch.rows >= rows_max || batch.rows + CHUNK_TICKS_MAX > BATCH_ROWS_MAX;
-        if full || entries == STEP_ENTRIES_MAX {
-            let next = u128::from_be_bytes(to_key(&key)?).checked_add(1);
-            return Ok(next.map(u128::to_be_bytes));
-        }
-    }
-    Ok(None)
-}
-
-fn to_key(key: &[u8]) -> Result<[u8; 16], Error> {
-    key.try_into().map_err(|_| corrupt(format!("a key of {} bytes", key.len())))
-}
-
-fn parse_key(key: &[u8]) -> Result<(u64, i64), Error> {
-    let key = u128::from_be_bytes(to_key(key)?);
-    let series = u64::try_from(key >> 64).expect("64 bits are left");
-    let first = u64::try_from(key & u128::from(u64::MAX)).expect("64 bits are kept");
-    Ok((series, i64::try_from(first).unwrap_or(i64::MAX)))
-}
-
-fn corrupt(message: String) -> Error {
-    Error::Corrupt { table: NAME, message }
-}
-
-/// Where the ticks of a chunk were measured.
-struct Place<'a> {
-    partition: PartitionId,
-    station: &'a str,
-    connector: ConnectorRef,
-}
-
-/// Columns being filled.
-struct Batch {
-    columns: Vec<(Content, Builder)>,
-    schema: datafusion::arrow::datatypes::SchemaRef,
-    rows: usize,
-}
-
-impl Batch {
-    fn new(scan: &Scan) -> Batch {
-        let column = |position: &usize| {
-            let (_, kind, content) = COLUMNS[*position];
-            (content, Builder::new(kind))
-        };
-        let columns = scan.projection.iter().map(column).collect();
-        Batch { columns, schema: scan.schema.clone(), rows: 0 }
-    }
-
-    /// Adds the ticks of a chunk that lie in the time asked for.
-    fn add(
-        &mut self,
-        scan: &Scan,
-        place: &Place<'_>,
-        bytes: &[u8],
-        rows_max: usize,
-    ) -> Result<(), Error> {
-        let bad = |error: novax_tsdb::Error| corrupt(error.to_string());
-        let chunk = Chunk::open(bytes).map_err(bad)?;
-        let micros = |at: Timestamp| i64::try_from(at.0).unwrap_or(i64::MAX);
-        let (first, last) = (micros(chunk.first()), micros(chunk.last()));
-        if last < scan.pushed.from_us || first > scan.pushed.until_us {
-            scan.tally.chunk_skipped();
-            return Ok(());
-        }
-        let inside = scan.pushed.has_time(first) && scan.pushed.has_time(last);
-        let wants_at = self.columns.iter().any(|(content, _)| matches!(content, Content::At));
-        let stamps = if inside && !wants_at {
-            Vec::new()
-        } else {
-            chunk.stamps().map_err(bad)?.into_iter().map(micros).collect()
-        };
-        let picked: Vec<usize> = (0..chunk.len())
-            .filter(|tick| inside || scan.pushed.has_time(stamps[*tick]))
-            .take(rows_max - self.rows)
-            .collect();
-        scan.tally.chunk_decoded();
-        for (content, builder) in &mut self.columns {
-            fill(*content, builder, &chunk, place, &stamps, &picked)?;
-        }
-        self.rows += picked.len();
         Ok(())
     }
+}
 
-    fn finish(mut self) -> Result<RecordBatch, Error> {
-        let columns = self.columns.iter_mut().map(|(_, builder)| builder.finish()).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        Ok(RecordBatch::try_new_with_options(self.schema, columns, &options)?)
+/// The next series that is wanted, at the begin of the time asked for.
+fn next_reading(scan: &Scan, part: &mut Part) -> Result<Option<Reading>, Error> {
+    let Some((from, until)) = bounds(scan) else { return Ok(None) };
+    let at = part.at;
+    let lowest = |from: u64| -> Result<Option<u64>, Error> {
+        let found = ask(scan, at, |source| source.next_series(from))?;
+        Ok(found.into_iter().flatten().min())
+    };
+    let Some(series) = part.next_series(lowest)? else { return Ok(None) };
+    let mut stretches = Vec::new();
+    if from > Timestamp::ZERO {
+        let hot = HotSeries::new(&scan.snapshots[at].1);
+        if let Some(stretch) = hot.reaching(series, from).map_err(unreadable)? {
+            scan.tally.entry();
+            stretches.push(stretch);
+        }
     }
+    let place = part.place(scan, series, NAME)?;
+    let (runs, merged) = (Runs::new(stretches), VecDeque::new());
+    Ok(Some(Reading { series, place, next: Some(from), until, runs, merged }))
+}
+
+/// Finds the stretches of the next day that has any, and says how many were read; `None` when there is
+/// no such day.
+fn load_day(scan: &Scan, at: usize, reading: &mut Reading) -> Result<Option<usize>, Error> {
+    let (series, until) = (reading.series, reading.until);
+    let Some(from) = reading.next.take() else { return Ok(None) };
+    let times = ask(scan, at, |source| source.next_time(series, from))?;
+    let found = times.into_iter().flatten().min().filter(|found| *found <= until);
+    let Some(found) = found else { return Ok(None) };
+    let midnight = Timestamp(day_of(found).0.saturating_add(DAY_US - 1));
+    let (low, high) = (from.max(day_of(found)), midnight.min(until));
+    let all = ask(scan, at, |source| source.stretches(series, low, high))?;
+    let mut stretches: Vec<_> = all.into_iter().flatten().collect();
+    let read = stretches.len();
+    stretches.retain(|stretch| {
+        scan.tally.entry();
+        let touches = stretch.touches(low, high);
+        if !touches {
+            scan.tally.chunk_skipped();
+        }
+        touches
+    });
+    if midnight < until {
+        reading.next = Some(Timestamp(midnight.0 + 1));
+    }
+    reading.runs = Runs::new(stretches);
+    Ok(Some(read))
+}
+
+/// Ticks of a chunk, or merged from several.
+enum Ticks<'a> {
+    Chunk(&'a Chunk<'a>),
+    Rows(&'a [Row]),
+}
+
+impl Ticks<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Ticks::Chunk(chunk) => chunk.len(),
+            Ticks::Rows(rows) => rows.len(),
+        }
+    }
+
+    fn ends(&self) -> (i64, i64) {
+        match self {
+            Ticks::Chunk(chunk) => (micros(chunk.first()), micros(chunk.last())),
+            Ticks::Rows(rows) => {
+                let at = |row: Option<&Row>| row.map_or(0, |row| micros(row.tick.at));
+                (at(rows.first()), at(rows.last()))
+            }
+        }
+    }
+
+    fn stamps(&self) -> Result<Vec<i64>, Error> {
+        match self {
+            Ticks::Chunk(chunk) => {
+                Ok(chunk.stamps().map_err(damaged)?.into_iter().map(micros).collect())
+            }
+            Ticks::Rows(rows) => Ok(rows.iter().map(|row| micros(row.tick.at)).collect()),
+        }
+    }
+
+    fn values(&self, measurand: Measurand) -> Result<Vec<Option<i64>>, Error> {
+        match self {
+            Ticks::Chunk(chunk) => chunk.column(measurand).map_err(damaged),
+            Ticks::Rows(rows) => Ok(rows.iter().map(|row| row.tick.get(measurand)).collect()),
+        }
+    }
+
+    fn remarks(&self) -> Result<BTreeMap<usize, Remark>, Error> {
+        match self {
+            Ticks::Chunk(chunk) => {
+                let remarks = chunk.remarks().map_err(damaged)?.into_iter();
+                Ok(remarks.map(|remark| (remark.row as usize, remark)).collect())
+            }
+            Ticks::Rows(rows) => {
+                let remark = |(at, row): (usize, &Row)| Some((at, **row.remark.as_ref()?));
+                Ok(rows.iter().enumerate().filter_map(remark).collect())
+            }
+        }
+    }
+}
+
+/// Adds the ticks that lie in the time asked for.
+fn add(
+    batch: &mut Batch<Content>,
+    scan: &Scan,
+    place: &Place,
+    ticks: &Ticks<'_>,
+    rows_max: usize,
+) -> Result<(), Error> {
+    let (first, last) = ticks.ends();
+    let inside = scan.pushed.has_time(first) && scan.pushed.has_time(last);
+    let wants_at = batch.columns.iter().any(|(content, _)| matches!(content, Content::At));
+    let stamps = if inside && !wants_at { Vec::new() } else { ticks.stamps()? };
+    let picked: Vec<usize> = (0..ticks.len())
+        .filter(|tick| inside || scan.pushed.has_time(stamps[*tick]))
+        .take(rows_max)
+        .collect();
+    for (content, builder) in &mut batch.columns {
+        fill(*content, builder, ticks, place, &stamps, &picked)?;
+    }
+    batch.rows += picked.len();
+    Ok(())
 }
 
 /// Adds one column of the picked ticks.
 fn fill(
     content: Content,
     builder: &mut Builder,
-    chunk: &Chunk<'_>,
-    place: &Place<'_>,
+    ticks: &Ticks<'_>,
+    place: &Place,
     stamps: &[i64],
     picked: &[usize],
 ) -> Result<(), Error> {
@@ -295,18 +307,71 @@ fn fill(
         picked.iter().try_for_each(|_| builder.push(NAME, cell.clone()))
     };
     match content {
-        Content::Station => repeat(&Cell::text(place.station)),
+        Content::Station => repeat(&Cell::text(&place.station)),
         Content::Evse => repeat(&Cell::int(place.connector.evse)),
         Content::Connector => repeat(&Cell::int(place.connector.connector)),
         Content::Partition => repeat(&Cell::int(place.partition.0)),
         Content::At => picked.iter().try_for_each(|at| builder.push(NAME, Cell::Time(stamps[*at]))),
         Content::Value(measurand) => {
-            let values = chunk.column(measurand).map_err(|error| corrupt(error.to_string()))?;
-            let whole = matches!(builder, Builder::Int8(_));
-            let cell = |value: i64| {
-                if whole { Cell::Int(value) } else { Cell::Decimal(value.into()) }
-            };
-            picked.iter().try_for_each(|at| builder.push(NAME, Cell::of(values[*at], cell)))
+            let values = ticks.values(measurand)?;
+            picked.iter().try_for_each(|at| {
+                let cell = values[*at].map_or(Cell::Null, |value| scaled(builder, value));
+                builder.push(NAME, cell)
+            })
         }
+        Content::Flags => each_remark(builder, ticks, picked, flags_text),
+        Content::Raw => each_remark(builder, ticks, picked, raw_text),
+    }
+}
+
+fn each_remark(
+    builder: &mut Builder,
+    ticks: &Ticks<'_>,
+    picked: &[usize],
+    text: fn(&Remark) -> String,
+) -> Result<(), Error> {
+    let remarks = ticks.remarks()?;
+    picked.iter().try_for_each(|at| {
+        let told = remarks.get(at).map(text).filter(|told| !told.is_empty());
+        builder.push(NAME, told.map_or(Cell::Null, Cell::show))
+    })
+}
+
+fn flags_text(remark: &Remark) -> String {
+    remark.flags.names().collect::<Vec<_>>().join(",")
+}
+
+/// What the device had said, where that was changed: `energy_wh=0`.
+fn raw_text(remark: &Remark) -> String {
+    let columns: &'static [SeriesColumn<Content>] = &COLUMNS;
+    let mut told = Vec::new();
+    if let Some(at) = remark.raw_at {
+        told.push(format!("at={}", at.to_rfc3339()));
+    }
+    for (measurand, value) in MEASURANDS.into_iter().zip(remark.raw) {
+        let holds = |column: &&SeriesColumn<Content>| matches!(column.2, Content::Value(of) if of == measurand);
+        let column = columns.iter().find(holds);
+        if let (Some((name, kind, ..)), Some(value)) = (column, value) {
+            told.push(format!("{name}={}", series::decimal_text(*kind, value)));
+        }
+    }
+    told.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use novax_tsdb::Flags;
+
+    #[test]
+    fn remarks_are_told_in_words() {
+        let mut remark = Remark { flags: Flags::SPIKE.union(Flags::LATE), ..Remark::default() };
+        remark.raw[Measurand::Energy as usize] = Some(0);
+        remark.raw[Measurand::Voltage as usize] = Some(-5);
+        remark.raw[Measurand::Current as usize] = Some(123);
+        remark.raw_at = Some(Timestamp(1_000_000));
+        assert_eq!(flags_text(&remark), "late,spike");
+        let told = "at=1970-01-01T00:00:01.000Z,voltage_v=-0.5,current_a=1.23,energy_wh=0";
+        assert_eq!(raw_text(&remark), told);
     }
 }

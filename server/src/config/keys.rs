@@ -175,6 +175,13 @@ pub const KEYS: &[Key] = &[
         doc: "Memory for fresh rows of one partition before they are written to a table.",
     },
     Key {
+        name: "engine.cache_bytes",
+        flag: "cache-bytes",
+        kind: Kind::Bytes { min: MIB, max: 1024 * GIB },
+        default: Some("256MiB"),
+        doc: "Memory for blocks of tables that are read often, shared by the stores of each shard.",
+    },
+    Key {
         name: "log.segment_bytes",
         flag: "log-segment-bytes",
         kind: Kind::Bytes { min: MIB, max: 4 * GIB },

@@ -115,6 +115,8 @@ impl SqlConfig {
 pub struct EngineConfig {
     /// Fresh rows of one partition in memory.
     pub memtable_bytes: usize,
+    /// Blocks of tables in memory, of the whole node.
+    pub cache_bytes: usize,
 }
 
 /// `[log]`
@@ -167,7 +169,10 @@ pub fn load(sources: &Sources) -> Result<Resolved, ConfigError> {
             statement_timeout: Duration::from_secs(reader.number("sql.statement_timeout_s")),
             memory_bytes_max: reader.sized("sql.memory_bytes_max"),
         },
-        engine: EngineConfig { memtable_bytes: reader.sized("engine.memtable_bytes") },
+        engine: EngineConfig {
+            memtable_bytes: reader.sized("engine.memtable_bytes"),
+            cache_bytes: reader.sized("engine.cache_bytes"),
+        },
         log: LogConfig {
             segment_bytes: reader.number("log.segment_bytes"),
             direct: reader.bool("log.direct"),

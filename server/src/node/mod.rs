@@ -2,6 +2,7 @@
 
 mod data;
 pub mod driver;
+pub mod stores;
 
 use crate::config::Config;
 use crate::control::{Control, Request, ShardPort};
@@ -18,7 +19,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use novax_charging::rows::Keyspace;
 use novax_charging::{Partition, PartitionConfig};
-use novax_engine::{Engine, Options, Worker};
+use novax_engine::{Engine, Options, SharedCache, Worker};
 use novax_model::{Duration, Identity, PartitionId};
 use novax_query::{Source, SourceError};
 use novax_raft::{LogConfig, MultiRaft, Recovered};
@@ -111,12 +112,16 @@ fn recover(config: &Config, data: &DataDir) -> Result<Recovery, NodeError> {
     let recovered = novax_raft::recover(&data.path)?;
     let worker = Worker::start(1).map_err(system("start the storage worker"))?;
     let mut slots = Vec::new();
+    let shards = config.node.shards;
+    // The stores of a shard share a cache: a busy partition may use what an idle one does not need.
+    let bytes = config.engine.cache_bytes / usize::from(shards.max(1));
+    let caches: Vec<SharedCache> = (0..shards).map(|_| SharedCache::new(bytes)).collect();
     for number in 0..data.partitions {
         let id = PartitionId(number);
         let options = Options {
-            keyspaces: Keyspace::COUNT,
             memtable_bytes_max: config.engine.memtable_bytes,
-            ..Options::default()
+            cache: caches.get(usize::from(id.shard(shards))).cloned(),
+            ..stores::store_options()
         };
         let mut engine = Engine::open(&data.partition(id), options, &worker)?;
         let machine = restore(id, &mut engine)?;
@@ -129,7 +134,7 @@ fn recover(config: &Config, data: &DataDir) -> Result<Recovery, NodeError> {
 
 fn restore(id: PartitionId, engine: &mut Engine) -> Result<Partition, NodeError> {
     let snapshot = engine.snapshot();
-    let keyspaces = Keyspace::ALL.iter().copied();
+    let keyspaces = Keyspace::ALL.iter().copied().filter(|keyspace| keyspace.is_restored());
     let rows = keyspaces.flat_map(|keyspace| {
         snapshot
             .range(keyspace as u8, &[], None)

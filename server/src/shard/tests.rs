@@ -4,9 +4,10 @@ use super::mesh::Mesh;
 use super::slot::Slot;
 use super::*;
 use crate::control::{CallFailed, Request, StationCall, Unavailable};
+use crate::node::stores;
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{Partition, PartitionConfig};
-use novax_engine::{Engine, Options, Worker};
+use novax_engine::{Engine, Worker};
 use novax_ledger::{SplitRule, Tariff};
 use novax_model::{ConnectorRef, Currency, Identity, TokenUid, TransferKey};
 use novax_raft::{LogConfig, blocking_write};
@@ -43,7 +44,7 @@ impl World {
         for number in 0..PARTITIONS {
             let id = PartitionId(number);
             let path = dir.path().join(format!("p{number}"));
-            let engine = Engine::open(&path, Options::default(), &worker).expect("a store");
+            let engine = Engine::open(&path, stores::store_options(), &worker).expect("a store");
             let config = PartitionConfig { partition: id, ..PartitionConfig::default() };
             slots.push(Slot::new(id, Partition::new(config), engine, 0));
             groups.push((id, 0));

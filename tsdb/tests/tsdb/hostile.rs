@@ -2,8 +2,8 @@
 
 use novax_model::{MEASURANDS, MeterTick, Timestamp};
 use novax_tsdb::{
-    BLOCK_TICKS_MAX, BlockBuilder, CHUNK_TICKS_MAX, Chunk, Error, Head, decode_block, decode_chunk,
-    encode_chunk,
+    BLOCK_TICKS_MAX, BlockBuilder, CHUNK_TICKS_MAX, Chunk, Error, Head, OpenPart, OpenSeries,
+    Remark, decode_block, decode_chunk, encode_chunk, encode_chunk_with,
 };
 use proptest::prelude::*;
 
@@ -26,13 +26,15 @@ fn read_chunk(bytes: &[u8]) {
     }
     if let Ok(chunk) = Chunk::open(bytes) {
         let _ = chunk.stamps();
+        let _ = chunk.remarks();
         for measurand in MEASURANDS {
             if let Ok(column) = chunk.column(measurand) {
                 assert_eq!(column.len(), chunk.len());
             }
         }
     }
-    let _ = Head::from_chunk(bytes);
+    let _ = Head::from_pieces(Timestamp::ZERO, vec![bytes.to_vec()]);
+    let _ = OpenSeries::restore(Timestamp::ZERO, [(OpenPart::State, bytes.to_vec())]);
 }
 
 fn read_block(bytes: &[u8]) {
@@ -49,12 +51,14 @@ proptest! {
     fn arbitrary_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         read_chunk(&bytes);
         read_block(&bytes);
-        if let Some(version) = bytes.first_mut() {
-            *version = 1;
+        for known in [1, 2] {
+            if let Some(version) = bytes.first_mut() {
+                *version = known;
+            }
+            let bytes = reseal(bytes.clone());
+            read_chunk(&bytes);
+            read_block(&bytes);
         }
-        let bytes = reseal(bytes);
-        read_chunk(&bytes);
-        read_block(&bytes);
     }
 
     #[test]
@@ -65,6 +69,19 @@ proptest! {
         let bytes = encode_chunk(&ticks);
         let mut body = bytes[..bytes.len() - 4].to_vec();
         read_chunk(&reseal(body[..cut.index(body.len())].to_vec()));
+        let place = place.index(body.len());
+        body[place] = byte;
+        read_chunk(&reseal(body));
+    }
+
+    #[test]
+    fn a_mutated_chunk_with_all_it_can_have_never_panics(
+        place in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let ticks = steady_charging(300);
+        let remark = |row| Remark { row, raw: [None, Some(5), None, None, None, Some(-1)], ..Remark::default() };
+        let bytes = encode_chunk_with(&ticks, &[remark(0), remark(7), remark(299)]);
+        let mut body = bytes[..bytes.len() - 4].to_vec();
         let place = place.index(body.len());
         body[place] = byte;
         read_chunk(&reseal(body));
@@ -131,8 +148,8 @@ fn bytes_left_over_are_refused() {
 fn another_version_is_refused_by_number() {
     let bytes = encode_chunk(&steady_charging(20));
     let mut body = bytes[..bytes.len() - 4].to_vec();
-    body[0] = 2;
-    assert_eq!(decode_chunk(&reseal(body)), Err(Error::UnknownVersion(2)));
+    body[0] = 3;
+    assert_eq!(decode_chunk(&reseal(body)), Err(Error::UnknownVersion(3)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Ticks to test with: as chargers send them, and as nobody would.
 
 use novax_model::{MeterTick, Timestamp};
+use novax_tsdb::{Flags, Remark};
 use proptest::prelude::*;
 
 /// A small generator of noise, so that series look real and are the same each time.
@@ -88,6 +89,18 @@ pub(crate) fn any_series() -> impl Strategy<Value = Vec<MeterTick>> {
                 }
             }
             ticks
+        },
+    )
+}
+
+/// On the first row: whoever uses it says which.
+pub(crate) fn any_remark() -> impl Strategy<Value = Remark> {
+    (any::<u16>(), prop::option::of(any_stamp()), prop::array::uniform6(any_value())).prop_map(
+        |(flags, raw_at, raw)| Remark {
+            row: 0,
+            flags: Flags(flags),
+            raw_at: raw_at.map(Timestamp),
+            raw,
         },
     )
 }

@@ -7,11 +7,12 @@ use crate::control::{
     CallFailed, Control, Request, ShardPort, StartCharge, StationCall, StationReply, Totals, digest,
 };
 use crate::counters::Counters;
+use crate::node::stores;
 use crossbeam_queue::ArrayQueue;
 use novax_charging::command::{Command, Outcome, PayerRef, RequestStart, encode_entry};
 use novax_charging::config::PartitionConfig;
 use novax_charging::{DirectoryKind, Keyspace, Partition, RowWrite};
-use novax_engine::{Batch, Engine, Options, Worker};
+use novax_engine::{Batch, Engine, Worker};
 use novax_model::{Identity, PartitionId, SessionId, Timestamp};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -103,7 +104,7 @@ impl Shard {
         let worker = Worker::start(1).expect("a worker");
         let parts = (0..partitions)
             .map(|number| {
-                let options = Options { keyspaces: Keyspace::COUNT, ..Options::default() };
+                let options = stores::store_options();
                 let path = dir.path().join(number.to_string());
                 let engine = Engine::open(&path, options, &worker).expect("a new store");
                 let partition = PartitionId(number);
