@@ -19,7 +19,7 @@ fn check(disk: &dyn Disk, root: &Path) {
     disk.sync_dir(&dir).unwrap();
     // More blocks than the system takes pieces in one call.
     let blocks: Vec<Block> =
-        (0..2500).map(|number| Block([(number % 251) as u8; BLOCK_BYTES])).collect();
+        (0..2500_u32).map(|number| Block([(number % 251) as u8; BLOCK_BYTES])).collect();
     let file = disk.open_segment(&segment, true).unwrap();
     file.write_blocks(3 * BLOCK_BYTES as u64, &blocks).unwrap();
     let bytes = read_all(disk, &segment, u64::MAX).unwrap();

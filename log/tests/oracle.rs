@@ -18,6 +18,9 @@ const P: PartitionId = PartitionId(0);
 const ROOT: &str = "/data";
 const SEGMENT_BYTES: u64 = 64 << 10;
 
+/// Indexes and what came back under them.
+type Entries = Vec<(u64, Vec<u8>)>;
+
 /// What was written, and what of it must come back.
 #[derive(Default)]
 struct Oracle {
@@ -55,7 +58,7 @@ impl Oracle {
 }
 
 /// Reads the log; the last index is the flushed one when there is nothing above it.
-fn read(disk: &SimDisk, flushed: u64) -> Result<(Replayed, Vec<(u64, Vec<u8>)>), Error> {
+fn read(disk: &SimDisk, flushed: u64) -> Result<(Replayed, Entries), Error> {
     let mut found = Vec::new();
     let replayed = replay(disk.arc(), Path::new(ROOT), P, flushed, |index, data| {
         found.push((index, data.to_vec()));

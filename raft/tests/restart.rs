@@ -246,13 +246,13 @@ fn an_engine_and_a_log_that_do_not_belong_together_are_named() {
     };
     match start(index + 1) {
         Err(Error::Log(LogError::LogBehindState { applied, last, .. })) => {
-            assert_eq!((applied, last), (3, 2))
+            assert_eq!((applied, last), (3, 2));
         }
         other => panic!("{other:?}"),
     }
     match start(index - 1) {
         Err(Error::Log(LogError::StateBehindLog { applied, mark, .. })) => {
-            assert_eq!((applied, mark), (1, 2))
+            assert_eq!((applied, mark), (1, 2));
         }
         other => panic!("{other:?}"),
     }

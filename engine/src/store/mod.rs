@@ -95,6 +95,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`].
+    #[allow(clippy::needless_pass_by_value, reason = "an owned handle is what callers have")]
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: StoreOptions) -> Result<Store, Error> {
         let opened = open::open(&disk, dir, &options)?;
         let options = Arc::new(options);
