@@ -33,8 +33,9 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
-//! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`,
+//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` |
+//! `snapshot` | `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges`,
+//! `pacer` | `disk`, `batch`,
 //! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above `table::cache`.
 
 mod batch;
@@ -53,10 +54,12 @@ mod memtable;
 mod merge;
 mod options;
 mod output;
+mod pacer;
 mod plan;
 mod ranges;
 mod resident;
 mod snapshot;
+pub mod store;
 mod table;
 mod trash;
 mod verify;
@@ -64,7 +67,7 @@ mod version;
 mod worker;
 
 pub use batch::Batch;
-pub use disk::{Disk, DiskLock, DiskRead, DiskWrite, RealDisk};
+pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::{Error, KeySpan};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};

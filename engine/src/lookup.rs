@@ -56,12 +56,12 @@ impl LookUp<'_> {
     }
 
     fn take_blob(&mut self, at: BlobRef) -> Result<Step, Error> {
-        let version = &self.inner.version;
+        let blob = self.inner.version.blob(at.file)?;
         if self.files == Files::Read {
-            let value = version.read_blob(at)?;
+            let value = blob.get(&at, &internal_key(self.keyspace, self.key))?;
             return self.done(Some(&value));
         }
-        match version.blob_in_memory(at) {
+        match blob.get_resident(&at) {
             Some(value) => self.done(Some(&value)),
             None => Ok(Step::Need),
         }

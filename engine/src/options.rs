@@ -143,10 +143,12 @@ impl Options {
         self.keyspace.get(&keyspace)?.merge.as_deref()
     }
 
-    /// From which size on values of a keyspace are kept beside the tables.
-    pub(crate) fn blob_bytes_min(&self, keyspace: u8) -> usize {
-        let options = self.keyspace.get(&keyspace);
-        options.and_then(|options| options.blob_bytes_min).unwrap_or(usize::MAX)
+    /// From which size on values are kept beside the tables, keyspace by keyspace; none when they never are.
+    pub(crate) fn blob_sizes(&self) -> Option<Vec<usize>> {
+        let size = |keyspace: u8| self.keyspace.get(&keyspace)?.blob_bytes_min;
+        let sizes: Vec<Option<usize>> = (0..self.keyspaces).map(size).collect();
+        let any = sizes.iter().any(Option::is_some);
+        any.then(|| sizes.into_iter().map(|size| size.unwrap_or(usize::MAX)).collect())
     }
 
     /// Options out of range are the caller's bug.

@@ -3,7 +3,7 @@
 //! Invariants: two reads of one snapshot agree, whatever is written, flushed or compacted meanwhile;
 //! what a snapshot refers to stays on disk until the last clone of it is gone.
 
-use crate::entry::Entry;
+use crate::entry::{BlobRef, Entry};
 use crate::error::Error;
 use crate::lookup::{Files, Step, look_up};
 use crate::memtable::MemRun;
@@ -194,7 +194,7 @@ impl Snapshot {
             }
         }
         let windows = windows.filter(|_| inner.options.compaction(ks).window().is_some());
-        Range { keyspace: ks, windows, ..Range::new(inner, ks, sources, direction, None) }
+        Range { windows, ..Range::new(inner, ks, sources, direction, None) }
     }
 }
 
@@ -261,14 +261,19 @@ impl<'a> Range<'a> {
                     continue;
                 }
             }
-            let read_blob = |at| inner.version.read_blob(at);
+            let keyspace = self.keyspace;
+            let read_blob = |at: BlobRef, key: &[u8]| {
+                inner.version.blob(at.file)?.get(&at, &internal_key(keyspace, key))
+            };
             match self.merge.resolve(&rules, true, read_blob, &mut self.buffer)? {
                 Verdict::Absent => continue,
                 Verdict::Folded | Verdict::Operands => self.at = At::Buffer,
                 Verdict::Newest => {
                     self.at = At::Source;
                     if let Entry::Blob { at, .. } = self.merge.newest() {
-                        (self.buffer, self.at) = (inner.version.read_blob(at)?, At::Buffer);
+                        self.buffer.clear();
+                        self.buffer.extend_from_slice(&read_blob(at, self.merge.key())?);
+                        self.at = At::Buffer;
                     }
                 }
             }

@@ -69,7 +69,7 @@ pub fn verify_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport, Error>
         report.bytes += meta.bytes;
         report.problems.extend(problems);
     }
-    if Version::new(tables).is_none() {
+    if Version::new(tables, []).is_none() {
         let file = dir.join(crate::manifest::FILE_NAME);
         let what = "tables of one level overlap";
         report.problems.push(Error::ManifestCorruption { file, offset: 0, what });

@@ -298,6 +298,12 @@ impl<T: Default> ShardLog<T> {
         self.gathers.back_mut().or(in_flight).map(|gather| &mut gather.attached)
     }
 
+    /// What hangs on the write in flight, if there is one.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<&T> {
+        self.in_flight.as_ref().map(|write| &write.gather.attached)
+    }
+
     /// Bytes that were gathered and not handed out yet.
     #[must_use]
     pub fn gathered_bytes(&self) -> usize {

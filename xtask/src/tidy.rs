@@ -12,21 +12,24 @@ const PURE: [&str; 5] = ["ledger", "charging", "scheduler", "wire", "tsdb"];
 /// Crates that count money: integers only.
 const MONEY: [&str; 4] = ["model", "ledger", "charging", "scheduler"];
 /// Who may use whom: a crate and all that it may depend on.
-const FLOORS: [(&str, &[&str]); 15] = [
+const FLOORS: [(&str, &[&str]); 17] = [
     ("model", &[]),
-    ("engine", &["model"]),
+    ("log", &["model"]),
+    ("engine", &["model", "log"]),
     ("tsdb", &["model"]),
     ("ledger", &["model"]),
     ("scheduler", &["model"]),
     ("wire", &["model"]),
     ("charging", &["model", "ledger", "scheduler", "tsdb"]),
-    ("raft", &["model"]),
-    ("query", &["model", "engine", "ledger", "charging", "tsdb"]),
+    ("raft", &["model", "log"]),
+    ("cold", &["model", "engine", "tsdb"]),
+    ("query", &["model", "engine", "ledger", "charging", "tsdb", "cold"]),
     ("console", &[]),
     (
         "server",
         &[
             "model",
+            "log",
             "engine",
             "tsdb",
             "ledger",
@@ -34,12 +37,13 @@ const FLOORS: [(&str, &[&str]); 15] = [
             "wire",
             "charging",
             "raft",
+            "cold",
             "query",
             "console",
         ],
     ),
-    ("jepsen", &["model", "wire"]),
-    ("benches", &["model", "wire"]),
+    ("jepsen", &["model", "wire", "engine", "log"]),
+    ("benches", &["model", "wire", "engine", "log", "tsdb"]),
     ("fuzz", &["model", "wire", "charging", "tsdb", "engine", "ledger", "raft"]),
     ("xtask", &[]),
 ];

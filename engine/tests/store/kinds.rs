@@ -4,7 +4,7 @@
 use crate::common::{DIR, Store, noise, tiny};
 use crate::sim_disk::{Rng, SimDisk};
 use novax_engine::{
-    Batch, Compaction, Error, KeyspaceOptions, MergeOperator, Options, Resident, Snapshot,
+    Batch, Compaction, Disk, Error, KeyspaceOptions, MergeOperator, Options, Resident, Snapshot,
     verify_on,
 };
 use proptest::prelude::*;
@@ -549,4 +549,37 @@ fn a_checkpoint_is_a_store_of_its_own() {
     }
     let refused = store.engine.take_checkpoint().unwrap().unwrap_err();
     assert!(refused.to_string().contains("beside"), "{refused}");
+}
+
+#[test]
+fn values_kept_apart_are_not_copied_by_compaction_and_garbage_leaves() {
+    let disk = SimDisk::default();
+    let mut store = Store::open(&disk, options()).unwrap();
+    let mut model = Model::default();
+    let mut write = |store: &mut Store, mark: u64, from: u8| {
+        let value = |i: u8| Bytes(noise(mark + u64::from(i), 2_000));
+        let changes: Vec<_> = (from..20).map(|i| Change::Put(PLAIN, vec![i], value(i))).collect();
+        store.engine.write(&mut model.change(0, &changes, mark));
+        store.flush().unwrap();
+        model.clone()
+    };
+    write(&mut store, 1, 0);
+    let stats = store.engine.stats();
+    assert!(stats.blob_bytes > 40_000 && stats.levels[0].bytes < 4_000, "{stats:?}");
+    for mark in 2..=12 {
+        write(&mut store, mark, 1);
+    }
+    let then = write(&mut store, 13, 1);
+    // All but one value of the first file are garbage, and so are most of the others.
+    let stats = store.engine.stats();
+    assert!(stats.blob_bytes < 3 * 40_000, "{stats:?}");
+    assert!(stats.bytes_compacted < stats.bytes_flushed / 4, "{stats:?}");
+    check(&store.engine.snapshot(), &then);
+    store.engine.close().unwrap();
+    let files = disk.list(Path::new(DIR)).unwrap();
+    let bytes: u64 =
+        files.iter().filter(|(name, _)| name.ends_with(".nvb")).map(|(_, bytes)| bytes).sum();
+    assert_eq!(bytes, stats.blob_bytes, "no file is left behind: {files:?}");
+    let report = verify_on(disk.arc(), Path::new(DIR)).unwrap();
+    assert!(report.problems.is_empty() && report.blobs >= 20, "{report:?}");
 }

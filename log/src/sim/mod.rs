@@ -59,6 +59,13 @@ impl SimDisk {
         world.power_cut_at = Some(world.operations + operations + 1);
     }
 
+    /// Whether the power is gone: every operation fails from now on.
+    #[must_use]
+    pub fn is_power_gone(&self) -> bool {
+        let world = self.lock_world();
+        world.power_cut_at.is_some_and(|at| world.operations >= at)
+    }
+
     /// Operations so far.
     #[must_use]
     pub fn operations(&self) -> u64 {
