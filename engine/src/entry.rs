@@ -64,7 +64,8 @@ impl Entry<'_> {
     }
 }
 
-/// An entry that holds its bytes: what memory runs keep.
+/// An entry that holds its bytes: what models keep.
+#[cfg(test)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum OwnedEntry {
     /// See [`Entry::Put`].
@@ -75,6 +76,7 @@ pub(crate) enum OwnedEntry {
     Merge { operand: Vec<u8> },
 }
 
+#[cfg(test)]
 impl OwnedEntry {
     /// The same, borrowed.
     pub(crate) fn as_entry(&self) -> Entry<'_> {

@@ -31,27 +31,27 @@ pub fn fuzz_block(data: &[u8]) {
     for format in [Format::V1, Format::V2] {
         let Ok(layout) = Layout::parse(format, data) else { continue };
         let key = probe(data);
-        drop(layout.find(data, key, filter::hash(key)));
+        let _ = layout.find(data, key, filter::hash(key));
         let (mut cursor, mut steps) = (BlockCursor::default(), 0);
         while cursor.next(&layout, data) == Ok(true) {
-            drop(format!("{:?}", cursor.decoded().entry(data).expires()));
+            let _ = format!("{:?}", cursor.decoded().entry(data).expires());
             steps += 1;
             assert!(steps <= data.len(), "an entry takes a byte at least");
         }
         while steps < 1000 && cursor.previous(&layout, data) == Ok(true) {
             steps += 1;
         }
-        drop(cursor.seek(&layout, data, key));
-        drop(cursor.seek_last(&layout, data, Some(key)));
+        let _ = cursor.seek(&layout, data, key);
+        let _ = cursor.seek_last(&layout, data, Some(key));
     }
-    drop(unseal(data, 0, 1 << 16));
+    let _ = unseal(data, 0, 1 << 16);
 }
 
 /// A raw filter of either version.
 pub fn fuzz_filter(data: &[u8]) {
     let hash = filter::hash(probe(data));
-    drop(Filter::parse(data).map(|filter| filter.may_hold(hash)));
-    drop(Filter::parse_v1(data.to_vec()).map(|filter| filter.may_hold(hash)));
+    let _ = Filter::parse(data).map(|filter| filter.may_hold(hash));
+    let _ = Filter::parse_v1(data.to_vec()).map(|filter| filter.may_hold(hash));
 }
 
 /// A file of a store in memory with these bytes.
@@ -74,10 +74,10 @@ pub fn fuzz_table(data: &[u8]) {
     let (bytes, meta) = assemble(choice % 6, foreign);
     let table = Arc::new(Table::new(meta, context(&table::file_name(1), &bytes)));
     for key in [&b"\0a"[..], b"\0m", b"\0zz", probe(foreign)] {
-        drop(table.get(key));
+        let _ = table.get(key);
         for _ in 0..4 {
             if let Ok(table::Probe::Need(need)) = table.get_resident(key) {
-                drop(need.fetch());
+                let _ = need.fetch();
             }
         }
     }
@@ -147,7 +147,7 @@ fn assemble(part: u8, foreign: &[u8]) -> (Vec<u8>, table::TableMeta) {
 
 /// A blob file whose records are foreign bytes, and a record by itself.
 pub fn fuzz_blob(data: &[u8]) {
-    drop(Record::parse(data).map(|record| record.value_into(&mut Vec::new())));
+    let _ = Record::parse(data).map(|record| record.value_into(&mut Vec::new()));
     let mut bytes = blob::encode_header().to_vec();
     bytes.extend_from_slice(data);
     let footer = blob::Footer { records: 1, raw_bytes: 1, end: bytes.len() as u64 };
@@ -161,7 +161,7 @@ pub fn fuzz_blob(data: &[u8]) {
 
 /// A manifest: as it is, and behind a right header with each record's checksum put right.
 pub fn fuzz_manifest(data: &[u8]) {
-    drop(manifest::parse(data));
+    let _ = manifest::parse(data);
     let Some((&[version, cut], edits)) = data.split_first_chunk::<2>() else { return };
     let mut bytes = b"NVXMANIF".to_vec();
     bytes.extend_from_slice(&(u32::from(version % 2) + 1).to_le_bytes());
@@ -175,7 +175,7 @@ pub fn fuzz_manifest(data: &[u8]) {
         bytes.extend_from_slice(&crc32fast::hash(&record).to_le_bytes());
         bytes.extend_from_slice(edit);
     }
-    drop(manifest::parse(&bytes));
+    let _ = manifest::parse(&bytes);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Blob files: large values that lie beside the tables. The bytes are those of `docs/formats/blob.md`.
 //!
-//! * [`writer`]: values become a file
-//! * [`reader`]: one value by its reference; all of them in order; the check of a file
+//! * `writer`: values become a file
+//! * `reader`: one value by its reference; all of them in order; the check of a file
 
 pub(crate) mod reader;
 #[cfg(test)]

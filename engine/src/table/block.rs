@@ -89,7 +89,7 @@ impl BlockBuilder {
 
     /// Three quarters of the buckets are used; an odd number spreads keys better.
     fn buckets(&self) -> usize {
-        self.hashes.len() * 4 / 3 | 1
+        (self.hashes.len() * 4 / 3) | 1
     }
 
     /// Appends an entry; keys rise strictly, across blocks too.
@@ -123,7 +123,7 @@ impl BlockBuilder {
             Entry::Blob { expires: Expires::NEVER, .. } => KIND_BLOB,
             Entry::Blob { .. } => KIND_BLOB_EXPIRES,
         };
-        raw.push(kind | shared.min(usize::from(SHARED_LONG)) as u8 * 8);
+        raw.push(kind | ((shared.min(usize::from(SHARED_LONG)) as u8) << 3));
         if shared >= usize::from(SHARED_LONG) {
             put_varint(raw, (shared - usize::from(SHARED_LONG)) as u32);
         }
@@ -659,11 +659,11 @@ mod tests {
 
     fn exercise(raw: &[u8], format: Format, probe: &[u8]) {
         let Ok(layout) = Layout::parse(format, raw) else { return };
-        drop(layout.find(raw, probe, hash(probe)));
+        let _ = layout.find(raw, probe, hash(probe));
         let mut cursor = BlockCursor::default();
         let mut steps = 0;
         while cursor.next(&layout, raw) == Ok(true) {
-            drop(cursor.decoded().entry(raw));
+            let _ = cursor.decoded().entry(raw);
             steps += 1;
             assert!(steps <= raw.len());
         }
@@ -671,8 +671,8 @@ mod tests {
             steps += 1;
             assert!(steps <= 3 * raw.len());
         }
-        drop(cursor.seek(&layout, raw, probe));
-        drop(cursor.seek_last(&layout, raw, Some(probe)));
+        let _ = cursor.seek(&layout, raw, probe);
+        let _ = cursor.seek_last(&layout, raw, Some(probe));
     }
 
     proptest! {

@@ -189,8 +189,8 @@ mod tests {
         fn arbitrary_filters_never_panic(
             mut bytes in proptest::collection::vec(any::<u8>(), 0..200), lines in 0u32..3, h in any::<u64>(),
         ) {
-            drop(Filter::parse(&bytes).map(|filter| filter.may_hold(h)));
-            drop(Filter::parse_v1(bytes.clone()).map(|filter| filter.may_hold(h)));
+            let _ = Filter::parse(&bytes).map(|filter| filter.may_hold(h));
+            let _ = Filter::parse_v1(bytes.clone()).map(|filter| filter.may_hold(h));
             bytes.resize(lines as usize * LINE_BYTES, 0);
             bytes.extend_from_slice(&lines.to_le_bytes());
             bytes.push(255);

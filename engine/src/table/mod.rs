@@ -3,17 +3,19 @@
 //! Floors, each using only what stands below: `check` | `cursor` | `reader`, `writer` | `cache` | `index`, `props` |
 //! `block`, `filter` | `seal`.
 //!
-//! * [`seal`]: compression and checksum of a stored block
-//! * [`block`]: entries of a data block
-//! * [`filter`]: which keys are surely absent
-//! * [`index`]: which block holds a key
-//! * [`props`]: counts, extents and range tombstones of a table
-//! * [`cache`]: what is read often
-//! * [`writer`]: a sorted stream of entries becomes a file
+//! * `seal`: compression and checksum of a stored block
+//! * `block`: entries of a data block
+//! * `filter`: which keys are surely absent
+//! * `index`: which block holds a key
+//! * `props`: counts, extents and range tombstones of a table
+//! * `cache`: what is read often
+//! * `writer`: a sorted stream of entries becomes a file
 //! * `describe`: what a file says of itself, where no manifest does
-//! * [`reader`]: opening, look-ups
-//! * [`cursor`]: scans
-//! * [`check`]: what checksums do not tell
+//! * `reader`: opening, look-ups
+//! * `cursor`: scans
+//! * `check`: what checksums do not tell
+//!
+//! Tables are read through the system's page cache, not past it: see `docs/decisions/0005-page-cache.md`.
 
 pub(crate) mod block;
 pub(crate) mod cache;
@@ -30,7 +32,7 @@ mod tests;
 pub(crate) mod writer;
 
 pub(crate) use cursor::{Direction, KeyRange, TableCursor};
-pub(crate) use reader::{BlockNeed, Found, Hit, Probe, Table, TableContext};
+pub(crate) use reader::{BlockNeed, Found, Probe, Table, TableContext};
 pub(crate) use writer::TableWriter;
 
 use crate::entry::Expires;

@@ -192,8 +192,7 @@ pub(crate) fn covering<'a>(ranges: &'a [RangeTombstone], key: &[u8]) -> Option<&
 pub(crate) fn last_before(to: &[u8]) -> Vec<u8> {
     let mut key = to.to_vec();
     match key.pop() {
-        None => {}
-        Some(0) => {}
+        None | Some(0) => {}
         Some(last) => {
             key.push(last - 1);
             key.resize(KEY_BYTES_MAX + 1, 0xff);
@@ -240,8 +239,8 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            drop(Props::decode(&bytes));
-            drop(decode_ranges(&bytes));
+            let _ = Props::decode(&bytes);
+            let _ = decode_ranges(&bytes);
         }
     }
 

@@ -497,10 +497,6 @@ impl Table {
     pub(crate) fn ranges(&self) -> Result<&[RangeTombstone], Error> {
         if self.meta.ranges == 0 { Ok(&[]) } else { Ok(&self.loaded()?.ranges) }
     }
-
-    pub(super) fn context(&self) -> &TableContext {
-        &self.context
-    }
 }
 
 impl Loaded {
@@ -644,9 +640,8 @@ pub(super) fn index_v1(raw: &[u8], end: u64) -> Result<Index<BlockRef>, &'static
     let (mut cursor, mut next_offset) = (BlockCursor::default(), 0);
     let mut entries: Vec<(Vec<u8>, BlockRef)> = Vec::new();
     while cursor.next(&layout, raw)? {
-        let value = match cursor.decoded().entry(raw) {
-            Entry::Put { value, .. } => value,
-            _ => return Err("index entry does not parse"),
+        let Entry::Put { value, .. } = cursor.decoded().entry(raw) else {
+            return Err("index entry does not parse");
         };
         let block = decode_block_ref(value).filter(|block| block.offset == next_offset);
         let block = block.ok_or("index entry does not parse")?;

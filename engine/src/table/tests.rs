@@ -127,7 +127,7 @@ fn check_get(table: &Arc<Table>, model: &Model, ranges: &[RangeTombstone], key: 
     }
 }
 
-fn check_scan(table: &Arc<Table>, model: &Model, range: KeyRange, cached: bool) {
+fn check_scan(table: &Arc<Table>, model: &Model, range: &KeyRange, cached: bool) {
     let inside =
         |key: &&Vec<u8>| **key >= range.from && range.to.as_ref().is_none_or(|to| *key < to);
     let mut expected: Vec<_> =
@@ -165,10 +165,10 @@ proptest! {
         for pair in probes.windows(2) {
             for cached in [false, true] {
                 let (from, to) = (pair[0].clone().min(pair[1].clone()), pair[0].clone().max(pair[1].clone()));
-                check_scan(&table, &model, KeyRange { from, to: Some(to) }, cached);
+                check_scan(&table, &model, &KeyRange { from, to: Some(to) }, cached);
             }
         }
-        check_scan(&table, &model, KeyRange { from: Vec::new(), to: None }, false);
+        check_scan(&table, &model, &KeyRange { from: Vec::new(), to: None }, false);
         let check = table.check();
         prop_assert!(check.problems.is_empty(), "{:?}", check.problems);
         prop_assert_eq!(check.entries, model.len() as u64);
@@ -196,8 +196,8 @@ fn a_large_table_keeps_its_partitions_in_the_cache_alone() {
         }
     }
     check_get(&table, &model, &[], b"\x01absent");
-    check_scan(&table, &model, KeyRange { from: vec![0, 0, 0, 9], to: Some(vec![2]) }, true);
-    check_scan(&table, &model, KeyRange { from: vec![], to: None }, false);
+    check_scan(&table, &model, &KeyRange { from: vec![0, 0, 0, 9], to: Some(vec![2]) }, true);
+    check_scan(&table, &model, &KeyRange { from: vec![], to: None }, false);
     let check = table.check();
     assert!(check.problems.is_empty(), "{:?}", check.problems);
     assert!(folder.context.cache.bytes() <= 4 << 20);
