@@ -391,7 +391,7 @@ impl Shared {
                 Verdict::Absent if is_below => output.add(key, Entry::Tombstone)?,
                 Verdict::Absent => {}
                 Verdict::Folded => {
-                    output.add(key, Entry::Put { value: &buffer, expires: never })?
+                    output.add(key, Entry::Put { value: &buffer, expires: never })?;
                 }
                 Verdict::Operands => output.add(key, Entry::Merge { operand: &buffer })?,
             }

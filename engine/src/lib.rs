@@ -73,7 +73,7 @@ pub use error::{Error, KeySpan};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use options::{Compaction, KeyspaceOptions, MergeOperator, Options};
 pub use resident::{Fetch, Resident};
-pub use snapshot::{Range, Snapshot};
+pub use snapshot::{KeyValue, Range, Snapshot};
 pub use table::cache::SharedCache;
 pub use verify::{VerifyReport, verify, verify_on};
 pub use worker::Worker;

@@ -10,7 +10,7 @@ use crate::memtable::MemRun;
 use crate::merge::{Merge, Rules, Source, Verdict};
 use crate::options::{Compaction, LEVELS, Options};
 use crate::resident::{Fetch, Fetches, Resident};
-use crate::table::{Direction, KeyRange, Table, internal_key};
+use crate::table::{Direction, KeyRange, internal_key};
 use crate::version::Version;
 use std::fmt;
 use std::sync::Arc;
@@ -223,6 +223,9 @@ enum At {
     Buffer,
 }
 
+/// A key and its value.
+pub type KeyValue<'a> = (&'a [u8], &'a [u8]);
+
 /// A scan: keys and values as they are now; deleted and expired keys are left out. Ends after the first error.
 pub struct Range<'a> {
     inner: &'a Inner,
@@ -283,7 +286,7 @@ impl<'a> Range<'a> {
     }
 
     /// The next key and value, borrowed until the next call: for who looks and goes on. None at the end.
-    pub fn next_entry(&mut self) -> Option<Result<(&[u8], &[u8]), Error>> {
+    pub fn next_entry(&mut self) -> Option<Result<KeyValue<'_>, Error>> {
         match self.step() {
             Ok(true) => {
                 let value = match self.at {
@@ -305,7 +308,7 @@ impl Iterator for Range<'_> {
     type Item = Result<(Vec<u8>, Vec<u8>), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
+        let owned = |(key, value): KeyValue<'_>| (key.to_vec(), value.to_vec());
         self.next_entry().map(|item| item.map(owned))
     }
 }

@@ -185,7 +185,8 @@ impl Version {
         first: u64,
         last: u64,
     ) -> impl Iterator<Item = (u64, &[Ranked])> {
-        let range = (first <= last).then(|| (keyspace, first)..=(keyspace, last));
+        // A map panics over a range that ends before it begins.
+        let range = (first <= last).then_some((keyspace, first)..=(keyspace, last));
         let windows = range.into_iter().flat_map(|range| self.windows.range(range));
         windows.map(|((_, window), tables)| (*window, tables.as_slice()))
     }

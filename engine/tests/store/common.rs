@@ -59,7 +59,9 @@ impl Store {
     }
 
     pub(crate) fn open_in(disk: &SimDisk, dir: &Path, options: Options) -> Result<Store, Error> {
-        let worker = Worker::start(1).unwrap();
+        // One thread for each job that may run at once: a single compaction needs no second.
+        let threads = if options.compactions_max > 2 { 1 + options.compactions_max } else { 1 };
+        let worker = Worker::start(threads).unwrap();
         let mut engine = Engine::open_on(disk.arc(), dir, options, &worker)?;
         let (sender, wakes) = channel();
         engine.set_wake(Arc::new(move || sender.send(()).unwrap_or_default()));

@@ -57,7 +57,8 @@ fn options() -> Options {
         (SERIES, KeyspaceOptions { compaction: windows, blob_bytes_min: apart, merge: None }),
         (COUNTS, KeyspaceOptions { compaction: windows, blob_bytes_min: None, merge: append() }),
     ];
-    Options { keyspaces: KEYSPACES, keyspace: keyspace.into(), ..tiny() }
+    // Three compactions at once, on as many threads.
+    Options { keyspaces: KEYSPACES, keyspace: keyspace.into(), compactions_max: 3, ..tiny() }
 }
 
 type Key = (u8, Vec<u8>);
