@@ -46,8 +46,10 @@ fn a_flipped_bit_is_named_where_it_is_and_the_other_tables_stay_readable() {
         for ((keyspace, key), value) in model {
             match snapshot.get(*keyspace, key) {
                 Ok(read) => assert_eq!(read.as_ref(), Some(value), "never a wrong answer"),
-                Err(Error::Corruption { file, offset, keyspace: named, .. }) => {
+                Err(Error::Corruption { file, offset, keyspace: named, keys, .. }) => {
                     assert_eq!(&file, rotten);
+                    // Where keys are named, the one that is lost is among them.
+                    assert!(keys.is_none_or(|keys| keys.first <= *key && *key <= keys.last));
                     // The footer's own checks name the footer, which refers to the block meant.
                     assert!(offset <= at as u64);
                     assert!(named.is_none_or(|named| named == *keyspace));
@@ -87,7 +89,7 @@ fn a_scan_over_damage_ends_with_the_error() {
     let snapshot = store.engine.snapshot();
     let items: Vec<_> = snapshot.range(0, b"", None).collect();
     let (last, before) = items.split_last().unwrap();
-    assert!(matches!(last, Err(Error::Corruption { keyspace: Some(0), .. })));
+    assert!(matches!(last, Err(Error::Corruption { keyspace: Some(0), keys: Some(_), .. })));
     assert!(before.iter().all(Result::is_ok));
     let elsewhere = snapshot.range(1, b"", None).map(Result::unwrap).count();
     assert_eq!(elsewhere, 60, "other keyspaces are whole");
