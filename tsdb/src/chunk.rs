@@ -47,6 +47,7 @@ pub fn encode_chunk_with(ticks: &[MeterTick], remarks: &[Remark]) -> Vec<u8> {
 pub struct Chunk<'a>(Body<'a>);
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the larger one")]
 enum Body<'a> {
     V1(v1::V1<'a>),
     V2(v2::V2<'a>),

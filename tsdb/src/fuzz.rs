@@ -3,7 +3,7 @@
 //! A checksum keeps a fuzzer out, so these put the right one there, or go in behind it. What is
 //! claimed: no panic, memory bounded by the announced rows, and what is accepted is well formed.
 
-use novax_model::{MEASURANDS, Measurand, Timestamp};
+use novax_model::{MEASURANDS, Timestamp};
 
 use crate::block::{BLOCK_TICKS_MAX, decode_block};
 use crate::bytes;
@@ -95,11 +95,6 @@ pub fn fuzz_open(data: &[u8]) {
         let mut out = Vec::new();
         series.seal_past(&Limits::default(), Timestamp::MAX, &mut out);
     }
-}
-
-/// The measurand of a byte.
-pub(crate) fn measurand_of(byte: u8) -> Measurand {
-    MEASURANDS[usize::from(byte) % MEASURANDS.len()]
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! * [`block`]: ticks of many series, as the log carries them
 //! * [`floats`]: columns that are not scaled integers
 //! * [`rows`]: decoded columns, in buffers that are used again
+//! * `dense`: what smoothed levels miss, by `pco`
 //! * `predict`: power and energy as what physics misses
 //! * `stamps`: stamps as deviations from a grid
 //! * `columns`: presence of the six columns, units of stamps
@@ -33,6 +34,7 @@ pub mod chunk;
 pub mod clean;
 pub mod cold;
 mod columns;
+mod dense;
 pub mod error;
 pub mod floats;
 pub mod fuzz;

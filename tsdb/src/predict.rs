@@ -152,7 +152,7 @@ pub(crate) fn split_energy(
         let is_narrow = most.wrapping_sub(least) < 1 << PHASE_BITS;
         let middle = least.wrapping_add(most.wrapping_sub(least) / 2);
         let phase = if is_narrow { most } else { middle.wrapping_add(1 << (PHASE_BITS - 1)) };
-        let phase = (phase & 0xff) as u8;
+        let phase = u8::try_from(phase & 0xff).unwrap_or(0);
         out.push(phase);
         let mut integral = Integral { rate, sum: 0, before };
         for (power, energy) in power.iter().zip(energy) {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use novax_model::{Measurand, MeterTick, Timestamp};
 
 use crate::aggregate::{Aggregate, extremes_and_sum};
-use crate::cold::Stream;
+use crate::dense::Stream;
 use crate::error::Error;
 
 /// Which of stamps and columns are wanted.

@@ -75,7 +75,8 @@ pub(super) fn encode(ticks: &[MeterTick], remarks: &[Remark]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + summaries.len() + encoder.sections.len());
     out.push(VERSION);
     let remark_bit = if remarks.is_empty() { 0 } else { HAS_REMARKS };
-    out.push(u8::from(has_summaries) * HAS_SUMMARIES | remark_bit);
+    let summary_bit = if has_summaries { HAS_SUMMARIES } else { 0 };
+    out.push(summary_bit | remark_bit);
     let count = u16::try_from(ticks.len()).expect("a chunk is bounded");
     out.extend_from_slice(&count.to_le_bytes());
     out.extend_from_slice(&presence.to_bits().to_le_bytes());

@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use novax_model::{MEASURANDS, Measurand, MeterTick, Timestamp};
 
-use super::dense::{Smoothing, Stream};
 use crate::aggregate::Aggregate;
 use crate::bytes::{Reader, put_signed, put_varint};
 use crate::chunk::remarks;
 use crate::columns;
+use crate::dense::{Smoothing, Stream};
 use crate::error::Error;
 use crate::predict;
 use crate::remark::Remark;

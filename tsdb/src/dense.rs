@@ -28,19 +28,19 @@ const WIDE: u8 = 2;
 
 /// How a level follows its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Smoothing {
+pub(crate) struct Smoothing {
     /// Each miss moves the level by one part in two to this power: 0 follows at once.
-    pub(super) slowness: u8,
+    pub(crate) slowness: u8,
     /// A miss of this many bits is a jump: the level goes there at once.
-    pub(super) jump_bits: u8,
+    pub(crate) jump_bits: u8,
 }
 
 impl Smoothing {
-    pub(super) fn put(self, out: &mut Vec<u8>) {
+    pub(crate) fn put(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.slowness, self.jump_bits]);
     }
 
-    pub(super) fn get(reader: &mut Reader<'_>) -> Result<Self, Error> {
+    pub(crate) fn get(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let one = Self { slowness: reader.u8()?, jump_bits: reader.u8()? };
         if one.slowness > SLOWEST || one.jump_bits > 63 {
             return Err(Error::Invalid("a level slower than any writer's"));
@@ -95,7 +95,7 @@ impl Smoothing {
     }
 
     /// The one under which the values cost least, and what they cost.
-    pub(super) fn fitted(values: &[i64]) -> (Self, u64) {
+    pub(crate) fn fitted(values: &[i64]) -> (Self, u64) {
         let pairs = values.iter().zip(values.iter().skip(1));
         let moved: u128 = pairs.map(|(a, b)| u128::from(b.wrapping_sub(*a).unsigned_abs())).sum();
         let mean = moved / values.len().max(1) as u128;
@@ -121,13 +121,13 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.residuals.clear();
         self.taken = 0;
     }
 
     /// Adds residuals as they are: a bit for each block, set if it is in the stream, goes to `meta`.
-    pub(super) fn put(&mut self, meta: &mut Vec<u8>, residuals: &[i64]) {
+    pub(crate) fn put(&mut self, meta: &mut Vec<u8>, residuals: &[i64]) {
         for eight in residuals.chunks(8 * BLOCK) {
             let mut bits = 0_u8;
             for (bit, block) in eight.chunks(BLOCK).enumerate() {
@@ -141,7 +141,7 @@ impl Stream {
     }
 
     /// Adds values, at least one, by what smoothing misses of them. They are overwritten.
-    pub(super) fn put_smoothed(
+    pub(crate) fn put_smoothed(
         &mut self,
         meta: &mut Vec<u8>,
         smoothing: Smoothing,
@@ -155,7 +155,7 @@ impl Stream {
     }
 
     /// Takes residuals, as [`put`](Self::put) added them.
-    pub(super) fn get(
+    pub(crate) fn get(
         &mut self,
         meta: &mut Reader<'_>,
         residuals: &mut [i64],
@@ -180,7 +180,7 @@ impl Stream {
     }
 
     /// Takes values, as [`put_smoothed`](Self::put_smoothed) added them.
-    pub(super) fn get_smoothed(
+    pub(crate) fn get_smoothed(
         &mut self,
         meta: &mut Reader<'_>,
         values: &mut [i64],
@@ -196,7 +196,7 @@ impl Stream {
     }
 
     /// Appends what was added.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>) {
         put_varint(out, self.residuals.len() as u64);
         if self.residuals.is_empty() {
             out.push(EMPTY);
@@ -219,7 +219,7 @@ impl Stream {
     }
 
     /// Reads a stream of at most `most` residuals: all that is left of the reader.
-    pub(super) fn read(&mut self, reader: &mut Reader<'_>, most: usize) -> Result<(), Error> {
+    pub(crate) fn read(&mut self, reader: &mut Reader<'_>, most: usize) -> Result<(), Error> {
         self.clear();
         let count = usize::try_from(reader.varint()?).unwrap_or(usize::MAX);
         if count > most {
@@ -248,7 +248,7 @@ impl Stream {
     }
 
     /// Whether all residuals were taken.
-    pub(super) fn finish(&self) -> Result<(), Error> {
+    pub(crate) fn finish(&self) -> Result<(), Error> {
         if self.taken == self.residuals.len() {
             return Ok(());
         }

@@ -1,0 +1,8 @@
+//! Index, stamps, columns and remarks of a cold file, behind the checksums. The claims that
+//! are checked stand at the entry, in `tsdb/src/fuzz.rs`.
+//!
+//! `cargo +nightly fuzz run tsdb_cold` from the repository's root.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| novax_tsdb::fuzz::fuzz_cold_file(data));
