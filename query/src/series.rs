@@ -3,25 +3,42 @@
 
 use novax_charging::Keyspace;
 use novax_charging::rows::{SeriesKey, head_key, read_head_key, series_key};
-use novax_engine::Snapshot;
+use novax_engine::{Range, Snapshot};
 use novax_model::Timestamp;
 use novax_tsdb::head::day_of;
 use novax_tsdb::query::{Rank, SeriesSource, SourceError, Stretch};
-use novax_tsdb::{Error, OpenPart};
+use novax_tsdb::{DAY_US, Error, OpenPart};
 
-/// The series of one partition, as one snapshot of its store has them.
+/// The series of one partition, as one snapshot of its store has them, between two times: tables of other
+/// times are not read.
 #[derive(Clone, Copy, Debug)]
 pub struct HotSeries<'a> {
     snapshot: &'a Snapshot,
+    from: Timestamp,
+    until: Timestamp,
 }
 
 const BAD_KEY: Error = Error::Invalid("a key of a series of the wrong length");
 
 impl<'a> HotSeries<'a> {
-    /// Reads this snapshot.
+    /// Reads this snapshot, for chunks that begin on the days from `from` to `until`.
     #[must_use]
-    pub fn new(snapshot: &'a Snapshot) -> HotSeries<'a> {
-        HotSeries { snapshot }
+    pub fn within(snapshot: &'a Snapshot, from: Timestamp, until: Timestamp) -> HotSeries<'a> {
+        HotSeries { snapshot, from: day_of(from), until }
+    }
+
+    /// Rows of a keyspace that is kept by time, from a key on, that begin from `from` to `until`; perhaps
+    /// some of other times too.
+    fn range(
+        &self,
+        keyspace: Keyspace,
+        low: &[u8],
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Range<'a> {
+        let (from, to) = (from.max(self.from), until.min(self.until));
+        let to = to.0.saturating_add(1);
+        self.snapshot.range_in_time(keyspace as u8, low, None, from.0, to)
     }
 
     /// The lowest series from `from` on in a keyspace whose keys begin with a series.
@@ -29,11 +46,41 @@ impl<'a> HotSeries<'a> {
     /// # Errors
     /// When the store cannot be read.
     pub fn first_of(&self, keyspace: Keyspace, from: u64) -> Result<Option<u64>, SourceError> {
-        let mut range = self.snapshot.range(keyspace as u8, &from.to_be_bytes(), None);
-        let Some(entry) = range.next() else { return Ok(None) };
+        let low = from.to_be_bytes();
+        let first = if keyspace.window_us().is_some() {
+            self.range(keyspace, &low, self.from, self.until).next()
+        } else {
+            self.snapshot.range(keyspace as u8, &low, None).next()
+        };
+        let Some(entry) = first else { return Ok(None) };
         let (key, _) = entry?;
         let series = key.first_chunk::<8>().ok_or(BAD_KEY)?;
         Ok(Some(u64::from_be_bytes(*series)))
+    }
+
+    /// When the first chunk or row of a series begins, from a time on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn begin(
+        &self,
+        keyspace: Keyspace,
+        series: u64,
+        from: Timestamp,
+    ) -> Result<Option<Timestamp>, SourceError> {
+        let low = series_key(series, from);
+        // Mostly it is the next day that has some: then only tables of that time are read.
+        let near = Timestamp(from.0.saturating_add(DAY_US - 1));
+        for until in [near, self.until] {
+            if let Some(entry) = self.range(keyspace, &low, from, until).next() {
+                let (key, _) = entry?;
+                let key = SeriesKey::read(&key).ok_or(BAD_KEY)?;
+                if key.series == series && key.first <= until {
+                    return Ok(Some(key.first));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// All parts of a series' open end.
@@ -54,22 +101,28 @@ impl<'a> HotSeries<'a> {
         Ok(parts)
     }
 
-    /// A chunk that begins on a day before `from` and reaches it. Only stores from before chunks ended at
-    /// midnight have such.
+    /// A chunk that begins on the day before that of `from` and reaches `from`. Only stores from before
+    /// chunks ended at midnight have such.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn reaching(&self, series: u64, from: Timestamp) -> Result<Option<Stretch>, SourceError> {
-        let (low, high) = (series_key(series, Timestamp::ZERO), series_key(series, day_of(from)));
-        for entry in self.snapshot.range_rev(Keyspace::Series as u8, &low, Some(high.as_slice())) {
+        let day = day_of(from);
+        let Some(eve) = day.0.checked_sub(DAY_US) else { return Ok(None) };
+        let (low, high) = (series_key(series, Timestamp(eve)), series_key(series, day));
+        let keyspace = Keyspace::Series as u8;
+        let mut last = None;
+        for entry in self.snapshot.range_in_time(keyspace, &low, Some(high.as_slice()), eve, day.0)
+        {
             let (key, value) = entry?;
             let key = SeriesKey::read(&key).ok_or(BAD_KEY)?;
             if key.sequence.is_none() {
-                let stretch = Stretch::chunk(key.rank(), value)?;
-                return Ok(Some(stretch).filter(|stretch| stretch.last() >= from));
+                last = Some((key.rank(), value));
             }
         }
-        Ok(None)
+        let Some((rank, value)) = last else { return Ok(None) };
+        let stretch = Stretch::chunk(rank, value)?;
+        Ok(Some(stretch).filter(|stretch| stretch.last() >= from))
     }
 }
 
@@ -90,14 +143,7 @@ impl SeriesSource for HotSeries<'_> {
     }
 
     fn next_time(&self, series: u64, from: Timestamp) -> Result<Option<Timestamp>, SourceError> {
-        let low = series_key(series, day_of(from));
-        let mut range = self.snapshot.range(Keyspace::Series as u8, &low, None);
-        let mut next = None;
-        if let Some(entry) = range.next() {
-            let (key, _) = entry?;
-            let key = SeriesKey::read(&key).ok_or(BAD_KEY)?;
-            next = Some(key.first).filter(|_| key.series == series);
-        }
+        let mut next = self.begin(Keyspace::Series, series, day_of(from))?;
         for (part, _) in self.open_parts(series)? {
             let begins = match part {
                 OpenPart::State => continue,
@@ -120,7 +166,7 @@ impl SeriesSource for HotSeries<'_> {
         let begins = day_of(from);
         let low = series_key(series, begins);
         let mut found = Vec::new();
-        for entry in self.snapshot.range(Keyspace::Series as u8, &low, None) {
+        for entry in self.range(Keyspace::Series, &low, begins, until) {
             let (key, value) = entry?;
             let key = SeriesKey::read(&key).ok_or(BAD_KEY)?;
             if key.series != series || key.first > until {

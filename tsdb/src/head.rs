@@ -165,13 +165,17 @@ impl Head {
                 return Err(Error::Invalid("a piece without ticks"));
             };
             let (first, last) = (first.tick.at, last.tick.at);
-            if end.is_some_and(|end| end >= first) || rows.len() > HEAD_TICKS {
+            let follows = end.is_none_or(|end| end < first) && rows.len() <= HEAD_TICKS;
+            let day = day_of(head.first().unwrap_or(first));
+            if !follows || day_of(last) != day {
                 return Err(Error::Invalid("pieces of a head that do not follow one another"));
             }
             end = Some(last);
             if rows.len() == HEAD_TICKS {
                 let (is_written, is_stored) = (true, true);
                 head.pieces.push(Piece { first, last, bytes, is_written, is_stored });
+            } else if first < floor {
+                return Err(Error::Invalid("ticks of a head that it would not have taken"));
             } else {
                 head.rows = rows;
                 head.is_stored = true;

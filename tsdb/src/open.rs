@@ -24,6 +24,8 @@ const LATE_QUIET: Duration = Duration::from_secs(60 * 60);
 /// How long after midnight the head of the day before is kept open.
 const DAY_GRACE_US: u64 = 3_600_000_000;
 const STATE_VERSION: u8 = 1;
+/// A series has fewer sealed chunks: one a second for 60 years.
+const SEQUENCE_MAX: u32 = u32::MAX / 2;
 
 /// A row of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,10 +108,12 @@ impl OpenSeries {
         Self::default()
     }
 
-    /// A series of which the store has chunks up to `last`, and nothing else is known.
+    /// A series of which the store has chunks up to `last`, and nothing else is known. Its state is
+    /// written with the next snapshot, so that this is known from then on.
     #[must_use]
     pub fn after(last: Timestamp) -> Self {
-        Self { head: Head::from_floor(Timestamp(last.0.saturating_add(1))), ..Self::default() }
+        let head = Head::from_floor(Timestamp(last.0.saturating_add(1)));
+        Self { head, is_dirty: true, ..Self::default() }
     }
 
     /// Goes on from the rows of its open end. `now` is the log's time.
@@ -312,6 +316,9 @@ impl OpenSeries {
         }
         let (low, high) = (reader.u16()?, reader.u16()?);
         let sequence = u32::from(high) << 16 | u32::from(low);
+        if sequence > SEQUENCE_MAX {
+            return Err(Error::Invalid("more chunks than a series can have"));
+        }
         let floor = Timestamp(reader.varint()?);
         let cleaner = Cleaner::get(&mut reader)?;
         let register = match reader.u8()? {

@@ -5,14 +5,13 @@
 //! as long as those are kept.
 
 use super::series::{
-    Batch, Part, Place, SeriesColumn, ask, bounds, damaged, infos, micros, open_part, scaled,
+    Batch, Part, Place, SeriesColumn, ask, bounds, damaged, hot, infos, micros, open_part, scaled,
     unreadable,
 };
 use super::{BATCH_ROWS_MAX, ColumnInfo, Cursor, STEP_ENTRIES_MAX, Scan, Step, Table};
 use crate::cells::{Builder, Cell, HUNDREDTHS, Kind, TENTHS};
 use crate::error::Error;
 use crate::filter::Pushable;
-use crate::series::HotSeries;
 use novax_charging::Keyspace;
 use novax_charging::rows::{SeriesKey, series_key};
 use novax_model::{Measurand, MeterTick, Timestamp};
@@ -214,9 +213,9 @@ fn next_reading(
     let Some((from, until)) = bounds(scan) else { return Ok(None) };
     let at = part.at;
     let lowest = |from: u64| -> Result<Option<u64>, Error> {
-        let hot = HotSeries::new(&scan.snapshots[at].1);
-        let sealed = hot.first_of(Keyspace::rollups(resolution), from).map_err(unreadable)?;
-        let open = hot.first_of(Keyspace::Heads, from).map_err(unreadable)?;
+        let store = hot(scan, at);
+        let sealed = store.first_of(Keyspace::rollups(resolution), from).map_err(unreadable)?;
+        let open = store.first_of(Keyspace::Heads, from).map_err(unreadable)?;
         Ok(sealed.into_iter().chain(open).min())
     };
     let Some(series) = part.next_series(lowest)? else { return Ok(None) };
@@ -233,8 +232,7 @@ fn load_day(
     reading: &mut Reading,
 ) -> Result<Option<usize>, Error> {
     let Some(from) = reading.next.take() else { return Ok(None) };
-    let hot = HotSeries::new(&scan.snapshots[at].1);
-    let open = hot.open_parts(reading.series).map_err(unreadable)?;
+    let open = hot(scan, at).open_parts(reading.series).map_err(unreadable)?;
     let found = next_day(scan, at, resolution, reading.series, from, &open)?;
     let Some(day) = found.filter(|day| *day <= reading.until) else { return Ok(None) };
     let midnight = Timestamp(day.0.saturating_add(DAY_US - 1));
@@ -257,13 +255,9 @@ fn next_day(
     from: Timestamp,
     open: &[(OpenPart, Vec<u8>)],
 ) -> Result<Option<Timestamp>, Error> {
-    let snapshot = &scan.snapshots[at].1;
-    let low = series_key(series, day_of(from));
-    let mut next = None;
-    if let Some(entry) = snapshot.range(Keyspace::rollups(resolution) as u8, &low, None).next() {
-        let key = read_key(&entry?.0)?;
-        next = Some(day_of(key.first)).filter(|_| key.series == series);
-    }
+    let store = hot(scan, at);
+    let begin = store.begin(Keyspace::rollups(resolution), series, day_of(from));
+    let next = begin.map_err(unreadable)?.map(day_of);
     let begins = open.iter().filter_map(|(part, _)| match part {
         OpenPart::State => None,
         OpenPart::Piece(at) | OpenPart::Late(at) => Some(day_of(*at)),
@@ -285,9 +279,10 @@ fn stored(
     day: Timestamp,
 ) -> Result<Vec<(u32, Rollup)>, Error> {
     let snapshot = &scan.snapshots[at].1;
-    let low = series_key(series, day);
+    let (low, to) = (series_key(series, day), day.0.saturating_add(DAY_US));
+    let keyspace = Keyspace::rollups(resolution) as u8;
     let mut parts = Vec::new();
-    for entry in snapshot.range(Keyspace::rollups(resolution) as u8, &low, None) {
+    for entry in snapshot.range_in_time(keyspace, &low, None, day.0, to) {
         let (key, value) = entry?;
         let key = read_key(&key)?;
         if key.series != series || day_of(key.first) != day {

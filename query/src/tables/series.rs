@@ -10,6 +10,8 @@ use novax_charging::rows::{read, series_id, series_parts};
 use novax_charging::{Keyspace, StationRow};
 use novax_engine::Snapshot;
 use novax_model::{ConnectorRef, PartitionId, Timestamp};
+use novax_tsdb::DAY_US;
+use novax_tsdb::head::day_of;
 use novax_tsdb::query::{self, SeriesSource};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -118,13 +120,22 @@ impl Part {
     }
 }
 
+/// The series of a partition in the store, of the time asked for and the day before it: what flowed up to
+/// the first reading is told by the one before.
+pub(super) fn hot(scan: &Scan, at: usize) -> HotSeries<'_> {
+    let (from, until) = bounds(scan).unwrap_or((Timestamp::ZERO, Timestamp::ZERO));
+    let midnight = Timestamp(day_of(until).0.saturating_add(DAY_US - 1));
+    let eve = Timestamp(from.0.saturating_sub(DAY_US));
+    HotSeries::within(&scan.snapshots[at].1, eve, midnight)
+}
+
 /// What all places say that the series of a partition come from: the store first, then colder tiers.
 pub(super) fn ask<T>(
     scan: &Scan,
     at: usize,
     question: impl Fn(&dyn SeriesSource) -> Result<T, query::SourceError>,
 ) -> Result<Vec<T>, Error> {
-    let hot = HotSeries::new(&scan.snapshots[at].1);
+    let hot = hot(scan, at);
     let mut answers = vec![question(&hot).map_err(unreadable)?];
     for colder in scan.colder.get(at).into_iter().flatten() {
         answers.push(question(&**colder).map_err(unreadable)?);

@@ -6,14 +6,13 @@
 //! of one day.
 
 use super::series::{
-    self, Batch, Part, Place, SeriesColumn, ask, bounds, damaged, infos, micros, open_part, scaled,
-    unreadable,
+    self, Batch, Part, Place, SeriesColumn, ask, bounds, damaged, hot, infos, micros, open_part,
+    scaled, unreadable,
 };
 use super::{BATCH_ROWS_MAX, ColumnInfo, Cursor, STEP_ENTRIES_MAX, Scan, Step, Table};
 use crate::cells::{Builder, Cell, HUNDREDTHS, Kind, TENTHS};
 use crate::error::Error;
 use crate::filter::Pushable;
-use crate::series::HotSeries;
 use novax_model::{MEASURANDS, Measurand, Timestamp};
 use novax_tsdb::clean::Row;
 use novax_tsdb::head::day_of;
@@ -178,8 +177,7 @@ fn next_reading(scan: &Scan, part: &mut Part) -> Result<Option<Reading>, Error> 
     let Some(series) = part.next_series(lowest)? else { return Ok(None) };
     let mut stretches = Vec::new();
     if from > Timestamp::ZERO {
-        let hot = HotSeries::new(&scan.snapshots[at].1);
-        if let Some(stretch) = hot.reaching(series, from).map_err(unreadable)? {
+        if let Some(stretch) = hot(scan, at).reaching(series, from).map_err(unreadable)? {
             scan.tally.entry();
             stretches.push(stretch);
         }

@@ -165,8 +165,8 @@ fn history(
 
 /// The ticks of the span in order, day by day until there are more than its limit.
 fn merged(part: &Snapshot, series: u64, span: Span) -> Result<Vec<MeterTick>, SourceError> {
-    let hot = HotSeries::new(part);
     let until = Timestamp(span.to.0.saturating_sub(1));
+    let hot = HotSeries::within(part, span.from, until);
     let early: Vec<Stretch> = hot.reaching(series, span.from)?.into_iter().collect();
     let mut rows = query::range(early, span.from, until)?;
     let mut next = Some(span.from);

@@ -134,7 +134,12 @@ fn recover(config: &Config, data: &DataDir) -> Result<Recovery, NodeError> {
 
 fn restore(id: PartitionId, engine: &mut Engine) -> Result<Partition, NodeError> {
     let snapshot = engine.snapshot();
-    let keyspaces = Keyspace::ALL.iter().copied().filter(|keyspace| keyspace.is_restored());
+    // Series chunks are asked only in stores from before there were heads.
+    let has_heads = snapshot.range(Keyspace::Heads as u8, &[], None).next().is_some();
+    let is_wanted = |keyspace: &Keyspace| {
+        keyspace.is_restored() && !(has_heads && *keyspace == Keyspace::Series)
+    };
+    let keyspaces = Keyspace::ALL.iter().copied().filter(is_wanted);
     let rows = keyspaces.flat_map(|keyspace| {
         snapshot
             .range(keyspace as u8, &[], None)
