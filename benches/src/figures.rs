@@ -19,7 +19,10 @@ impl Figures {
         let name = name.into();
         assert!(value.is_finite(), "{name} was measured");
         assert!(self.get(&name).is_none(), "{name} is given once");
-        self.0.push(Figure { name, value, unit });
+        let figure = Figure { name, value, unit };
+        // A long run shows how far it is, and one that fails later what it found.
+        eprintln!("bench: {} {} {unit}", figure.name, figure.digits());
+        self.0.push(figure);
     }
 
     /// The figure of this name, if it was measured.
@@ -81,6 +84,8 @@ mod tests {
         figures.add("a_ms", 1.23456, "ms");
         assert_eq!(figures.to_string(), "figure a_tps 12346 1/s\nfigure a_ms 1.235 ms\n");
         assert_eq!((figures.get("a_ms"), figures.get("b_ms")), (Some(1.23456), None));
-        assert!(figures.to_markdown().ends_with("| `a_tps` | 12346 | 1/s |\n| `a_ms` | 1.235 | ms |\n"));
+        assert!(
+            figures.to_markdown().ends_with("| `a_tps` | 12346 | 1/s |\n| `a_ms` | 1.235 | ms |\n")
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Folders for data that are gone at the end, and how much is in them.
 
 use crate::error::{During as _, Result};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -25,22 +26,30 @@ fn beside_this_binary() -> Result<PathBuf> {
 
 /// What all files below take on the disk, by blocks: as `du` counts.
 pub(crate) fn disk_bytes(dir: &Path) -> Result<u64> {
-    sum(dir, DEPTH_MAX, &|data| data.blocks() * 512)
+    sum(dir, DEPTH_MAX, &|_, data| data.blocks() * 512)
 }
 
 /// What all files below hold that was written: their lengths, or less where they have holes.
 pub(crate) fn written_bytes(dir: &Path) -> Result<u64> {
-    sum(dir, DEPTH_MAX, &|data| data.len().min(data.blocks() * 512))
+    sum(dir, DEPTH_MAX, &|_, data| data.len().min(data.blocks() * 512))
 }
 
-fn sum(dir: &Path, depth: usize, of: &dyn Fn(&std::fs::Metadata) -> u64) -> Result<u64> {
+/// As [`written_bytes`], without logs: they hold what is in memory too, and are made in advance.
+pub(crate) fn written_bytes_but_logs(dir: &Path) -> Result<u64> {
+    let is_log = |path: &Path| path.extension().is_some_and(|end| end == "log" || end == "jnl");
+    let len = |data: &Metadata| data.len().min(data.blocks() * 512);
+    sum(dir, DEPTH_MAX, &|path, data| if is_log(path) { 0 } else { len(data) })
+}
+
+fn sum(dir: &Path, depth: usize, of: &dyn Fn(&Path, &Metadata) -> u64) -> Result<u64> {
     assert!(depth > 0, "folders nest deeper than any store makes them");
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir).during("listing a data directory")? {
         let entry = entry.during("listing a data directory")?;
         // A file may go while the store is open.
         let Ok(data) = entry.metadata() else { continue };
-        bytes += if data.is_dir() { sum(&entry.path(), depth - 1, of)? } else { of(&data) };
+        let path = entry.path();
+        bytes += if data.is_dir() { sum(&path, depth - 1, of)? } else { of(&path, &data) };
     }
     Ok(bytes)
 }
@@ -55,7 +64,9 @@ mod tests {
         std::fs::create_dir(dir.path().join("below")).expect("a folder");
         std::fs::write(dir.path().join("a"), [1; 10_000]).expect("a file");
         std::fs::write(dir.path().join("below/b"), [1; 5_000]).expect("a file");
-        assert_eq!(written_bytes(dir.path()).expect("listed"), 15_000);
+        std::fs::write(dir.path().join("below/1.log"), [1; 7_000]).expect("a file");
+        assert_eq!(written_bytes(dir.path()).expect("listed"), 22_000);
+        assert_eq!(written_bytes_but_logs(dir.path()).expect("listed"), 15_000);
         assert!(disk_bytes(dir.path()).expect("listed") >= 15_000);
     }
 }

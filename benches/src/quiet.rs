@@ -20,7 +20,9 @@ pub(crate) fn wait(mut is_idle: impl FnMut() -> Result<bool>) -> Result<()> {
         quiet_turns = if is_quiet && is_idle()? { quiet_turns + 1 } else { 0 };
         before = now;
         if Instant::now() > limit {
-            return Err(BenchError::Machine("a store does not come to rest in five minutes".into()));
+            return Err(BenchError::Machine(
+                "a store does not come to rest in five minutes".into(),
+            ));
         }
     }
     Ok(())

@@ -256,7 +256,11 @@ impl FileCursor {
         let mut scratch = self.group.take().map(|group| group.scratch).unwrap_or_default();
         let blocks: Vec<&[u8]> = blocks.iter().map(|block| &block[..]).collect();
         let rows = decode_group(&self.index, &plan, &blocks, &mut scratch).map_err(damaged)?;
-        let remarks = decode_remarks(&self.index, &plan, &blocks).map_err(damaged)?;
+        let remarks = if plan.columns.has_remarks() {
+            decode_remarks(&self.index, &plan, &blocks).map_err(damaged)?
+        } else {
+            Vec::new()
+        };
         self.place = 0;
         Ok(Some(self.group.insert(Group { rows, scratch, remarks })))
     }

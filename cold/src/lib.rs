@@ -43,6 +43,7 @@ pub use manifest::{FILES_MAX, FileEntry, MANIFEST_BYTES_MAX, Manifest};
 pub use mover::{GivenUp, HotContent, Moved, Mover, MoverOptions};
 pub use reader::{BlockingDay, BlockingReader, ColdQuery, ColdReader};
 pub use scrub::{Damage, ScrubPlace, ScrubReport, Scrubber};
+pub use shelf::put_whole;
 pub use store::StoreConfig;
 pub use stretch::Stretch;
 pub use tiers::DayCursor;

@@ -34,16 +34,23 @@ const ATTEMPTS_MAX: u32 = 6;
 pub struct MoverOptions {
     /// A file is finished when it has this much.
     pub file_bytes_max: u64,
-    /// Larger files are uploaded in parts of this size.
+    /// Or this many rows.
+    pub file_rows_max: u64,
+    /// Larger files are uploaded in parts of this size; S3 takes none below 5 MiB.
     pub part_bytes: usize,
     /// A day that has more files than this is written anew as a whole, next time it is moved.
     pub files_of_day_max: usize,
 }
 
 impl Default for MoverOptions {
-    /// Files of 64 MiB, parts of 8 MiB, 8 files a day.
+    /// Files of 64 MiB or 64 Mi rows, parts of 8 MiB, 8 files a day.
     fn default() -> Self {
-        Self { file_bytes_max: 64 << 20, part_bytes: 8 << 20, files_of_day_max: 8 }
+        Self {
+            file_bytes_max: 64 << 20,
+            file_rows_max: 64 << 20,
+            part_bytes: 8 << 20,
+            files_of_day_max: 8,
+        }
     }
 }
 
@@ -134,7 +141,7 @@ impl Mover {
         partition: PartitionId,
         options: MoverOptions,
     ) -> Result<Self, ColdError> {
-        assert!(options.part_bytes >= 5 << 20, "S3 takes no smaller parts");
+        assert!(options.part_bytes > 0, "parts have bytes");
         let catalog = Catalog::new(Arc::clone(&objects), partition);
         catalog.probe().await?;
         Ok(Self { catalog, files: Files { objects, partition, caches: None }, options })
@@ -192,6 +199,7 @@ impl Mover {
     fn shelf(&self, day: Day, manifest: &Manifest) -> Shelf<'_> {
         let options = ShelfOptions {
             file_bytes_max: self.options.file_bytes_max,
+            file_rows_max: self.options.file_rows_max,
             part_bytes: self.options.part_bytes,
         };
         Shelf::new(&self.files, day, manifest.generation + 1, options)

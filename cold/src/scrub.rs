@@ -131,7 +131,8 @@ impl Scrubber {
     async fn read(&self, day: Day, entry: &FileEntry) -> Result<u64, ColdError> {
         self.files.whole(day, entry).await?;
         let window = day.window();
-        let question = Question { series: None, window, columns: Columns::ALL };
+        let question =
+            Question { series: None, window, columns: Columns::ALL.and(Columns::REMARKS) };
         let mut cursor = FileCursor::open(&self.files, day, entry, &question).await?;
         let mut rows = 0;
         while let Some(group) = cursor.next_group().await? {

@@ -23,6 +23,7 @@ const PARTS_IN_FLIGHT: usize = 4;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShelfOptions {
     pub(crate) file_bytes_max: u64,
+    pub(crate) file_rows_max: u64,
     pub(crate) part_bytes: usize,
 }
 
@@ -105,7 +106,9 @@ impl<'a> Shelf<'a> {
         open.rows += ticks.len() as u64;
         open.first = ticks.iter().map(|tick| tick.at).fold(open.first, Timestamp::min);
         open.last = ticks.iter().map(|tick| tick.at).fold(open.last, Timestamp::max);
-        if open.bytes.len() as u64 >= self.options.file_bytes_max {
+        let is_full = open.bytes.len() as u64 >= self.options.file_bytes_max
+            || open.rows >= self.options.file_rows_max;
+        if is_full {
             self.close().await?;
         }
         Ok(())
@@ -136,7 +139,7 @@ impl<'a> Shelf<'a> {
             last: open.last,
         };
         let path = entry.path(self.files.partition, self.day);
-        upload(self.files.objects.as_ref(), &path, bytes, self.options.part_bytes).await?;
+        put_whole(self.files.objects.as_ref(), &path, bytes, self.options.part_bytes).await?;
         // What is not readable now must not be what the hot rows are dropped for.
         self.files.whole(self.day, &entry).await?;
         self.done.push(entry);
@@ -151,7 +154,10 @@ impl<'a> Shelf<'a> {
 }
 
 /// Writes an object whole, large ones in parts: it is there entirely or not at all.
-pub(crate) async fn upload(
+///
+/// # Errors
+/// When the store fails. Parts that are there already are given up.
+pub async fn put_whole(
     objects: &dyn ObjectStore,
     path: &Path,
     bytes: Bytes,

@@ -4,9 +4,9 @@
 //! are there. Where two places have a value for the same stamp and measurand, the one written first
 //! stands: what a reader has seen once does not change under it.
 
-use novax_model::{MeterTick, Timestamp};
+use novax_model::{MEASURANDS, MeterTick, Timestamp};
 use novax_tsdb::cold::Window;
-use novax_tsdb::{Flags, Remark};
+use novax_tsdb::{Columns, Flags, Remark};
 
 /// Rows of one series.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +49,17 @@ impl Stretch {
             remark.row = narrow(row.saturating_sub(from));
             (from..to).contains(&row)
         });
+        self
+    }
+
+    /// Without the values, raw or not, of columns that are not asked for.
+    #[must_use]
+    pub fn only(mut self, columns: Columns) -> Self {
+        for measurand in MEASURANDS.into_iter().filter(|one| !columns.has(*one)) {
+            let place = measurand as usize;
+            self.ticks.iter_mut().for_each(|tick| tick.values[place] = None);
+            self.remarks.iter_mut().for_each(|remark| remark.raw[place] = None);
+        }
         self
     }
 

@@ -9,6 +9,7 @@ use crate::file::{FileCursor, Files, Question};
 use crate::hot::{HotSource, hot_stretch};
 use crate::manifest::FileEntry;
 use crate::stretch::Stretch;
+use novax_tsdb::Columns;
 use std::sync::Arc;
 
 /// The hot side of a day.
@@ -36,8 +37,9 @@ impl DayCursor {
         day: Day,
         entries: &[FileEntry],
         hot: Option<Arc<dyn HotSource>>,
-        question: Question,
+        mut question: Question,
     ) -> Result<DayCursor, ColdError> {
+        question.columns = question.columns.and(Columns::REMARKS);
         let mut cursors = Vec::new();
         for entry in entries {
             if question.touches(entry) {
@@ -93,7 +95,8 @@ impl DayCursor {
                 };
             }
             if !all.ticks.is_empty() {
-                return Ok(Some(all));
+                // A tier may know more than was asked for.
+                return Ok(Some(all.only(self.question.columns)));
             }
         }
     }

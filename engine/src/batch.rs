@@ -4,7 +4,7 @@
 //! a batch that is used again allocates nothing.
 
 use crate::entry::Expires;
-use crate::options::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What a change does with its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,17 +5,20 @@
 //! options allow.
 
 use crate::batch::Batch;
+use crate::blob::{self, BlobFile};
 use crate::disk::{Disk, DiskLock, RealDisk};
 use crate::error::Error;
 use crate::jobs::{Checkpoint, Compaction, Done, DropWindows, Flush, Shared};
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::Options;
+use crate::output::Written;
+use crate::pacer::Pacer;
 use crate::plan::Planner;
 use crate::resident::Fetches;
 use crate::snapshot::{Inner, Snapshot};
 use crate::table::cache::{BlockCache, SharedCache};
-use crate::table::{Table, TableContext, file_number};
+use crate::table::{Table, TableContext, TableMeta, file_number};
 use crate::trash::Trash;
 use crate::verify::find_missing;
 use crate::version::Version;
@@ -31,6 +34,8 @@ use std::time::{Duration, Instant};
 const OTHER_JOBS_MAX: usize = 8;
 /// The wait between attempts doubles this often.
 const RETRY_DOUBLINGS_MAX: u32 = 6;
+/// At half of what makes the owner write less, compactions write as fast as they can.
+const PACE_FACTOR: usize = 2;
 /// With so many memtables' worth unflushed, or tables in level 0 as a multiple of their limit, the
 /// owner should write less.
 const STALL_FACTOR: usize = 4;
@@ -68,6 +73,12 @@ pub struct Stats {
     pub windows: u64,
     /// What lies in windows.
     pub in_windows: LevelStats,
+    /// Files of values that are kept apart.
+    pub blob_files: u64,
+    /// Their bytes.
+    pub blob_bytes: u64,
+    /// How many of these no table refers to any more.
+    pub blob_bytes_garbage: u64,
     /// Range deletes in tables.
     pub range_tombstones: u64,
     /// What is in memory and not in a table yet.
@@ -84,6 +95,8 @@ pub struct Stats {
     pub flushes: u64,
     /// Compactions finished.
     pub compactions: u64,
+    /// How long compactions have held back for [`Options::compaction_bytes_per_s_max`].
+    pub compaction_waited: Duration,
     /// Tables that compaction found damaged and leaves alone.
     pub quarantined: Vec<u64>,
     /// What the last job that failed said; none once all went well again.
@@ -208,27 +221,33 @@ impl Engine {
         let lock = lock.ok_or_else(|| Error::Locked { dir: dir.to_path_buf() })?;
         let manifest = open_manifest(&disk, dir, &options)?;
         let state = manifest.state().clone();
-        let own_cache = || Arc::new(BlockCache::new(options.block_cache_bytes));
         let context = Arc::new(TableContext {
             disk,
             dir: dir.to_path_buf(),
-            cache: options.cache.as_ref().map_or_else(own_cache, SharedCache::cache),
+            cache: options.cache.as_ref().map_or_else(
+                || Arc::new(BlockCache::new(options.block_cache_bytes)),
+                SharedCache::cache,
+            ),
             trash: Arc::new(Trash::default()),
         });
         let tables = state.tables.into_values();
         let table = |(place, meta)| (place, Arc::new(Table::new(meta, Arc::clone(&context))));
-        let version = Version::new(tables.map(table)).ok_or_else(|| {
+        let blobs = state.blobs.into_values();
+        let blobs = blobs.map(|meta| Arc::new(BlobFile::new(meta, Arc::clone(&context))));
+        let version = Version::new(tables.map(table), blobs).ok_or_else(|| {
             let file = dir.join(manifest::FILE_NAME);
             let what = "tables of one level overlap";
             Error::ManifestCorruption { file, offset: 0, what }
         })?;
         let (sender, done) = sync_channel(options.compactions_max.saturating_add(OTHER_JOBS_MAX));
         let memtable = Memtable::new(options.keyspaces);
+        let pacer = Pacer::new(options.compaction_bytes_per_s_max);
         let shared = Arc::new(Shared {
             options: Arc::new(options),
             manifest: Mutex::new(manifest),
             next_file: AtomicU64::new(state.next_file),
             context,
+            pacer,
             wake: Mutex::new(None),
             done: sender,
         });
@@ -359,8 +378,18 @@ impl Engine {
             result = result.and(installed);
         }
         let started = self.start_flush_due().and_then(|()| self.start_rest_due());
+        self.pace();
         result.and(started)?;
         Ok(self.progress())
+    }
+
+    /// Compactions hold back only as long as flushed tables do not pile up behind them.
+    fn pace(&self) {
+        let options = &self.shared.options;
+        let behind = options.level0_tables_max.saturating_mul(PACE_FACTOR);
+        let in_memory = options.memtable_bytes_max.saturating_mul(PACE_FACTOR);
+        let piled = self.planner.level0_waiting(&self.version) >= behind;
+        self.shared.pacer.set_lifted(piled || self.memtable.bytes() >= in_memory);
     }
 
     fn progress(&self) -> Progress {
@@ -393,7 +422,7 @@ impl Engine {
                 self.dropping = Slot::Idle;
                 self.planner.finish(job.id);
                 self.went_well();
-                self.set_version(self.version.edited(&job.tables, &[]));
+                self.set_version(self.version.edited(&job.tables, &[], &[]));
             }
             Done::Checkpoint(job, result) => {
                 self.checkpoint = CheckpointStage::Idle;
@@ -437,34 +466,43 @@ impl Engine {
 
     /// Leaves alone what a compaction failed over and would fail over again; false where another attempt may help.
     fn quarantine(&mut self, job: &Compaction, error: &Error) -> bool {
-        let damaged = match error {
-            Error::Corruption { file, .. } => {
-                let name = file.file_name().and_then(|name| name.to_str());
-                let number = name.and_then(file_number);
-                number.filter(|number| job.inputs().any(|table| table.meta().number == *number))
-            }
-            Error::JobPanicked { .. } | Error::MergeOperatorMissing { .. } => None,
+        let name = match error {
+            Error::Corruption { file, .. } => file.file_name().and_then(|name| name.to_str()),
+            Error::BlobMissing { .. }
+            | Error::JobPanicked { .. }
+            | Error::MergeOperatorMissing { .. } => None,
             _ => return false,
         };
-        match damaged {
-            Some(number) => self.planner.quarantine(number),
-            // Which of them it was is not known.
-            None => job.inputs().for_each(|table| self.planner.quarantine(table.meta().number)),
+        let (table, blob) = (name.and_then(file_number), name.and_then(blob::file_number));
+        let is_hit = |meta: &TableMeta| {
+            Some(meta.number) == table || meta.blobs.iter().any(|(number, _)| Some(*number) == blob)
+        };
+        let metas = || job.inputs().map(|table| table.meta());
+        // Where it is not known which of them it was, it is all.
+        let any = metas().any(is_hit);
+        for meta in metas().filter(|meta| !any || is_hit(meta)) {
+            self.planner.quarantine(meta.number);
         }
         true
     }
 
     fn set_version(&mut self, version: Version) {
+        // The edit that this follows is durable: blob files that went with it go with their last reader.
+        for (number, blob) in self.version.blobs() {
+            if !version.blobs().contains_key(number) {
+                blob.set_obsolete();
+            }
+        }
         self.version = Arc::new(version);
         self.snapshot = None;
         self.plan_due = true;
     }
 
     fn install_flush(&mut self, job: Flush) {
-        let tables = job.built.map(|built| built.tables).unwrap_or_default();
+        let built = job.built.unwrap_or_default();
         self.stats.flushes += 1;
-        self.stats.bytes_flushed += tables.iter().map(|(_, t)| t.meta().bytes).sum::<u64>();
-        self.set_version(self.version.edited(&[], &tables));
+        self.stats.bytes_flushed += built.bytes();
+        self.set_version(self.version.edited(&[], &built.tables, &built.blobs));
         assert!(job.mark >= self.flushed_mark && job.clock_s >= self.flushed_clock_s);
         (self.flushed_mark, self.flushed_clock_s) = (job.mark, job.clock_s);
         self.checkpoint.flushed();
@@ -473,14 +511,14 @@ impl Engine {
     }
 
     fn install_compaction(&mut self, job: &Compaction) {
-        let built = job.built.as_ref().map(|built| built.tables.as_slice()).unwrap_or_default();
+        let nothing = Written::default();
+        let built = job.built.as_ref().unwrap_or(&nothing);
         if !job.is_move {
-            let bytes = built.iter().map(|(_, table)| table.meta().bytes).sum::<u64>();
-            self.stats.bytes_compacted += bytes;
+            self.stats.bytes_compacted += built.bytes();
         }
         self.stats.compactions += 1;
         let removed: Vec<_> = job.inputs().cloned().collect();
-        self.set_version(self.version.edited(&removed, built));
+        self.set_version(self.version.edited(&removed, &built.tables, &built.blobs));
     }
 
     fn start_flush_due(&mut self) -> Result<(), Error> {
@@ -617,6 +655,11 @@ impl Engine {
         &self.version
     }
 
+    /// Where its files are.
+    pub(crate) fn context(&self) -> &TableContext {
+        &self.shared.context
+    }
+
     /// Who runs its jobs.
     pub(crate) fn worker(&self) -> &Handle {
         &self.worker
@@ -653,7 +696,13 @@ impl Engine {
             in_windows.tables += 1;
             in_windows.bytes += ranked.table.meta().bytes;
         }
+        let blobs = self.version.blobs();
+        let blob_bytes = blobs.values().map(|blob| blob.meta().bytes).sum::<u64>();
+        let live = self.version.blob_bytes_live().values().sum::<u64>();
         Stats {
+            blob_files: blobs.len() as u64,
+            blob_bytes,
+            blob_bytes_garbage: blob_bytes.saturating_sub(live),
             levels: self.version.levels().map(level).collect(),
             windows: self.version.windows().len() as u64,
             in_windows,
@@ -661,6 +710,7 @@ impl Engine {
             memtable_bytes: self.memtable.bytes() as u64,
             memtable_runs: self.memtable.runs() as u64,
             cache_bytes: self.shared.context.cache.bytes(),
+            compaction_waited: self.shared.pacer.waited(),
             quarantined: self.planner.quarantined().iter().copied().collect(),
             ..self.stats.clone()
         }
@@ -720,6 +770,7 @@ impl Engine {
 
     /// Waits for what is in flight and takes it in, starting nothing new.
     fn settle(&mut self) {
+        self.shared.pacer.set_lifted(true);
         while self.is_at_work() {
             let Ok(done) = self.done.recv() else { return };
             // Whoever wanted to hear of a failure has polled.

@@ -8,16 +8,17 @@
 use crate::disk::Disk;
 use crate::entry::{BlobRef, Entry, Expires};
 use crate::error::Error;
-use crate::manifest::{BlobMeta, Edit, Manifest, State, write_whole};
+use crate::manifest::{Edit, Manifest, State, write_whole};
 use crate::memtable::MemRun;
 use crate::memtable::tree::Item;
 use crate::merge::{Merge, Rules, Source, Verdict, ranges_of};
 use crate::options::{LEVELS, Options};
 use crate::output::{Output, Written};
+use crate::pacer::Pacer;
 use crate::ranges::RangeSet;
 use crate::table::{Direction, KeyRange, Table, TableContext};
 use crate::version::{Place, Version};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) manifest: Mutex<Manifest>,
     pub(crate) next_file: AtomicU64,
     pub(crate) context: Arc<TableContext>,
+    /// Of compactions.
+    pub(crate) pacer: Pacer,
     pub(crate) wake: Mutex<Option<Wake>>,
     pub(crate) done: SyncSender<Done>,
 }
@@ -86,6 +89,8 @@ pub(crate) struct Compaction {
     pub(crate) version: Arc<Version>,
     /// The clock as the manifest has it: what expires by it is expired after a crash as well.
     pub(crate) clock_s: u64,
+    /// Blob files that are mostly garbage: values in them are written anew.
+    pub(crate) rewrites: Arc<BTreeSet<u64>>,
     pub(crate) built: Option<Written>,
 }
 
@@ -221,7 +226,7 @@ impl Shared {
             clock_s: job.clock_s,
             next_file: self.next_file.load(Ordering::Acquire),
             tables: tables.collect(),
-            blobs: BTreeMap::new(),
+            blobs: job.version.blobs().iter().map(|(n, blob)| (*n, *blob.meta())).collect(),
             uses,
         };
         for name in state.file_names() {
@@ -244,7 +249,7 @@ impl Shared {
 
     /// Writes a run as one table of level 0, or none if it holds nothing for it, and one for each window.
     fn write_run(&self, job: &Flush) -> Result<Written, Error> {
-        let mut output = Output::new(self, u64::MAX);
+        let mut output = Output::new(self, u64::MAX, None);
         let result = self.write_levels(job, &mut output).and_then(|()| {
             let in_windows = |keyspace: &u8| self.options.compaction(*keyspace).window().is_some();
             let mut keyspaces = (0..self.options.keyspaces).filter(in_windows);
@@ -347,7 +352,7 @@ impl Shared {
             Target::Level(_) => self.options.table_bytes_max,
             Target::Window { .. } => u64::MAX,
         };
-        let mut output = Output::new(self, bytes_max);
+        let mut output = Output::new(self, bytes_max, Some(&self.pacer));
         let result = job.ranges_kept().and_then(|ranges| {
             output.begin(job.target, ranges);
             self.merge_into(job, Merge::new(sources, forward, None), &mut output)?;
@@ -374,9 +379,15 @@ impl Shared {
                 _ if is_plain && !newest.expires().is_due(job.clock_s) => true,
                 _ => job.is_below(key),
             };
-            let read_blob = |at: BlobRef| job.version.read_blob(at);
+            let read_blob = |at: BlobRef, key: &[u8]| job.version.blob(at.file)?.get(&at, key);
             match merge.resolve(&rules, !is_below, read_blob, &mut buffer)? {
-                Verdict::Newest => output.add(key, newest)?,
+                Verdict::Newest => match newest {
+                    Entry::Blob { at, expires } if job.rewrites.contains(&at.file) => {
+                        job.version.blob(at.file)?.read_into(&at, key, &mut buffer)?;
+                        output.add(key, Entry::Put { value: &buffer, expires })?;
+                    }
+                    newest => output.add(key, newest)?,
+                },
                 Verdict::Absent if is_below => output.add(key, Entry::Tombstone)?,
                 Verdict::Absent => {}
                 Verdict::Folded => {
@@ -399,7 +410,7 @@ impl Written {
     /// The edit that adds it.
     fn edit(&self) -> Edit {
         let added = self.tables.iter().map(|(place, table)| (*place, table.meta().clone()));
-        let blobs_added: Vec<BlobMeta> = self.blobs.clone();
+        let blobs_added = self.blobs.iter().map(|blob| *blob.meta()).collect();
         Edit { added: added.collect(), blobs_added, ..Edit::default() }
     }
 }

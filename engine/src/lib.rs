@@ -33,23 +33,28 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `engine` | `verify`, `plan`, `snapshot` (with `lookup` and `resident`) | `jobs`, `output` | `manifest` |
-//! `version`, `merge` | `table` | `trash` | `memtable` | `worker`, `ranges` | `disk`, `batch`, `codec`,
-//! `entry`, `options`, `error`. Over all of them `tools`.
+//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
+//! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges`, `pacer` | `disk`, `batch`,
+//! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above
+//! `table::cache`. Over all of them `tools` and `store`.
 
 mod batch;
+mod blob;
 mod codec;
 mod disk;
 mod engine;
 mod entry;
 mod error;
+pub mod fuzz;
 mod jobs;
+mod limits;
 mod lookup;
 mod manifest;
 mod memtable;
 mod merge;
 mod options;
 mod output;
+mod pacer;
 mod plan;
 mod ranges;
 mod resident;
@@ -66,9 +71,8 @@ pub use batch::Batch;
 pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::{Error, KeySpan};
-pub use options::{
-    Compaction, KEY_BYTES_MAX, KeyspaceOptions, MergeOperator, Options, VALUE_BYTES_MAX,
-};
+pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use options::{Compaction, KeyspaceOptions, MergeOperator, Options};
 pub use resident::{Fetch, Resident};
 pub use snapshot::{Range, Snapshot};
 pub use table::cache::SharedCache;

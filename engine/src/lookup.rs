@@ -56,12 +56,12 @@ impl LookUp<'_> {
     }
 
     fn take_blob(&mut self, at: BlobRef) -> Result<Step, Error> {
-        let version = &self.inner.version;
+        let blob = self.inner.version.blob(at.file)?;
         if self.files == Files::Read {
-            let value = version.read_blob(at)?;
+            let value = blob.get(&at, &internal_key(self.keyspace, self.key))?;
             return self.done(Some(&value));
         }
-        match version.blob_in_memory(at) {
+        match blob.get_resident(&at) {
             Some(value) => self.done(Some(&value)),
             None => Ok(Step::Need),
         }
@@ -90,7 +90,12 @@ impl LookUp<'_> {
         Ok(Step::Older)
     }
 
-    fn take_table(&mut self, table: &Arc<Table>, internal: &[u8], hash: u64) -> Result<Step, Error> {
+    fn take_table(
+        &mut self,
+        table: &Arc<Table>,
+        internal: &[u8],
+        hash: u64,
+    ) -> Result<Step, Error> {
         let found = match self.files {
             Files::Read => table.get_hashed(internal, hash)?,
             Files::LeaveAlone => match table.get_resident_hashed(internal, hash)? {
@@ -132,7 +137,12 @@ impl LookUp<'_> {
 }
 
 /// Looks a key up. Never ends with [`Step::Older`].
-pub(crate) fn look_up(inner: &Inner, keyspace: u8, key: &[u8], files: Files) -> Result<Step, Error> {
+pub(crate) fn look_up(
+    inner: &Inner,
+    keyspace: u8,
+    key: &[u8],
+    files: Files,
+) -> Result<Step, Error> {
     let mut look_up = LookUp { inner, keyspace, key, files, operands: Vec::new() };
     match look_up.take_memory()? {
         Step::Older => look_up.take_tables(),

@@ -4,11 +4,14 @@
 //! Invariants: an edit is either wholly in effect after a crash or not at all; the state in memory is the
 //! one that is durable; after a failed append nothing more is appended to the same file.
 
+use crate::blob;
+pub(crate) use crate::blob::BlobMeta;
 use crate::codec::Reader;
 use crate::disk::{Disk, DiskWrite, read_all};
 use crate::entry::Expires;
 use crate::error::Error;
-use crate::options::{KEY_BYTES_MAX, LEVELS, Options};
+use crate::limits::INTERNAL_KEY_BYTES_MAX;
+use crate::options::{LEVELS, Options};
 use crate::table::{TableMeta, file_name, file_number};
 use crate::version::Place;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,25 +33,12 @@ pub(crate) const FILE_BYTES_MAX: u64 = 512 << 20;
 const ROLL_BYTES: u64 = 1 << 20;
 /// How far edit numbers of one torn append can be ahead: only one is ever in flight.
 const EDIT_AHEAD_MAX: u64 = 1 << 20;
-/// A keyspace, the longest key, and the byte that makes its successor.
-const INTERNAL_KEY_BYTES_MAX: usize = KEY_BYTES_MAX + 2;
 /// In the place of a level: a window follows.
 const PLACE_WINDOW: u8 = 255;
 
 /// The number in the name of a table or a blob file; `None` for other files.
 pub(crate) fn number_of(name: &str) -> Option<u64> {
-    file_number(name)
-}
-
-/// A blob file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BlobMeta {
-    pub(crate) number: u64,
-    /// Length of the file.
-    pub(crate) bytes: u64,
-    /// Values in it.
-    pub(crate) records: u64,
-    pub(crate) footer_crc: u32,
+    file_number(name).or_else(|| blob::file_number(name))
 }
 
 /// What a keyspace is used for, as far as its files depend on it.
@@ -175,7 +165,8 @@ impl State {
 
     /// The names of all files but the manifest.
     pub(crate) fn file_names(&self) -> Vec<String> {
-        self.tables.keys().map(|number| file_name(*number)).collect()
+        let tables = self.tables.keys().map(|number| file_name(*number));
+        tables.chain(self.blobs.keys().map(|number| blob::file_name(*number))).collect()
     }
 
     /// The edit that makes this state out of nothing.

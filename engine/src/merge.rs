@@ -332,13 +332,13 @@ impl<'a> Merge<'a> {
         self.group.first().map_or(Entry::Tombstone, |&source| self.sources[source].entry())
     }
 
-    /// Puts the entries of the key at hand together. `is_complete`: no older run says anything of it. A value that is
-    /// made on the way comes to lie in `buffer`.
+    /// Puts the entries of the key at hand together. `is_complete`: no older run says anything of it. `read_blob` is
+    /// given the key as it comes. A value that is made on the way comes to lie in `buffer`.
     pub(crate) fn resolve(
         &self,
         rules: &Rules<'_>,
         is_complete: bool,
-        read_blob: impl Fn(BlobRef) -> Result<Vec<u8>, Error>,
+        read_blob: impl Fn(BlobRef, &[u8]) -> Result<Arc<[u8]>, Error>,
         buffer: &mut Vec<u8>,
     ) -> Result<Verdict, Error> {
         let newest = self.newest();
@@ -368,7 +368,7 @@ impl<'a> Merge<'a> {
             match entry {
                 _ if entry.expires().is_due(rules.clock_s) => {}
                 Entry::Put { value, .. } => base = Some(value),
-                Entry::Blob { at, .. } => blob = Some(read_blob(at)?),
+                Entry::Blob { at, .. } => blob = Some(read_blob(at, self.key())?),
                 Entry::Tombstone | Entry::Merge { .. } => {}
             }
             break;

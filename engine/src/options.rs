@@ -6,10 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest key.
-pub const KEY_BYTES_MAX: usize = 1024;
-/// The longest value.
-pub const VALUE_BYTES_MAX: usize = 4 << 20;
 /// Levels of tables: 0 holds what was flushed last, 6 the oldest.
 pub(crate) const LEVELS: usize = 7;
 /// The longest name of a merge operator.
@@ -94,9 +90,9 @@ pub struct Options {
     pub keyspace: BTreeMap<u8, KeyspaceOptions>,
     /// The memtable is flushed when it holds this much.
     pub memtable_bytes_max: usize,
-    /// Uncompressed blocks kept in memory for reads.
+    /// Uncompressed blocks kept in memory for reads, when the store has a cache of its own.
     pub block_cache_bytes: usize,
-    /// A cache that serves other stores too, in the place of one of `block_cache_bytes` for this alone.
+    /// The cache to use instead, which several stores may share.
     pub cache: Option<SharedCache>,
     /// A table made by compaction ends at this size.
     pub table_bytes_max: u64,
@@ -147,10 +143,12 @@ impl Options {
         self.keyspace.get(&keyspace)?.merge.as_deref()
     }
 
-    /// From which size on values of a keyspace are kept beside the tables.
-    pub(crate) fn blob_bytes_min(&self, keyspace: u8) -> usize {
-        let options = self.keyspace.get(&keyspace);
-        options.and_then(|options| options.blob_bytes_min).unwrap_or(usize::MAX)
+    /// From which size on values are kept beside the tables, keyspace by keyspace; none when they never are.
+    pub(crate) fn blob_sizes(&self) -> Option<Vec<usize>> {
+        let size = |keyspace: u8| self.keyspace.get(&keyspace)?.blob_bytes_min;
+        let sizes: Vec<Option<usize>> = (0..self.keyspaces).map(size).collect();
+        let any = sizes.iter().any(Option::is_some);
+        any.then(|| sizes.into_iter().map(|size| size.unwrap_or(usize::MAX)).collect())
     }
 
     /// Options out of range are the caller's bug.

@@ -9,7 +9,7 @@
 use crate::jobs::{Compaction, DropWindows, Target};
 use crate::options::{LEVELS, Options};
 use crate::table::{KeyRange, Table};
-use crate::version::{Ranked, Version};
+use crate::version::{Place, Ranked, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ use std::sync::Arc;
 const WINDOW_TABLES_MAX: usize = 4;
 /// With so many tables in a window, all become one, whatever their size.
 const WINDOW_TABLES_LIMIT: usize = 12;
+
+/// Header and footer of a small file are no garbage.
+const BLOB_BYTES_SPARED: u64 = 256;
 
 /// What runs now.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct Planner {
     cursors: Vec<Vec<u8>>,
     next_id: u64,
     running: Vec<Running>,
+    /// Blob files that are mostly garbage.
+    garbage: Arc<BTreeSet<u64>>,
     /// Tables found damaged: they are left alone.
     quarantined: BTreeSet<u64>,
     /// Keyspaces of which windows before a time are to go: they are not compacted meanwhile.
@@ -49,6 +54,7 @@ impl Planner {
             cursors: vec![Vec::new(); LEVELS],
             next_id: 1,
             running: Vec::new(),
+            garbage: Arc::default(),
             quarantined: BTreeSet::new(),
             dropping: BTreeMap::new(),
         }
@@ -145,6 +151,7 @@ impl Planner {
         if self.running.len() >= options.compactions_max {
             return None;
         }
+        self.look_for_garbage(version);
         let level0_runs = self.running.iter().any(|running| running.from_level0);
         if !level0_runs
             && version.level(0).len() >= options.level0_tables_max
@@ -161,6 +168,48 @@ impl Planner {
             .or_else(|| self.full_level(version, options, clock_s))
             .or_else(|| self.mostly_dead(version, clock_s))
             .or_else(|| self.expired(version, clock_s))
+            .or_else(|| self.with_garbage(version, clock_s))
+    }
+
+    /// Finds the blob files of which more is garbage than not.
+    fn look_for_garbage(&mut self, version: &Version) {
+        if version.blobs().is_empty() && self.garbage.is_empty() {
+            return;
+        }
+        let live = version.blob_bytes_live();
+        let blobs = version.blobs().iter();
+        let mostly = blobs.filter(|(number, blob)| {
+            let live = live.get(number).copied().unwrap_or_default();
+            live.saturating_mul(2).saturating_add(BLOB_BYTES_SPARED) < blob.meta().bytes
+        });
+        self.garbage = Arc::new(mostly.map(|(number, _)| *number).collect());
+    }
+
+    /// A table that refers to a blob file that is mostly garbage: it is written again where it is, with the values it
+    /// still has there.
+    fn with_garbage(&mut self, version: &Arc<Version>, clock_s: u64) -> Option<Compaction> {
+        if self.garbage.is_empty() {
+            return None;
+        }
+        let places: Vec<(Place, Arc<Table>)> =
+            version.places().map(|(place, table)| (place, Arc::clone(table))).collect();
+        places.into_iter().find_map(|(place, table)| {
+            let refers = |(blob, _): &(u64, u64)| self.garbage.contains(blob);
+            if !table.meta().blobs.iter().any(refers) || !self.is_free(&table) {
+                return None;
+            }
+            let target = match place {
+                // Its number says where in level 0 it belongs: it has to wait.
+                Place::Level(0) => return None,
+                Place::Level(level) => Target::Level(level),
+                Place::Window { keyspace, window, rank } => {
+                    let oldest = version.window(keyspace, window).last();
+                    let is_oldest = oldest.is_some_and(|oldest| oldest.rank == rank);
+                    Target::Window { keyspace, window, rank, is_oldest }
+                }
+            };
+            self.job(version, vec![vec![table]], target, clock_s, false)
+        })
     }
 
     /// Makes the job of some runs, unless it would touch what another does.
@@ -183,7 +232,8 @@ impl Planner {
         let id = self.start(tables, Some(target), range, from_level0);
         let is_move = is_move(&sources, target, from_level0, clock_s);
         let version = Arc::clone(version);
-        Some(Compaction { id, sources, target, is_move, version, clock_s, built: None })
+        let rewrites = Arc::clone(&self.garbage);
+        Some(Compaction { id, sources, target, is_move, version, clock_s, rewrites, built: None })
     }
 
     fn start(

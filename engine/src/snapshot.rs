@@ -3,7 +3,7 @@
 //! Invariants: two reads of one snapshot agree, whatever is written, flushed or compacted meanwhile;
 //! what a snapshot refers to stays on disk until the last clone of it is gone.
 
-use crate::entry::Entry;
+use crate::entry::{BlobRef, Entry};
 use crate::error::Error;
 use crate::lookup::{Files, Step, look_up};
 use crate::memtable::MemRun;
@@ -122,9 +122,9 @@ impl Snapshot {
         self.scan(ks, from, to, Direction::Backward, None)
     }
 
-    /// As [`Snapshot::range`], for a keyspace in windows: reads no table of windows that lie wholly outside the times
-    /// from `time_from`, to and without `time_to`. Keys of other times may still show, from windows that
-    /// lie partly inside and from memory.
+    /// As [`Snapshot::range`], for a keyspace in windows: the keys of those windows alone that hold any of the times
+    /// from `time_from`, to and without `time_to`. Tables of other windows are not read. In a keyspace in
+    /// levels, all keys of the range.
     #[must_use]
     pub fn range_in_time(
         &self,
@@ -193,7 +193,8 @@ impl Snapshot {
                 sources.push(Source::tables(tables, &range, direction, true));
             }
         }
-        Range::new(inner, ks, sources, direction, None)
+        let windows = windows.filter(|_| inner.options.compaction(ks).window().is_some());
+        Range { windows, ..Range::new(inner, ks, sources, direction, None) }
     }
 }
 
@@ -226,6 +227,9 @@ enum At {
 pub struct Range<'a> {
     inner: &'a Inner,
     merge: Merge<'a>,
+    keyspace: u8,
+    /// Keys of other windows do not show: what there is of them in tables was not looked at.
+    windows: Option<(u64, u64)>,
     buffer: Vec<u8>,
     at: At,
     refused: Option<Error>,
@@ -240,7 +244,7 @@ impl<'a> Range<'a> {
         refused: Option<Error>,
     ) -> Range<'a> {
         let merge = Merge::new(sources, direction, Some(keyspace));
-        Range { inner, merge, buffer: Vec::new(), at: At::Source, refused }
+        Range { inner, merge, keyspace, windows: None, buffer: Vec::new(), at: At::Source, refused }
     }
 
     /// Steps to the next key that has a value; false at the end.
@@ -251,14 +255,25 @@ impl<'a> Range<'a> {
         let inner = self.inner;
         let rules = Rules { options: &inner.options, clock_s: inner.clock_s };
         while self.merge.advance()? {
-            let read_blob = |at| inner.version.read_blob(at);
+            if let Some((first, last)) = self.windows {
+                let window = inner.options.compaction(self.keyspace).window_of(self.merge.key());
+                if window.is_some_and(|window| window < first || window > last) {
+                    continue;
+                }
+            }
+            let keyspace = self.keyspace;
+            let read_blob = |at: BlobRef, key: &[u8]| {
+                inner.version.blob(at.file)?.get(&at, &internal_key(keyspace, key))
+            };
             match self.merge.resolve(&rules, true, read_blob, &mut self.buffer)? {
                 Verdict::Absent => continue,
                 Verdict::Folded | Verdict::Operands => self.at = At::Buffer,
                 Verdict::Newest => {
                     self.at = At::Source;
                     if let Entry::Blob { at, .. } = self.merge.newest() {
-                        (self.buffer, self.at) = (inner.version.read_blob(at)?, At::Buffer);
+                        self.buffer.clear();
+                        self.buffer.extend_from_slice(&read_blob(at, self.merge.key())?);
+                        self.at = At::Buffer;
                     }
                 }
             }

@@ -1,5 +1,6 @@
-//! Reads every block of every table and checks it, for the operator and for tests.
+//! Reads every block of every table and every record of every blob file and checks it, for the operator and for tests.
 
+use crate::blob::BlobFile;
 use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
 use crate::manifest::{Manifest, State};
@@ -21,7 +22,11 @@ pub struct VerifyReport {
     pub blocks: u64,
     /// Entries in whole blocks.
     pub entries: u64,
-    /// Bytes of all tables.
+    /// Blob files read.
+    pub blob_files: u64,
+    /// Values in them, found whole.
+    pub blobs: u64,
+    /// Bytes of all tables and blob files.
     pub bytes: u64,
     /// What is damaged: a finding for each damaged block, with the keys that it may hold. Empty when all
     /// is well.
@@ -57,7 +62,14 @@ pub fn verify_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport, Error>
         report.problems.extend(check.problems);
         tables.push((level, table));
     }
-    if Version::new(tables).is_none() {
+    for meta in recovered.state.blobs.into_values() {
+        let (values, problems) = BlobFile::new(meta, Arc::clone(&context)).check();
+        report.blob_files += 1;
+        report.blobs += values;
+        report.bytes += meta.bytes;
+        report.problems.extend(problems);
+    }
+    if Version::new(tables, []).is_none() {
         let file = dir.join(crate::manifest::FILE_NAME);
         let what = "tables of one level overlap";
         report.problems.push(Error::ManifestCorruption { file, offset: 0, what });

@@ -4,7 +4,7 @@
 //! sorted by key and do not overlap; the tables of a window are sorted newest first. What is in windows is newer
 //! than what its keyspace has in levels. A version never changes: an edit makes a new one.
 
-use crate::entry::BlobRef;
+use crate::blob::BlobFile;
 use crate::error::Error;
 use crate::options::LEVELS;
 use crate::table::{KeyRange, Table};
@@ -33,17 +33,25 @@ pub(crate) struct Ranked {
 /// Keyspace and number of a window, and its tables, newest first.
 pub(crate) type Windows = BTreeMap<(u8, u64), Vec<Ranked>>;
 
+/// Blob files by number.
+pub(crate) type Blobs = BTreeMap<u64, Arc<BlobFile>>;
+
 /// The tables of a store at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Version {
     levels: Vec<Vec<Arc<Table>>>,
     windows: Arc<Windows>,
+    /// By number: those that tables refer to.
+    blobs: Arc<Blobs>,
 }
 
 impl Version {
     /// Arranges tables; none in the result's place when those of a level overlap, or two of a window
     /// have one rank.
-    pub(crate) fn new(tables: impl IntoIterator<Item = (Place, Arc<Table>)>) -> Option<Version> {
+    pub(crate) fn new(
+        tables: impl IntoIterator<Item = (Place, Arc<Table>)>,
+        blobs: impl IntoIterator<Item = Arc<BlobFile>>,
+    ) -> Option<Version> {
         let mut levels = vec![Vec::new(); LEVELS];
         let mut windows = Windows::new();
         for (place, table) in tables {
@@ -54,7 +62,8 @@ impl Version {
                 }
             }
         }
-        let mut version = Version { levels, windows: Arc::new(windows) };
+        let blobs = blobs.into_iter().map(|blob| (blob.meta().number, blob)).collect();
+        let mut version = Version { levels, windows: Arc::new(windows), blobs: Arc::new(blobs) };
         version.sort();
         version.is_sound().then_some(version)
     }
@@ -87,7 +96,12 @@ impl Version {
 
     /// The version after `removed` leave and `added` join.
     #[must_use]
-    pub(crate) fn edited(&self, removed: &[Arc<Table>], added: &[(Place, Arc<Table>)]) -> Version {
+    pub(crate) fn edited(
+        &self,
+        removed: &[Arc<Table>],
+        added: &[(Place, Arc<Table>)],
+        blobs_added: &[Arc<BlobFile>],
+    ) -> Version {
         let mut next = self.clone();
         let before = self.tables().count();
         let is_removed = |table: &Arc<Table>| removed.iter().any(|gone| Arc::ptr_eq(gone, table));
@@ -117,7 +131,33 @@ impl Version {
         }
         next.sort();
         assert!(next.is_sound(), "tables below level 0 do not overlap, and ranks differ");
+        next.edit_blobs(blobs_added);
         next
+    }
+
+    /// Takes blob files in, and forgets those that no table refers to.
+    fn edit_blobs(&mut self, added: &[Arc<BlobFile>]) {
+        if self.blobs.is_empty() && added.is_empty() {
+            return;
+        }
+        let live = self.blob_bytes_live();
+        let known = self.blobs.values().chain(added);
+        let used = known.filter(|blob| live.contains_key(&blob.meta().number));
+        self.blobs = Arc::new(used.map(|blob| (blob.meta().number, Arc::clone(blob))).collect());
+        assert_eq!(self.blobs.len(), live.len(), "every blob file that is referred to is there");
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// How much of each blob file tables refer to.
+    pub(crate) fn blob_bytes_live(&self) -> BTreeMap<u64, u64> {
+        let mut live = BTreeMap::new();
+        for (blob, bytes) in self.tables().flat_map(|table| &table.meta().blobs) {
+            *live.entry(*blob).or_default() += bytes;
+        }
+        live
     }
 
     pub(crate) fn level(&self, level: usize) -> &[Arc<Table>] {
@@ -205,16 +245,8 @@ impl Version {
             || self.is_range_below(0, range)
     }
 
-    /// The value that lies in a blob file. Reads the file.
-    #[allow(clippy::unused_self, reason = "blob files are a part of a version")]
-    pub(crate) fn read_blob(&self, at: BlobRef) -> Result<Vec<u8>, Error> {
-        Err(Error::BlobMissing { number: at.file })
-    }
-
-    /// As [`Version::read_blob`], if that takes no file.
-    #[allow(clippy::unused_self, reason = "blob files are a part of a version")]
-    pub(crate) fn blob_in_memory(&self, _: BlobRef) -> Option<Arc<[u8]>> {
-        None
+    pub(crate) fn blob(&self, number: u64) -> Result<&BlobFile, Error> {
+        self.blobs.get(&number).map(|blob| &**blob).ok_or(Error::BlobMissing { number })
     }
 
     pub(crate) fn level_bytes(&self, level: usize) -> u64 {

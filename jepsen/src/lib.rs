@@ -9,6 +9,7 @@
 //! * [`history`]: what a run's stations were promised; [`books`]: what the node says in the end
 //! * [`checker`]: whether the books keep the promises
 //! * [`charger`]: a station that charges through crashes; [`crash`]: the run
+//! * [`store_crash`]: the store alone, in a process that is killed
 
 pub mod books;
 pub mod charger;
@@ -20,3 +21,4 @@ pub mod node;
 pub mod random;
 pub mod socket;
 pub mod station;
+pub mod store_crash;

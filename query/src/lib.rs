@@ -12,6 +12,7 @@
 //! * `catalog`: what PostgreSQL clients ask about the tables: `pg_catalog`, `information_schema`
 //! * `statement`: from text to what is to be done, reading only
 //! * `scan`, `tables`: the tables as DataFusion sees them, and their rows and columns
+//! * [`series`]: meter series as the store has them
 //! * [`source`], `filter`, `cells`, `datetime`, [`config`], [`error`]
 //!
 //! **Invariants**
@@ -28,6 +29,7 @@ mod datetime;
 pub mod error;
 mod filter;
 mod scan;
+pub mod series;
 pub mod shell;
 pub mod source;
 mod statement;
@@ -37,5 +39,6 @@ mod wire;
 pub use config::SqlConfig;
 pub use database::{Database, Output, run_statement};
 pub use error::{Error, SourceError};
+pub use series::HotSeries;
 pub use source::{ScanCounters, Source};
 pub use wire::server::serve;

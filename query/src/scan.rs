@@ -29,6 +29,7 @@ use futures::StreamExt;
 use futures::stream;
 use novax_engine::Snapshot;
 use novax_model::PartitionId;
+use novax_tsdb::query::SeriesSource;
 use std::fmt;
 use std::sync::Arc;
 
@@ -95,13 +96,10 @@ impl TableProvider for Provider {
         let projection =
             projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&projection)?);
-        let scan = Wanted {
-            projection,
-            schema,
-            pushed,
-            limit: limit.unwrap_or(usize::MAX),
-            snapshots: scope.snapshots().await?.to_vec(),
-        };
+        let snapshots = scope.snapshots().await?.to_vec();
+        let colder = snapshots.iter().map(|(partition, _)| scope.colder(*partition)).collect();
+        let limit = limit.unwrap_or(usize::MAX);
+        let scan = Wanted { projection, schema, pushed, limit, snapshots, colder };
         let ways = state.config().target_partitions();
         Ok(Arc::new(ScanExec::new(self.table.clone(), scan, scope.counters.clone(), ways)))
     }
@@ -114,6 +112,8 @@ struct Wanted {
     pushed: Pushed,
     limit: usize,
     snapshots: Vec<(PartitionId, Snapshot)>,
+    /// Colder tiers of the series of each.
+    colder: Vec<Vec<Arc<dyn SeriesSource>>>,
 }
 
 /// The plan node of a scan. Each of its partitions reads some of the store's.
@@ -147,6 +147,7 @@ impl ScanExec {
     fn part(&self, partition: usize) -> Scan {
         let ways = self.properties.output_partitioning().partition_count();
         let snapshots = self.scan.snapshots.iter().skip(partition).step_by(ways);
+        let colder = self.scan.colder.iter().skip(partition).step_by(ways);
         let count = |name| MetricBuilder::new(&self.metrics).counter(name, partition);
         Scan {
             projection: self.scan.projection.clone(),
@@ -154,6 +155,7 @@ impl ScanExec {
             pushed: self.scan.pushed.clone(),
             limit: self.scan.limit,
             snapshots: snapshots.cloned().collect(),
+            colder: colder.cloned().collect(),
             tally: Tally {
                 statement: self.counters.clone(),
                 decoded: count("chunks_decoded"),

@@ -61,7 +61,7 @@ impl<'a> HotSeries<'a> {
     /// When the store cannot be read.
     pub fn reaching(&self, series: u64, from: Timestamp) -> Result<Option<Stretch>, SourceError> {
         let (low, high) = (series_key(series, Timestamp::ZERO), series_key(series, day_of(from)));
-        for entry in self.snapshot.range_rev(Keyspace::Series as u8, &low, Some(&high)) {
+        for entry in self.snapshot.range_rev(Keyspace::Series as u8, &low, Some(high.as_slice())) {
             let (key, value) = entry?;
             let key = SeriesKey::read(&key).ok_or(BAD_KEY)?;
             if key.sequence.is_none() {

@@ -5,6 +5,7 @@ use datafusion::physical_plan::metrics::Count;
 use futures::future::BoxFuture;
 use novax_engine::Snapshot;
 use novax_model::PartitionId;
+use novax_tsdb::query::SeriesSource;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,11 +14,19 @@ use tokio::sync::OnceCell;
 /// Hands out snapshots. The live node implements it.
 pub trait Source: Send + Sync + 'static {
     /// A consistent view of each partition. With `with_series`, open series heads are written out
-    /// first, so that the newest samples are in it; asked for only when `telemetry` is scanned.
+    /// first, so that the newest samples are in it; asked for only when telemetry or its rollups are
+    /// scanned.
     fn snapshots(
         &self,
         with_series: bool,
     ) -> BoxFuture<'_, Result<Vec<(PartitionId, Snapshot)>, SourceError>>;
+
+    /// Where else ticks of a partition's series are, besides its store. Asked for after the snapshots were
+    /// taken, so that what moves to a colder tier meanwhile is seen at least once; readers merge by stamp.
+    fn colder(&self, partition: PartitionId) -> Vec<Arc<dyn SeriesSource>> {
+        let _ = partition;
+        Vec::new()
+    }
 }
 
 /// What the scans of one statement did. Counted per statement, shown by `EXPLAIN ANALYZE`.
@@ -89,6 +98,10 @@ impl Scope {
     pub(crate) fn want_series(&self) {
         debug_assert!(!self.taken.initialized(), "asked before the snapshots are taken");
         self.with_series.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn colder(&self, partition: PartitionId) -> Vec<Arc<dyn SeriesSource>> {
+        self.source.colder(partition)
     }
 
     pub(crate) async fn snapshots(&self) -> Result<&[(PartitionId, Snapshot)], Error> {

@@ -8,8 +8,11 @@ use novax_model::{MEASURANDS, Timestamp};
 use crate::block::{BLOCK_TICKS_MAX, decode_block};
 use crate::bytes;
 use crate::chunk::{CHUNK_TICKS_MAX, Chunk, decode_chunk, encode_chunk_with};
+use crate::clean::Limits;
 use crate::cold::fuzz_cold;
 use crate::floats;
+use crate::open::{OpenPart, OpenSeries};
+use crate::rollup::{decode_rollup, encode_rollup};
 use crate::rows::Scratch;
 
 /// A chunk without its checksum.
@@ -62,11 +65,43 @@ pub fn fuzz_floats(data: &[u8]) {
     }
 }
 
+/// A rollup row without its checksum.
+pub fn fuzz_rollup(data: &[u8]) {
+    let mut sealed = data.to_vec();
+    bytes::seal(&mut sealed);
+    if let Ok(rollup) = decode_rollup(&sealed) {
+        assert!((1..=CHUNK_TICKS_MAX).contains(&rollup.buckets.len()), "buckets are bounded");
+        assert_eq!(
+            decode_rollup(&encode_rollup(&rollup)).as_ref(),
+            Ok(&rollup),
+            "the same buckets"
+        );
+    }
+}
+
+/// The open end of a series: a state and a piece, both without their checksums.
+pub fn fuzz_open(data: &[u8]) {
+    let Some((at, rest)) = data.split_first() else { return };
+    let (state, piece) = rest.split_at(usize::from(*at).min(rest.len()));
+    let sealed = |bytes: &[u8]| {
+        let mut sealed = bytes.to_vec();
+        bytes::seal(&mut sealed);
+        sealed
+    };
+    let parts =
+        [(OpenPart::State, sealed(state)), (OpenPart::Piece(Timestamp::ZERO), sealed(piece))];
+    if let Ok(mut series) = OpenSeries::restore(Timestamp::ZERO, parts) {
+        assert!(!series.is_dirty(), "what was read is what is written");
+        let mut out = Vec::new();
+        series.seal_past(&Limits::default(), Timestamp::MAX, &mut out);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{fuzz_block, fuzz_chunk, fuzz_cold_file, fuzz_floats};
+    use super::{fuzz_block, fuzz_chunk, fuzz_cold_file, fuzz_floats, fuzz_open, fuzz_rollup};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
@@ -79,6 +114,8 @@ mod tests {
             fuzz_chunk(&data);
             fuzz_block(&data);
             fuzz_floats(&data);
+            fuzz_rollup(&data);
+            fuzz_open(&data);
         }
 
         #[test]

@@ -15,7 +15,7 @@ use crate::clean::{Cleaner, Limits, Row};
 use crate::error::Error;
 use crate::head::{DAY_US, HEAD_TICKS, Head, Pushed, day_of, decode_rows, encode_rows, insert};
 use crate::remark::Flags;
-use crate::rollup::{Resolution, Rollup, buckets, encode_rollup};
+use crate::rollup::{Bucket, Resolution, Rollup, buckets, coarser, encode_rollup};
 
 /// So many days can have late ticks open; when one more is needed, the fullest is sealed.
 pub const LATE_DAYS_MAX: usize = 2;
@@ -256,10 +256,8 @@ impl OpenSeries {
         let ticks = || sealed.rows.iter().map(|row| row.tick);
         let before = self.register;
         let sequence = self.next_sequence();
-        for resolution in Resolution::ALL {
-            let buckets = buckets(resolution, limits, before, ticks());
-            out.extend(rollup_row(Rollup { resolution, is_late: false, buckets }, sequence));
-        }
+        let minutes = buckets(Resolution::Minute, limits, before, ticks());
+        put_rollups(minutes, false, sequence, out);
         let reading = |tick: MeterTick| Some((tick.at, tick.get(Measurand::Energy)?));
         self.register = ticks().rev().find_map(reading).or(before);
         let (first, bytes) = (sealed.first, sealed.bytes);
@@ -274,13 +272,11 @@ impl OpenSeries {
             out.push(SeriesRow::Open(OpenPart::Late(day), None));
         }
         let sequence = self.next_sequence();
-        for resolution in Resolution::ALL {
-            let ticks = late.rows.iter().map(|row| row.tick);
-            let mut buckets = buckets(resolution, limits, None, ticks);
-            // What flowed between a late tick and its neighbours only they can tell together.
-            buckets.iter_mut().for_each(|bucket| bucket.energy_wh = 0);
-            out.extend(rollup_row(Rollup { resolution, is_late: true, buckets }, sequence));
-        }
+        let ticks = late.rows.iter().map(|row| row.tick);
+        let mut minutes = buckets(Resolution::Minute, limits, None, ticks);
+        // What flowed between a late tick and its neighbours only they can tell together.
+        minutes.iter_mut().for_each(|bucket| bucket.energy_wh = 0);
+        put_rollups(minutes, true, sequence, out);
         let bytes = encode_rows(&late.rows);
         out.push(SeriesRow::Chunk { first, sequence: Some(sequence), bytes });
     }
@@ -336,8 +332,17 @@ pub fn register_before(state: &[u8]) -> Result<Option<(Timestamp, i64)>, Error> 
     OpenSeries::get_state(state).map(|(series, _)| series.register)
 }
 
-fn rollup_row(rollup: Rollup, sequence: u32) -> Option<SeriesRow> {
-    let first = rollup.buckets.first()?.start;
-    let bytes = encode_rollup(&rollup);
-    Some(SeriesRow::Rollup { resolution: rollup.resolution, first, sequence, bytes })
+/// Adds the rows of all resolutions.
+fn put_rollups(minutes: Vec<Bucket>, is_late: bool, sequence: u32, out: &mut Vec<SeriesRow>) {
+    let mut finer = minutes;
+    for resolution in Resolution::ALL {
+        if resolution != Resolution::Minute {
+            finer = coarser(resolution, &finer);
+        }
+        let rollup = Rollup { resolution, is_late, buckets: finer };
+        let Some(first) = rollup.buckets.first().map(|bucket| bucket.start) else { return };
+        let bytes = encode_rollup(&rollup);
+        out.push(SeriesRow::Rollup { resolution, first, sequence, bytes });
+        finer = rollup.buckets;
+    }
 }

@@ -164,6 +164,20 @@ pub fn buckets(
     buckets
 }
 
+/// The buckets of a coarser resolution, from those of a finer one.
+#[must_use]
+pub fn coarser(resolution: Resolution, finer: &[Bucket]) -> Vec<Bucket> {
+    let mut coarse: Vec<Bucket> = Vec::new();
+    for bucket in finer {
+        let part = Bucket { start: resolution.start(bucket.start), ..*bucket };
+        match coarse.last_mut() {
+            Some(last) if last.start == part.start => last.merge(&part),
+            _ => coarse.push(part),
+        }
+    }
+    coarse
+}
+
 /// One stored row: the buckets of one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollup {
@@ -328,10 +342,11 @@ impl Retention {
     }
 }
 
-/// Merges stored rows of one resolution, each with its number, into buckets by their starts.
+/// Merges stored rows of one resolution, each with its number, into buckets by their starts. The last value
+/// is that of the ticks that came in time, where there are any.
 #[must_use]
 pub fn merge_rollups(mut parts: Vec<(u32, Rollup)>) -> Vec<Bucket> {
-    parts.sort_by_key(|(sequence, _)| *sequence);
+    parts.sort_by_key(|(sequence, rollup)| (!rollup.is_late, *sequence));
     let mut all: BTreeMap<Timestamp, Bucket> = BTreeMap::new();
     for bucket in parts.iter().flat_map(|(_, rollup)| &rollup.buckets) {
         all.entry(bucket.start).or_insert(Bucket::empty(bucket.start)).merge(bucket);

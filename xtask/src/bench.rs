@@ -1,17 +1,37 @@
-//! Figures, the crash test and the fuzzer: each builds what it runs.
+//! Figures, the crash tests and the fuzzers: each builds what it runs.
 
-use crate::Result;
-use crate::shell::{answers, build, command, run, run_command, target};
+use crate::shell::{answers, build, command, root, run, run_command, step, target};
+use crate::{Result, setup};
 
 /// `cargo xtask bench <name>`: nothing but `figure` lines on stdout.
 pub(crate) fn run_bench(arguments: &[String]) -> Result {
-    if arguments.is_empty() {
-        return Err("which one? start-charge or connections".into());
+    match arguments.first().map(String::as_str) {
+        Some("engine" | "tsdb") => beside_peers(arguments),
+        Some(_) => of_the_node(arguments),
+        None => Err("which one? start-charge, connections, engine or tsdb".into()),
     }
+}
+
+/// Loads the binary over sockets.
+fn of_the_node(arguments: &[String]) -> Result {
     build("release", &["novax", "novax-benches"])?;
     let release = target().join("release");
     let mut bench = command(&text(&release.join("novax-benches"))?, &[]);
     bench.args(arguments).arg("--novax").arg(release.join("novax"));
+    run_command(&mut bench)
+}
+
+/// Measures a component and its peers, and draws the charts. Built alone: the query engine is not part of it.
+fn beside_peers(arguments: &[String]) -> Result {
+    let python = setup::peers()?;
+    let build = ["build", "-q", "--release", "-p", "novax-benches", "--features", "peers"];
+    run("cargo", &build)?;
+    let mut bench = command(&text(&target().join("release/novax-benches"))?, &[]);
+    bench.args(arguments).arg("--peers").arg("--python").arg(python);
+    // Charts of a part of the full size would say something else under the same name.
+    if !arguments.iter().any(|argument| argument.starts_with("--scale")) {
+        bench.arg("--charts").arg(root().join("docs/charts"));
+    }
     run_command(&mut bench)
 }
 
@@ -24,20 +44,68 @@ pub(crate) fn jepsen(arguments: &[String]) -> Result {
     run_command(&mut jepsen)
 }
 
-/// `cargo xtask fuzz`
+/// `cargo xtask crash-store`: kills a process that writes to a store, again and again, and checks what is left.
+pub(crate) fn crash_store(arguments: &[String]) -> Result {
+    run("cargo", &["build", "-q", "--release", "-p", "novax-jepsen", "--bin", "store-crash"])?;
+    let mut crash = command(&text(&target().join("release/store-crash"))?, &[]);
+    run_command(crash.args(arguments))
+}
+
+/// `cargo xtask fuzz [TARGET..]`: all targets one after the other, or those that are named.
 pub(crate) fn fuzz(arguments: &[String]) -> Result {
+    let known = fuzz_targets()?;
+    let (seconds, named) = match arguments {
+        [flag, seconds, named @ ..] if flag == "--seconds" => (seconds.as_str(), named),
+        named => ("60", named),
+    };
+    if seconds.parse::<u32>().is_err() {
+        return Err(format!("{seconds:?} is no number of seconds"));
+    }
+    if let Some(unknown) = named.iter().find(|name| !known.contains(name)) {
+        return Err(format!("no fuzz target {unknown:?}; there are {}", known.join(", ")));
+    }
     if !answers("cargo", &["+nightly", "fuzz", "--version"]) {
         return Err("needs a nightly toolchain and cargo-fuzz (cargo install cargo-fuzz)".into());
     }
-    let seconds = match arguments {
-        [] => "60",
-        [flag, seconds] if flag == "--seconds" => seconds,
-        _ => return Err("fuzz [--seconds N]".into()),
-    };
     let limit = format!("-max_total_time={seconds}");
-    run("cargo", &["+nightly", "fuzz", "run", "ocpp_socket", "--", &limit])
+    for target in if named.is_empty() { &known } else { named } {
+        step(target, || run("cargo", &["+nightly", "fuzz", "run", target, "--", &limit]))?;
+    }
+    Ok(())
+}
+
+/// The targets that the manifest of `fuzz/` lists.
+fn fuzz_targets() -> Result<Vec<String>> {
+    let manifest = std::fs::read_to_string(root().join("fuzz/Cargo.toml"));
+    let manifest = manifest.map_err(|error| format!("fuzz/Cargo.toml: {error}"))?;
+    let targets = targets_in(&manifest);
+    if targets.is_empty() { Err("fuzz/Cargo.toml lists no target".into()) } else { Ok(targets) }
+}
+
+/// Names of the `[[bin]]` sections of a manifest.
+fn targets_in(manifest: &str) -> Vec<String> {
+    let bins = manifest.split("[[bin]]").skip(1);
+    let name = |bin: &str| {
+        let line =
+            bin.lines().find_map(|line| line.trim().strip_prefix("name")?.trim().strip_prefix('='));
+        line.map(|name| name.trim().trim_matches('"').to_owned())
+    };
+    bins.filter_map(name).collect()
 }
 
 fn text(path: &std::path::Path) -> Result<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| "the path of the workspace is not UTF-8".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzz_targets_are_those_of_the_manifest() {
+        let manifest =
+            "[package]\nname = \"p\"\n[[bin]]\nname = \"a\"\ntest = false\n\n[[bin]]\nname=\"b\"\n";
+        assert_eq!(targets_in(manifest), ["a", "b"]);
+        assert!(fuzz_targets().expect("the manifest is there").contains(&"ocpp_socket".to_owned()));
+    }
 }

@@ -18,9 +18,10 @@ cargo xtask <command>
 
   demo [--chargers N] [--exit-after S]   build, start a node and a fleet, show them live
   test                                   install what the tests need and run all of them
-  bench <name> [options]                 print figures: start-charge, connections
+  bench <name> [options]                 print figures: start-charge, connections; engine, tsdb (with their peers)
   jepsen [--kills N] [--seed S]          kill a node under load, restart it, check every promise
-  fuzz [--seconds N]                     fuzz the WebSocket and OCPP path (needs cargo-fuzz and nightly)
+  crash-store [--kills N] [--seed S]     kill a process that writes to a store, reopen it, check every promise
+  fuzz [--seconds N] [TARGET..]          fuzz what reads foreign bytes (needs cargo-fuzz and nightly)
   lint                                   rustfmt, and clippy over everything
   setup                                  only install what the tests need
 ";
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         "test" => test::run(),
         "bench" => bench::run_bench(rest),
         "jepsen" => bench::jepsen(rest),
+        "crash-store" => bench::crash_store(rest),
         "fuzz" => bench::fuzz(rest),
         "lint" => test::lint_everything(),
         "setup" => setup::run(),

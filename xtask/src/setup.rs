@@ -1,12 +1,35 @@
 //! Installs what the tests need. Does nothing, quickly, when it is all there.
 
 use crate::Result;
-use crate::shell::{self, answers, command, root, run_command};
+use crate::shell::{self, answers, command, root, run_command, target};
 use std::path::{Path, PathBuf};
 
 /// The Python with the stock OCPP client.
 pub(crate) fn python() -> PathBuf {
     root().join(".venv/bin/python")
+}
+
+/// ClickHouse within Python; pinned, for figures are compared over time.
+const CHDB: &str = "chdb==4.4.0";
+
+/// The stores that figures are set beside, which no test needs. Returns the Python that has one of them.
+pub(crate) fn peers() -> Result<PathBuf> {
+    install(&missing_of(&[
+        ("db_bench", "--version", "rocksdb-tools"),
+        ("victoria-metrics", "-version", "victoria-metrics"),
+        ("python3", "--version", "python3"),
+    ]))?;
+    let folder = target().join("peers/venv");
+    let python = folder.join("bin/python");
+    let text = python.to_str().ok_or("the path of the build folder is not UTF-8")?;
+    if !answers(text, &["-c", "import chdb"]) {
+        eprintln!("xtask: installing ClickHouse (the Python package chdb, about a gigabyte)");
+        let folder = folder.to_str().ok_or("the path of the build folder is not UTF-8")?;
+        shell::run("python3", &["-m", "venv", folder])
+            .map_err(|error| format!("{error}\nDebian's package python3-venv may be missing"))?;
+        shell::run(text, &["-m", "pip", "install", "-q", CHDB])?;
+    }
+    Ok(python)
 }
 
 /// Everything.
@@ -27,14 +50,21 @@ const COMMANDS: [(&str, &str, &str); 5] = [
 ];
 
 fn debian_packages() -> Result {
-    let mut missing: Vec<&str> = COMMANDS
-        .iter()
-        .filter(|(program, flag, _)| !answers(program, &[flag]))
-        .map(|(_, _, package)| *package)
-        .collect();
+    let mut missing = missing_of(&COMMANDS);
     if !Path::new("/usr/share/fonts/truetype/dejavu").exists() {
         missing.push("fonts-dejavu-core");
     }
+    install(&missing)
+}
+
+/// The packages of those commands that do not answer.
+fn missing_of(commands: &[(&str, &str, &'static str)]) -> Vec<&'static str> {
+    let missing = commands.iter().filter(|(program, flag, _)| !answers(program, &[flag]));
+    missing.map(|(_, _, package)| *package).collect()
+}
+
+/// Installs Debian packages, as root.
+fn install(missing: &[&str]) -> Result {
     if missing.is_empty() {
         return Ok(());
     }
@@ -47,7 +77,7 @@ fn debian_packages() -> Result {
     };
     quiet(&["-qq", "update"])?;
     let mut install = vec!["-qq", "install", "-y", "--no-install-recommends"];
-    install.extend(&missing);
+    install.extend(missing);
     quiet(&install).map_err(|error| {
         format!("{error}\ninstalling packages needs root: install {} by hand", missing.join(", "))
     })

@@ -4,8 +4,9 @@ use crate::shell::{self, command, run_command, step, target};
 use crate::{Result, setup};
 
 /// Crates whose clippy run needs no second build of the query engine's dependencies.
-const LINTED: [&str; 12] = [
+const LINTED: [&str; 13] = [
     "novax-model",
+    "novax-log",
     "novax-engine",
     "novax-tsdb",
     "novax-ledger",

@@ -44,19 +44,24 @@ fn draw(svg: &mut Svg, panel: &Panel, top: u32) -> u32 {
     svg.text(WIDTH - 16, top + 20, "small", "end", panel.unit);
     let mut y = top + 34;
     let rows_top = y;
+    let length_of = |bar: &Bar| pixels_of(bar.value, most, LENGTH).max(1);
     for bar in &panel.bars {
-        let length = pixels_of(bar.value, most, LENGTH).max(1);
+        let length = length_of(bar);
         svg.text(LABELS - 8, y + 13, "", "end", bar.label);
         svg.bar(LABELS, y, length, ROW - 5, if bar.is_ours { "ours" } else { "peer" });
-        svg.text(LABELS + length + 6, y + 13, "", "start", &readable(bar.value));
         y += ROW;
     }
     if let Some((words, goal)) = panel.goal {
         let x = LABELS + pixels_of(goal, most, LENGTH);
         svg.rule((x, rows_top - 4), (x, y + 2), "goal");
         svg.text(x, y + 13, "goaltext", "middle", &format!("{words} {}", readable(goal)));
-        y += 18;
     }
+    // Numbers last: the goal's line may pass behind them.
+    for (row, bar) in (0..).zip(&panel.bars) {
+        let (x, y) = (LABELS + length_of(bar) + 6, rows_top + row * ROW + 13);
+        svg.text(x, y, "value", "start", &readable(bar.value));
+    }
+    y += if panel.goal.is_some() { 18 } else { 0 };
     y + 10
 }
 
@@ -74,8 +79,14 @@ mod tests {
     #[test]
     fn the_longest_bar_fills_the_chart_and_others_are_in_proportion() {
         let picture = bars("Engine", "a note", &[panel()]);
-        assert!(picture.contains("width=\"420\" height=\"17\" rx=\"2\" class=\"peer\""), "{picture}");
-        assert!(picture.contains("width=\"210\" height=\"17\" rx=\"2\" class=\"ours\""), "{picture}");
+        assert!(
+            picture.contains("width=\"420\" height=\"17\" rx=\"2\" class=\"peer\""),
+            "{picture}"
+        );
+        assert!(
+            picture.contains("width=\"210\" height=\"17\" rx=\"2\" class=\"ours\""),
+            "{picture}"
+        );
         assert!(picture.contains("at most 4.00"));
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Line {
 }
 
 const LEFT: u32 = 64;
-const TOP: u32 = 64;
+const TOP: u32 = 84;
 const HEIGHT: u32 = 260;
 const LENGTH: u32 = WIDTH - LEFT - 24;
 /// As many as there are colours.
@@ -47,7 +47,7 @@ pub(crate) fn lines(chart: &LineChart) -> String {
         svg.text(LEFT - 6, y + 4, "small", "end", &readable(10_f64.powf(power)));
         power += 1.0;
     }
-    svg.text(16, TOP - 6, "small", "start", chart.unit);
+    svg.text(LEFT, TOP - 8, "small", "start", chart.unit);
     if let Some(goal) = chart.goal {
         let y = y_of(goal);
         svg.rule((LEFT, y), (LEFT + LENGTH, y), "goal");
@@ -85,7 +85,7 @@ mod tests {
         let (note, lines_of) = (String::new(), vec![line]);
         let chart = LineChart { title: "t", note, unit: "ms", goal: Some(20.0), lines: lines_of };
         let picture = lines(&chart);
-        let steps = ["64.0,324.0", "288.0,237.0", "512.0,151.0", "736.0,64.0"].join(" ");
+        let steps = ["64.0,344.0", "288.0,257.0", "512.0,171.0", "736.0,84.0"].join(" ");
         assert!(picture.contains(&steps), "{picture}");
         assert!(picture.contains("at most 20.0"));
     }

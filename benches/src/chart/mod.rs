@@ -18,10 +18,13 @@ const WIDTH: u32 = 760;
 const STYLE: &str = "\
 text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;font-size:13px;fill:#1f2328}
 .title{font-size:16px;font-weight:600}.panel{font-weight:600}.small{font-size:11px;fill:#59636e}
+.value{paint-order:stroke;stroke:#ffffff;stroke-width:4px;stroke-linejoin:round}
 .back{fill:#ffffff}.ours{fill:#0969da}.peer{fill:#9aa4af}.rule{stroke:#d1d9e0}.goal{stroke:#cf222e;stroke-dasharray:4 3}
-.goaltext{font-size:11px;fill:#cf222e}.l0{stroke:#0969da;fill:none}.l1{stroke:#1a7f37;fill:none}.l2{stroke:#9a6700;fill:none}
+.goaltext{font-size:11px;fill:#cf222e}
+.l0{stroke:#0969da;fill:none}.l1{stroke:#1a7f37;fill:none}.l2{stroke:#9a6700;fill:none}
 .t0{fill:#0969da}.t1{fill:#1a7f37}.t2{fill:#9a6700}
-@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.small{fill:#9198a1}.back{fill:#0d1117}.ours{fill:#4493f8}
+@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.value{stroke:#0d1117}
+.small{fill:#9198a1}.back{fill:#0d1117}.ours{fill:#4493f8}
 .peer{fill:#656c76}.rule{stroke:#3d444d}.goal{stroke:#f85149}.goaltext{fill:#f85149}
 .l0{stroke:#4493f8}.l1{stroke:#3fb950}.l2{stroke:#d29922}.t0{fill:#4493f8}.t1{fill:#3fb950}.t2{fill:#d29922}}
 ";
@@ -93,7 +96,13 @@ fn escaped(text: &str) -> String {
 fn readable(value: f64) -> String {
     assert!(value.is_finite() && value >= 0.0, "figures are counts and times");
     if value < 1_000.0 {
-        let digits = if value < 1.0 { 3 } else if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+        let digits = if value < 1.0 {
+            3
+        } else if value < 10.0 {
+            2
+        } else {
+            usize::from(value < 100.0)
+        };
         return format!("{value:.digits$}");
     }
     if value >= 1e6 {

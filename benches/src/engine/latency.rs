@@ -90,7 +90,8 @@ pub(crate) fn summary(latencies_us: &mut [u32]) -> Option<Second> {
 
 /// The seconds of [`Latencies::to_json`].
 pub(crate) fn seconds_of(told: &Value) -> Vec<Second> {
-    let number = |value: Option<&Value>| value.and_then(Value::as_u64).and_then(|us| us.try_into().ok());
+    let number =
+        |value: Option<&Value>| value.and_then(Value::as_u64).and_then(|us| us.try_into().ok());
     let second = |entry: &Value| {
         Some(Second {
             p50_us: number(entry.get(0))?,

@@ -52,7 +52,8 @@ impl Values {
         let mut dice = Dice::new(seed);
         let mut pool = Vec::with_capacity(POOL_BYTES + VALUE_BYTES);
         while pool.len() < POOL_BYTES {
-            let printable = |dice: &mut Dice| b' ' + u8::try_from(dice.below(95)).expect("below 95");
+            let printable =
+                |dice: &mut Dice| b' ' + u8::try_from(dice.below(95)).expect("below 95");
             let half: Vec<u8> = (0..VALUE_BYTES / 2).map(|_| printable(&mut dice)).collect();
             pool.extend_from_slice(&half);
             pool.extend_from_slice(&half);

@@ -45,7 +45,9 @@ impl KeyValue for Fjall {
 
     fn settle(&mut self) -> Result<()> {
         self.items.rotate_memtable_and_wait().map_err(|error| failed(&error))?;
-        quiet::wait(|| Ok(self.database.outstanding_flushes() + self.database.active_compactions() == 0))
+        quiet::wait(|| {
+            Ok(self.database.outstanding_flushes() + self.database.active_compactions() == 0)
+        })
     }
 
     fn sync(&mut self) -> Result<()> {

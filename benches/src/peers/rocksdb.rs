@@ -17,13 +17,12 @@ pub(crate) struct Told {
 }
 
 /// What is the same in all runs: the project's own sizes, and RocksDB's for all else.
-const COMMON: [&str; 6] = [
+const COMMON: [&str; 5] = [
     "--key_size=16",
     "--value_size=100",
     "--compression_type=lz4",
     "--bloom_bits=10",
     "--cache_size=1073741824",
-    "--seed=42",
 ];
 
 /// Whether `db_bench` is installed.
@@ -31,13 +30,14 @@ pub(crate) fn is_there() -> bool {
     Command::new("db_bench").arg("--version").output().is_ok()
 }
 
-/// Runs benchmarks of `db_bench` in a folder.
-pub(crate) fn run(dir: &Path, benchmarks: &str, options: &[String]) -> Result<Told> {
+/// Runs benchmarks of `db_bench` in a folder. Each run wants a seed of its own: with the seed of the puts, gets
+/// would ask for what was put first, and all hit.
+pub(crate) fn run(dir: &Path, seed: u32, benchmarks: &str, options: &[String]) -> Result<Told> {
     let before = cpu::of_ended_children()?;
     let begun = Instant::now();
     let mut command = Command::new("db_bench");
     command.arg(format!("--benchmarks={benchmarks}")).arg(format!("--db={}", dir.display()));
-    command.args(COMMON).args(options).stdin(Stdio::null());
+    command.arg(format!("--seed={seed}")).args(COMMON).args(options).stdin(Stdio::null());
     let output = command.output().during("running db_bench")?;
     let wall_s = begun.elapsed().as_secs_f64();
     let cpu_s = (cpu::of_ended_children()? - before).as_secs_f64();
@@ -59,7 +59,8 @@ impl Told {
     /// Hits of `readrandom`: "(632 of 1000 found)".
     pub(crate) fn hits(&self) -> Result<f64> {
         let line = self.line("readrandom")?;
-        let hits = line.split_once('(').and_then(|(_, rest)| rest.trim().split(' ').next()?.parse().ok());
+        let hits =
+            line.split_once('(').and_then(|(_, rest)| rest.trim().split(' ').next()?.parse().ok());
         hits.ok_or_else(|| unclear(&self.text))
     }
 
@@ -68,7 +69,8 @@ impl Told {
         let line = self.text.lines().find(|line| line.starts_with("Percentiles:"));
         let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
         let name = format!("{name}:");
-        let found = words.windows(2).find(|pair| pair[0] == name).and_then(|pair| pair[1].parse().ok());
+        let found =
+            words.windows(2).find(|pair| pair[0] == name).and_then(|pair| pair[1].parse().ok());
         found.ok_or_else(|| unclear(&self.text))
     }
 

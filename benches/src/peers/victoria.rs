@@ -41,7 +41,10 @@ impl Victoria {
             .arg(format!("-storageDataPath={}", dir.display()))
             .arg(format!("-httpListenAddr={address}"))
             .args(["-retentionPeriod=100y", "-search.disableCache", "-loggerLevel=ERROR"])
-            .args(["-search.maxUniqueTimeseries=10000000", "-search.maxSamplesPerQuery=10000000000"])
+            .args([
+                "-search.maxUniqueTimeseries=10000000",
+                "-search.maxSamplesPerQuery=10000000000",
+            ])
             .args(["-search.maxQueryDuration=120s"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -91,7 +94,11 @@ impl Victoria {
 
     /// The answer to an instant query at `at_s`, as text.
     pub(crate) fn query(&self, query: &str, at_s: u64) -> Result<String> {
-        self.call("GET", &format!("/api/v1/query?nocache=1&time={at_s}&query={}", quoted(query)), "")
+        self.call(
+            "GET",
+            &format!("/api/v1/query?nocache=1&time={at_s}&query={}", quoted(query)),
+            "",
+        )
     }
 
     /// The raw samples of a selector, as text.
@@ -135,10 +142,13 @@ impl Victoria {
 
     /// One request on a connection of its own: in HTTP 1.0 the end of the answer is that of the connection.
     fn call(&self, method: &str, path: &str, body: &str) -> Result<String> {
-        let mut socket = TcpStream::connect(self.address).during("connecting to victoria-metrics")?;
+        let mut socket =
+            TcpStream::connect(self.address).during("connecting to victoria-metrics")?;
         socket.set_read_timeout(Some(ANSWER_TIMEOUT)).during("connecting to victoria-metrics")?;
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+        );
         socket.write_all(head.as_bytes()).during("writing to victoria-metrics")?;
         socket.write_all(body.as_bytes()).during("writing to victoria-metrics")?;
         let mut answer = String::new();

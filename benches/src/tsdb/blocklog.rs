@@ -1,7 +1,9 @@
 //! A log of telemetry blocks, as a shard writes it: each block is an entry, durable before it counts.
 
 use crate::error::{BenchError, During as _, Result};
-use novax_log::{Frame, GroupMeta, LogConfig, Position, RealDisk, ShardLog, blocking_write, replay};
+use novax_log::{
+    Frame, GroupMeta, LogConfig, Position, RealDisk, ShardLog, blocking_write, replay,
+};
 use novax_model::PartitionId;
 use std::ops::ControlFlow;
 use std::path::Path;

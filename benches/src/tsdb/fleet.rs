@@ -53,7 +53,8 @@ impl Fleet {
                 row[..8].copy_from_slice(&series.series.to_le_bytes());
                 row[8..16].copy_from_slice(&(tick.at.0 / 1_000).to_le_bytes());
                 for (place, value) in row[16..].chunks_exact_mut(4).zip(tick.values) {
-                    let value = i32::try_from(value.unwrap_or_default()).expect("meters fit 32 bits");
+                    let value =
+                        i32::try_from(value.unwrap_or_default()).expect("meters fit 32 bits");
                     place.copy_from_slice(&value.to_le_bytes());
                 }
                 out.write_all(&row).during("writing rows for ClickHouse")?;
@@ -64,8 +65,14 @@ impl Fleet {
 }
 
 /// Decimals of each measurand, in the order of the columns.
-const SCALED: [(&str, i64); 6] =
-    [("voltage", 10), ("current", 100), ("power", 1), ("energy", 1), ("temperature", 10), ("soc", 10)];
+const SCALED: [(&str, i64); 6] = [
+    ("voltage", 10),
+    ("current", 100),
+    ("power", 1),
+    ("energy", 1),
+    ("temperature", 10),
+    ("soc", 10),
+];
 
 /// Adds a row in the line protocol that VictoriaMetrics reads: decimals as meters send them, milliseconds.
 pub(crate) fn line(text: &mut String, series: u64, tick: &MeterTick) {
@@ -73,7 +80,8 @@ pub(crate) fn line(text: &mut String, series: u64, tick: &MeterTick) {
     write(format_args!("meter,cp={series} "));
     for (place, ((name, scale), value)) in SCALED.iter().zip(tick.values).enumerate() {
         let value = value.unwrap_or_default();
-        let (sign, whole, part) = (if value < 0 { "-" } else { "" }, value.abs() / scale, value.abs() % scale);
+        let (sign, whole, part) =
+            (if value < 0 { "-" } else { "" }, value.abs() / scale, value.abs() % scale);
         let comma = if place == 0 { "" } else { "," };
         match scale {
             100 => write(format_args!("{comma}{name}={sign}{whole}.{part:02}")),

@@ -101,7 +101,8 @@ pub(crate) struct Hot {
 
 impl Hot {
     pub(crate) fn create(dir: &Path) -> Result<Hot> {
-        let worker = Worker::start(2).map_err(|error| BenchError::System("starting threads", error))?;
+        let worker =
+            Worker::start(2).map_err(|error| BenchError::System("starting threads", error))?;
         let engine = Engine::open(dir, options(), &worker).map_err(|error| failed(&error))?;
         Ok(Hot { engine, batch: Batch::new(), heads: BTreeMap::new(), _worker: worker })
     }
@@ -166,7 +167,8 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn open(dir: &Path) -> Result<Reader> {
-        let worker = Worker::start(2).map_err(|error| BenchError::System("starting threads", error))?;
+        let worker =
+            Worker::start(2).map_err(|error| BenchError::System("starting threads", error))?;
         let mut engine = Engine::open(dir, options(), &worker).map_err(|error| failed(&error))?;
         Ok(Reader { snapshot: engine.snapshot(), _engine: engine, _worker: worker })
     }
@@ -255,7 +257,8 @@ impl Default for Extent {
 
 impl Extent {
     pub(crate) fn add(&mut self, values: &[i64]) {
-        let mut piece = Extent { count: u64::try_from(values.len()).expect("a count"), ..Extent::default() };
+        let mut piece =
+            Extent { count: u64::try_from(values.len()).expect("a count"), ..Extent::default() };
         for &value in values {
             piece.min = piece.min.min(value);
             piece.max = piece.max.max(value);
@@ -358,7 +361,8 @@ pub(crate) fn ask_day(dir: &Path, fleet: &Fleet, times: u32) -> Result<Asked> {
         let place = usize::try_from(dice.below(many)).expect("below the length");
         let series = &fleet.series[place];
         reader.day_of(series.series, Measurand::Power, &mut scratch, &mut rows)?;
-        let last = series.ticks.last().map(|tick| (tick.at, tick.values[Measurand::Power as usize]));
+        let last =
+            series.ticks.last().map(|tick| (tick.at, tick.values[Measurand::Power as usize]));
         let found = rows.last().map(|&(at, value)| (at, Some(value)));
         if rows.len() == series.ticks.len() && found == last {
             return Ok(());

@@ -69,7 +69,8 @@ fn ours(setting: &Setting, fleet: &Fleet, suffix: &str, figures: &mut Figures) -
     let mut scratch = Scratch::new();
     let rate = hot::scan_rate(fleet, ROUNDS, |measurand| reader.scan(measurand, &mut scratch))?;
     add("scan_hot_samples_per_s", rate, "1/s");
-    let rate = hot::scan_rate(fleet, ROUNDS, |measurand| reader.summarise(measurand, &mut scratch))?;
+    let rate =
+        hot::scan_rate(fleet, ROUNDS, |measurand| reader.summarise(measurand, &mut scratch))?;
     add("summarise_hot_samples_per_s", rate, "1/s");
     drop(reader);
 
@@ -95,7 +96,8 @@ fn peers(setting: &Setting, fleet: &Fleet, suffix: &str, figures: &mut Figures) 
 
     eprintln!("bench: clickhouse");
     let told = load_clickhouse(setting, data.path(), fleet, "fleet")?;
-    if number(&told, "sum_of_power")? != whole(power.sum) || number(&told, "rows")? != of_one_column {
+    if number(&told, "sum_of_power")? != whole(power.sum) || number(&told, "rows")? != of_one_column
+    {
         return Err(BenchError::Store("clickhouse", format!("it has other rows: {told}")));
     }
     add("clickhouse_bytes_per_sample", number(&told, "bytes")? / samples, "B");
@@ -120,7 +122,9 @@ fn peers(setting: &Setting, fleet: &Fleet, suffix: &str, figures: &mut Figures) 
     let last_us = server.cost_us(500, |n| {
         let place = usize::try_from(n).expect("small") * 7_919 % fleet.series.len();
         let series = fleet.series[place].series;
-        server.query(&format!("last_over_time(meter_power{{cp=\"{series}\"}}[60s])"), end_s).map(drop)
+        server
+            .query(&format!("last_over_time(meter_power{{cp=\"{series}\"}}[60s])"), end_s)
+            .map(drop)
     })?;
     add("victoria_last_value_us", last_us, "us");
     add("victoria_rss_mb", as_f64(server.peak_resident_bytes()?) / 1e6, "MB");
@@ -142,7 +146,11 @@ fn last_of_many(setting: &Setting, figures: &mut Figures) -> Result<()> {
         numbers.push(series.series);
     }
     store.finish()?;
-    let asked = hot::ask_last(data.path(), &numbers, u32::try_from(setting.scaled(u64::from(QUESTIONS))).expect("few"))?;
+    let asked = hot::ask_last(
+        data.path(),
+        &numbers,
+        u32::try_from(setting.scaled(u64::from(QUESTIONS))).expect("few"),
+    )?;
     figures.add("last_value_us", asked.cpu_us, "us");
     figures.add("last_value_p50_us", asked.p50_us, "us");
     figures.add("last_value_p99_us", asked.p99_us, "us");

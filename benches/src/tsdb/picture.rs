@@ -11,15 +11,15 @@ type Row = (&'static str, &'static str, bool);
 /// Writes the charts where the setting wants them.
 pub(crate) fn write(setting: &Setting, figures: &Figures) -> Result<()> {
     let note = "1,667 connectors x 1,000 ticks x 6 values, jittered clocks; ClickHouse: Delta + ZSTD(1) on integers";
-    setting.write_chart("tsdb.svg", &bars("The series beside their peers", note, &panels(figures)))?;
+    setting
+        .write_chart("tsdb.svg", &bars("The series beside their peers", note, &panels(figures)))?;
     setting.write_chart("tsdb.md", &figures.to_markdown())
 }
 
 fn panels(figures: &Figures) -> Vec<Panel> {
     let panel = |title, unit, goal, rows: &[Row]| {
-        let bar = |&(label, name, is_ours): &Row| {
-            Some(Bar { label, value: figures.get(name)?, is_ours })
-        };
+        let bar =
+            |&(label, name, is_ours): &Row| Some(Bar { label, value: figures.get(name)?, is_ours });
         Panel { title, unit, goal, bars: rows.iter().filter_map(bar).collect() }
     };
     let size = [
@@ -49,7 +49,12 @@ fn panels(figures: &Figures) -> Vec<Panel> {
     vec![
         panel("Bytes a sample, all in", "bytes", Some(("hot at most", 0.60)), &size),
         panel("Ingest", "samples a CPU second", Some(("at least", 5e6)), &ingest),
-        panel("Aggregate of a whole column", "samples a CPU second", Some(("hot at least", 3e8)), &scan),
+        panel(
+            "Aggregate of a whole column",
+            "samples a CPU second",
+            Some(("hot at least", 3e8)),
+            &scan,
+        ),
         panel("One series, one day: 17,280 rows", "us of CPU", Some(("at most", 200.0)), &day),
     ]
 }

@@ -23,7 +23,7 @@ use crate::day::Day;
 use crate::error::ColdError;
 use crate::hot::HotSource;
 use crate::reader::{ColdQuery, ColdReader, hot_day};
-use crate::shelf::upload;
+use crate::shelf::put_whole;
 use crate::tiers::DayCursor;
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -310,7 +310,7 @@ impl Exporter {
             bytes: bytes.len() as u64,
             crc32: format!("{:08x}", crc32fast::hash(&bytes)),
         });
-        upload(self.objects.as_ref(), &object, Bytes::from(bytes), UPLOAD_PART_BYTES).await
+        put_whole(self.objects.as_ref(), &object, Bytes::from(bytes), UPLOAD_PART_BYTES).await
     }
 
     fn folder(&self, day: Day) -> Path {

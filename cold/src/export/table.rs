@@ -124,8 +124,7 @@ impl Table {
     /// What must be read for it.
     pub(crate) fn source_columns(&self) -> Columns {
         self.columns.iter().fold(Columns::STAMPS, |all, (_, content)| match content {
-            Content::Value(measurand) => all.and(Columns::of(*measurand)),
-            // What was remarked lies beside the columns; the values decide whether a row is there.
+            Content::Value(measurand) | Content::Raw(measurand) => all.and(Columns::of(*measurand)),
             _ => all,
         })
     }

@@ -7,7 +7,7 @@
 //! and an item's `head` is the eight bytes behind those, zero-padded: heads that differ order as their keys do.
 
 use crate::entry::{Entry, Expires};
-use crate::options::KEY_BYTES_MAX;
+use crate::limits::KEY_BYTES_MAX;
 use crate::table::Direction;
 use std::cmp::Ordering;
 use std::sync::Arc;

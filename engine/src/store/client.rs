@@ -126,7 +126,8 @@ impl Client {
         self.shared.wait_durable(mark, None).map(drop)
     }
 
-    /// A view of the store with everything that was handed over before.
+    /// A view of the store with everything that was handed over before. While the store can take nothing, say on a
+    /// full disk, what still waits is not in it; what was acknowledged always is.
     ///
     /// # Errors
     /// When the store has ended.

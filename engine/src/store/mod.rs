@@ -28,7 +28,7 @@
 //! # }
 //! ```
 //!
-//! Floors: `mod` | `owner`, `client` | `open` | `intake` | `record` | `options`, `error`.
+//! Floors: `mod` | `owner`, `client` | `open`, `writer` | `intake` | `record` | `options`, `error`.
 
 mod client;
 mod error;
@@ -37,6 +37,7 @@ mod open;
 mod options;
 mod owner;
 mod record;
+mod writer;
 
 pub use client::{Client, Ticket};
 pub use error::Error;

@@ -13,15 +13,14 @@ use super::intake::{Intake, Records, Request, Shared, State, Written};
 use super::open::{Opened, PARTITION, TERM};
 use super::options::StoreOptions;
 use super::record;
+use super::writer::LogWriter;
 use crate::batch::Batch;
 use crate::engine::{Engine, Progress};
 use crate::worker::Worker;
-use novax_log::{Frame, GroupMeta, LogWrite, Position, ShardLog, blocking_write};
+use novax_log::{Frame, GroupMeta, Position, ShardLog, blocking_write};
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,48 +36,6 @@ const POLL_EVERY: Duration = Duration::from_millis(100);
 /// The highest mark in a batch of the log.
 #[derive(Debug, Default)]
 pub(super) struct MarkMax(u64);
-
-/// The thread that waits for the disk.
-struct LogWriter {
-    writes: Option<SyncSender<(LogWrite, u64)>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl LogWriter {
-    fn start(shared: &Arc<Shared>) -> io::Result<LogWriter> {
-        let (writes, inbox) = sync_channel::<(LogWrite, u64)>(1);
-        let shared = Arc::clone(shared);
-        let run = move || {
-            for (write, mark) in inbox {
-                let result = catch_unwind(AssertUnwindSafe(|| blocking_write(&write)))
-                    .unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")));
-                // Those who wait should not have to wait for the owner as well.
-                if result.is_ok() && mark > 0 {
-                    shared.set_durable(mark);
-                }
-                let LogWrite { id, blocks, .. } = write;
-                shared.set_written(Written { id, result, blocks });
-            }
-        };
-        let thread = std::thread::Builder::new().name("novax-log-write".to_owned()).spawn(run)?;
-        Ok(LogWriter { writes: Some(writes), thread: Some(thread) })
-    }
-
-    fn write(&self, write: LogWrite, mark: u64) {
-        let writes = self.writes.as_ref().expect("open until dropped");
-        assert!(writes.send((write, mark)).is_ok(), "the writing thread lives as long as this");
-    }
-}
-
-impl Drop for LogWriter {
-    fn drop(&mut self) {
-        self.writes = None;
-        if let Some(thread) = self.thread.take() {
-            // It contains its panics.
-            drop(thread.join());
-        }
-    }
-}
 
 /// Tells the clients when the owner is gone, however it went.
 struct Gone(Arc<Shared>);
@@ -122,6 +79,8 @@ pub(super) struct Owner {
     flush_wanted: bool,
     /// A flush is due, and waits for the log: nothing is taken.
     hold: bool,
+    /// The log has something to write and no segment to write it to.
+    log_waits: bool,
     closing: bool,
     failed: Option<Arc<str>>,
     last_error: Option<String>,
@@ -158,6 +117,7 @@ impl Owner {
             engine,
             flush_wanted: false,
             hold: false,
+            log_waits: false,
             closing: false,
             failed: None,
             last_error: None,
@@ -199,20 +159,28 @@ impl Owner {
             && self.log.gathered_bytes() < GATHERED_BYTES_MAX
     }
 
+    /// Whoever asks should see what was handed over before; but not at the price of waiting for a disk to have
+    /// room again.
+    fn can_answer(&self) -> bool {
+        self.can_take() || self.failed.is_some() || self.progress.stalled || self.log_waits
+    }
+
     fn wait(&mut self) -> Turn {
-        let can_take = self.can_take();
+        let (can_take, can_answer) = (self.can_take(), self.can_answer());
         let closing_seen = self.closing;
         let due = |intake: &Intake| {
             intake.written.is_some()
                 || intake.news
-                || !intake.requests.is_empty()
+                || can_answer && !intake.requests.is_empty()
                 || can_take && !intake.records.is_empty()
                 || matches!(intake.state, State::Dropped)
                 || matches!(intake.state, State::Closing) && !closing_seen
         };
         let mut intake = self.shared.wait_for_work(self.wait_until(), due);
+        let requests =
+            if can_answer { std::mem::take(&mut intake.requests) } else { VecDeque::new() };
         let turn = Turn {
-            requests: std::mem::take(&mut intake.requests),
+            requests,
             written: intake.written.take(),
             news: std::mem::take(&mut intake.news),
             awaited: intake.awaited,
@@ -227,16 +195,18 @@ impl Owner {
         turn
     }
 
+    /// When there is something to do even if nobody says so. What waits for the log or for room on the disk is told
+    /// of in time, and must not make this thread turn round and round.
     fn wait_until(&self) -> Option<Instant> {
-        let idle = self.log.in_flight().is_none() && self.failed.is_none();
-        let relaxed = self.gathered_since.filter(|_| idle);
+        let can_write = self.log.in_flight().is_none() && self.failed.is_none() && !self.log_waits;
+        let relaxed = self.gathered_since.filter(|_| can_write);
         let relaxed = relaxed.map(|since| since + self.options.relaxed_delay);
         let progress = &self.progress;
         let busy = progress.flush_in_flight
             || progress.compacting
             || progress.stalled
             || self.last_error.is_some();
-        let poll = busy.then(|| self.polled_at + POLL_EVERY);
+        let poll = (busy && !self.hold).then(|| self.polled_at + POLL_EVERY);
         relaxed.into_iter().chain(poll).min()
     }
 
@@ -269,7 +239,9 @@ impl Owner {
         if !due {
             return;
         }
-        let Some(write) = self.log.next_write() else { return };
+        let next = self.log.next_write();
+        self.log_waits = next.is_none();
+        let Some(write) = next else { return };
         let mark = self.log.in_flight().map_or(0, |mark| mark.0);
         self.handed_out = self.handed_out.max(mark);
         if self.log.gathered_bytes() == 0 {

@@ -4,7 +4,8 @@
 use super::error::Error;
 use crate::batch::{Batch, Change};
 use crate::entry::Expires;
-use crate::options::{KEY_BYTES_MAX, Options, VALUE_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::options::Options;
 
 /// The only version so far: the first byte of a record.
 const VERSION: u8 = 1;
@@ -93,25 +94,66 @@ fn put(
     out.extend_from_slice(second);
 }
 
+/// What a record says: its time, and its changes one by one.
+pub(crate) struct Record<'a> {
+    pub(crate) time_s: Option<u64>,
+    rest: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Reads the header.
+    pub(crate) fn open(record: &'a [u8]) -> Result<Record<'a>, &'static str> {
+        let Some((&[version, flags], mut rest)) = record.split_first_chunk::<HEADER_BYTES>() else {
+            return Err("its header is cut off");
+        };
+        if version != VERSION || flags & !FLAG_TIME != 0 {
+            return Err("its version is not known to this version of the software");
+        }
+        let time_s = if flags & FLAG_TIME != 0 { Some(take_number(&mut rest)?) } else { None };
+        Ok(Record { time_s, rest })
+    }
+
+    /// The next change, which fits the keyspaces of `options`; none at the end.
+    pub(crate) fn next(
+        &mut self,
+        options: &Options,
+    ) -> Result<Option<(u8, Change<'a>)>, &'static str> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (keyspace, change) = take_change(&mut self.rest)?;
+        match refusal(keyspace, &change, options) {
+            Some(what) => Err(what),
+            None => Ok(Some((keyspace, change))),
+        }
+    }
+}
+
 /// Adds what a record says to a batch. After an error the batch holds a part of it.
 pub(crate) fn decode(
     record: &[u8],
     options: &Options,
     batch: &mut Batch,
 ) -> Result<(), &'static str> {
-    let Some((&[version, flags], mut rest)) = record.split_first_chunk::<HEADER_BYTES>() else {
-        return Err("its header is cut off");
-    };
-    if version != VERSION || flags & !FLAG_TIME != 0 {
-        return Err("its version is not known to this version of the software");
+    let mut record = Record::open(record)?;
+    if let Some(time_s) = record.time_s {
+        batch.set_time_s(time_s);
     }
-    if flags & FLAG_TIME != 0 {
-        batch.set_time_s(take_number(&mut rest)?);
-    }
-    while !rest.is_empty() {
-        take_change(&mut rest, options, batch)?;
+    while let Some((keyspace, change)) = record.next(options)? {
+        push(batch, keyspace, &change);
     }
     Ok(())
+}
+
+/// Adds a change to a batch.
+pub(crate) fn push(batch: &mut Batch, keyspace: u8, change: &Change<'_>) {
+    match *change {
+        Change::Put { key, value, expires: Expires::NEVER } => batch.put(keyspace, key, value),
+        Change::Put { key, value, expires } => batch.put_until(keyspace, key, value, expires.0),
+        Change::Delete { key } => batch.delete(keyspace, key),
+        Change::DeleteRange { from, to } => batch.delete_range(keyspace, from, to),
+        Change::Merge { key, operand } => batch.merge(keyspace, key, operand),
+    }
 }
 
 fn take_number(rest: &mut &[u8]) -> Result<u64, &'static str> {
@@ -126,7 +168,7 @@ fn take_bytes<'a>(rest: &mut &'a [u8], bytes: usize) -> Result<&'a [u8], &'stati
     Ok(taken)
 }
 
-fn take_change(rest: &mut &[u8], options: &Options, batch: &mut Batch) -> Result<(), &'static str> {
+fn take_change<'a>(rest: &mut &'a [u8]) -> Result<(u8, Change<'a>), &'static str> {
     let Some((header, after)) = rest.split_first_chunk::<CHANGE_BYTES>() else {
         return Err("a change is cut off");
     };
@@ -140,9 +182,9 @@ fn take_change(rest: &mut &[u8], options: &Options, batch: &mut Batch) -> Result
     if first.len() > KEY_BYTES_MAX || second.len() > second_max {
         return Err("a key or value is too long");
     }
-    let (key, value, never) = (first, second, Expires::NEVER);
+    let (key, value) = (first, second);
     let change = match kind {
-        KIND_PUT => Change::Put { key, value, expires: never },
+        KIND_PUT => Change::Put { key, value, expires: Expires::NEVER },
         KIND_PUT_UNTIL => Change::Put { key, value, expires: Expires(expires_s) },
         KIND_DELETE if value.is_empty() => Change::Delete { key },
         KIND_DELETE => return Err("a delete has a value"),
@@ -150,17 +192,7 @@ fn take_change(rest: &mut &[u8], options: &Options, batch: &mut Batch) -> Result
         KIND_MERGE => Change::Merge { key, operand: second },
         _ => return Err("a change is of an unknown kind"),
     };
-    if let Some(what) = refusal(keyspace, &change, options) {
-        return Err(what);
-    }
-    match change {
-        Change::Put { key, value, expires } if expires == never => batch.put(keyspace, key, value),
-        Change::Put { key, value, expires } => batch.put_until(keyspace, key, value, expires.0),
-        Change::Delete { key } => batch.delete(keyspace, key),
-        Change::DeleteRange { from, to } => batch.delete_range(keyspace, from, to),
-        Change::Merge { key, operand } => batch.merge(keyspace, key, operand),
-    }
-    Ok(())
+    Ok((keyspace, change))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use super::seal::{Compress, Sealer};
 use crate::codec::{Reader, put_varint, u32_at};
 use crate::entry::{BlobRef, Entry, Expires};
-use crate::options::VALUE_BYTES_MAX;
+use crate::limits::VALUE_BYTES_MAX;
 use std::cmp::Ordering;
 
 /// Entries between two restart points.

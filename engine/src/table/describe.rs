@@ -8,11 +8,10 @@ use super::props::Props;
 use super::reader::{Table, TableContext, index_v1};
 use super::seal::{META_RAW_BYTES_MAX, TRAILER_BYTES, unseal};
 use super::{BlockRef, FOOTER_BYTES, Footer, TableMeta, file_name};
-use crate::disk::{Disk, DiskRead};
+use crate::disk::DiskRead;
 use crate::entry::Expires;
 use crate::error::Error;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 /// A file that may be a table.
 struct Unknown {
@@ -28,16 +27,6 @@ impl Table {
         let file = context.disk.open(&path).map_err(Error::io("open", &path))?;
         let bytes = file.len_bytes().map_err(Error::io("measure", &path))?;
         Unknown { file, path, bytes }.describe(number)
-    }
-
-    /// The disk that it lies on.
-    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
-        &self.context().disk
-    }
-
-    /// The folder that it lies in.
-    pub(crate) fn dir(&self) -> &Path {
-        self.context().dir()
     }
 }
 
@@ -93,11 +82,7 @@ impl Unknown {
     }
 
     /// The first and the last key of a table of version 1, which has no properties.
-    fn extent_v1(
-        &self,
-        index: BlockRef,
-        filter: BlockRef,
-    ) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    fn extent_v1(&self, index: BlockRef, filter: BlockRef) -> Result<(Vec<u8>, Vec<u8>), Error> {
         let raw = self.block(index, META_RAW_BYTES_MAX)?;
         let damage = |what| self.damage(index.offset, what);
         let blocks = index_v1(&raw, filter.offset).map_err(damage)?;

@@ -7,7 +7,7 @@
 use super::BlockRef;
 use super::block::common_prefix;
 use crate::codec::{Reader, put_varint};
-use crate::options::KEY_BYTES_MAX;
+use crate::limits::KEY_BYTES_MAX;
 
 /// The biggest index of a partition: a writer closes a partition long before.
 pub(crate) const PART_RAW_BYTES_MAX: usize = 1 << 20;

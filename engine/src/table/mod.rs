@@ -29,7 +29,7 @@ pub(crate) mod seal;
 mod tests;
 pub(crate) mod writer;
 
-pub(crate) use cursor::{Direction, KeyRange, TableCursor, TableEntry, TableIter, TableValue};
+pub(crate) use cursor::{Direction, KeyRange, TableCursor};
 pub(crate) use reader::{BlockNeed, Found, Hit, Probe, Table, TableContext};
 pub(crate) use writer::TableWriter;
 

@@ -4,7 +4,7 @@
 use super::TableMeta;
 use crate::codec::Reader;
 use crate::entry::{Expires, RangeTombstone};
-use crate::options::KEY_BYTES_MAX;
+use crate::limits::{INTERNAL_KEY_BYTES_MAX, KEY_BYTES_MAX};
 
 /// Counts and extents of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) struct Props {
 }
 
 fn put_key(out: &mut Vec<u8>, key: &[u8]) {
-    assert!((1..=KEY_BYTES_MAX + 1).contains(&key.len()));
+    assert!((1..=INTERNAL_KEY_BYTES_MAX).contains(&key.len()));
     out.extend_from_slice(&(key.len() as u16).to_le_bytes());
     out.extend_from_slice(key);
 }
@@ -36,7 +36,7 @@ fn put_key(out: &mut Vec<u8>, key: &[u8]) {
 fn read_key(reader: &mut Reader<'_>) -> Option<Vec<u8>> {
     let len = usize::from(reader.u16()?);
     let key = reader.take(len)?;
-    (1..=KEY_BYTES_MAX + 1).contains(&len).then(|| key.to_vec())
+    (1..=INTERNAL_KEY_BYTES_MAX).contains(&len).then(|| key.to_vec())
 }
 
 impl Props {

@@ -12,7 +12,7 @@ use super::{BlockRef, Footer, TableMeta, file_name, filter};
 use crate::disk::{Disk, DiskWrite};
 use crate::entry::{Entry, Expires, RangeTombstone};
 use crate::error::Error;
-use crate::options::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{INTERNAL_KEY_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -128,7 +128,7 @@ impl TableWriter {
     /// It acts on older runs alone: it deletes none of this table's own entries.
     pub(crate) fn add_range(&mut self, range: RangeTombstone) -> Result<(), Error> {
         assert!(range.from < range.to && !range.from.is_empty(), "a range deletes something");
-        assert!(range.from.len().max(range.to.len()) <= KEY_BYTES_MAX + 1);
+        assert!(range.from.len().max(range.to.len()) <= INTERNAL_KEY_BYTES_MAX);
         self.ranges.push(range);
         Ok(())
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 const VERIFY: &str = "see how much is damaged with `novax store verify`; then restore a backup, or save what is \
                       readable with `novax store repair`; and replace the disk if it happens again";
-const UPGRADE: &str = "it was written by a later version: run that version, or restore a backup made before it";
+const UPGRADE: &str =
+    "it was written by a later version: run that version, or restore a backup made before it";
 
 /// True for errors that say that bytes are not those that were written, or are gone.
 pub(super) fn is_damage(error: &Error) -> bool {

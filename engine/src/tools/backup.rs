@@ -127,7 +127,11 @@ impl BackupTarget {
     /// # Errors
     /// When the folder cannot be read.
     pub fn list(&self) -> Result<Vec<Result<BackupInfo, Error>>, Error> {
-        Ok(self.catalogues()?.into_values().map(|listed| listed.map(|found| info(&found))).collect())
+        Ok(self
+            .catalogues()?
+            .into_values()
+            .map(|listed| listed.map(|found| info(&found)))
+            .collect())
     }
 
     /// Makes a backup of `sources`, which nobody may have open. `created_s` is the time by the caller's clock.
@@ -152,7 +156,10 @@ impl BackupTarget {
         let bytes = catalogue.encode();
         let file = self.catalogue_path(id);
         if bytes.len() as u64 > catalogue::BYTES_MAX {
-            return Err(Error::BackupCorruption { file, what: "more files than a catalogue takes" });
+            return Err(Error::BackupCorruption {
+                file,
+                what: "more files than a catalogue takes",
+            });
         }
         write_whole(&*self.disk, &file, &bytes)?;
         let (files_copied, bytes_copied) = (run.files_copied, run.bytes_copied);
@@ -249,9 +256,8 @@ impl BackupTarget {
         dir: &Path,
         check: &mut BackupCheck,
     ) -> Result<(), Error> {
-        let is_last = |file: &SavedFile| {
-            source.kind == SourceKind::Store && file.name == manifest::FILE_NAME
-        };
+        let is_last =
+            |file: &SavedFile| source.kind == SourceKind::Store && file.name == manifest::FILE_NAME;
         let problems_before = check.problems.len();
         let (last, first): (Vec<_>, Vec<_>) = source.files.iter().partition(|file| is_last(file));
         for file in first.into_iter().chain(last) {

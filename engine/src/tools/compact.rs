@@ -31,7 +31,11 @@ pub struct CompactReport {
 ///
 /// # Errors
 /// When the store is open elsewhere or damaged, or the disk is full. What is done by then stays done.
-pub fn compact(disk: &Arc<dyn Disk>, dir: &Path, options: &Options) -> Result<CompactReport, Error> {
+pub fn compact(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &Options,
+) -> Result<CompactReport, Error> {
     let before = store_stats(disk, dir)?;
     let options = Options {
         keyspaces: options.keyspaces.max(before.keyspaces),

@@ -3,7 +3,8 @@
 //! Invariants: nothing is written; what is shown was checked; a limit bounds every listing.
 
 use super::survey::{Piece, ShownKey, split, survey};
-use super::view::{View, context};
+use super::view::{View, context, describe_values};
+use crate::blob::{self, BlobFile};
 use crate::disk::Disk;
 use crate::entry::{Entry, Expires};
 use crate::error::Error;
@@ -198,6 +199,61 @@ impl fmt::Display for ShownEntry<'_> {
             }
             Entry::Tombstone => f.write_str("delete"),
             Entry::Merge { operand } => write!(f, "merge {}", Shown(operand, self.1)),
+        }
+    }
+}
+
+/// Shows the values of one value file in the order of the file, up to the first that cannot be told from the next.
+/// Returns how many were shown.
+///
+/// # Errors
+/// When the manifest does not name the file and it does not describe itself, or `out` takes no more.
+pub fn dump_values(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    number: u64,
+    format: DumpFormat,
+    limit: u64,
+    out: &mut dyn Write,
+) -> Result<u64, Error> {
+    let named = Manifest::read(&**disk, dir).ok();
+    let meta = named.and_then(|read| read.state.blobs.get(&number).copied());
+    let path = dir.join(blob::file_name(number));
+    let described = || {
+        let bytes = disk.open(&path).and_then(|file| file.len_bytes());
+        let bytes = bytes.map_err(Error::io("open", &path))?;
+        let meta = describe_values(&**disk, dir, number, bytes);
+        meta.ok_or(Error::BlobMissing { number })
+    };
+    let meta = meta.map_or_else(described, Ok)?;
+    let mut lines = Lines { out, left: limit, written: 0 };
+    let (bytes, records) = (meta.bytes, meta.records);
+    lines.line(&format_args!("values {number}: {bytes} bytes, {records} values"))?;
+    let file = BlobFile::new(meta, context(disk, dir));
+    let (mut scan, mut value) = (file.scan(), Vec::new());
+    loop {
+        let shown = match scan.next() {
+            Ok(None) => return Ok(lines.written),
+            Ok(Some((at, record))) => {
+                let (keyspace, key) = split(record.key);
+                let (offset, key) = (at.offset, Shown(&key, format));
+                match record.value_into(&mut value) {
+                    Ok(()) => {
+                        let value = Shown(&value, format);
+                        lines.entry(&format_args!("{offset} {keyspace} {key} = {value}"))?
+                    }
+                    Err(what) => {
+                        lines.entry(&format_args!("{offset} {keyspace} {key} DAMAGED {what}"))?
+                    }
+                }
+            }
+            Err(error) => {
+                lines.line(&format_args!("DAMAGED {error}"))?;
+                return Ok(lines.written);
+            }
+        };
+        if !shown {
+            return Ok(lines.written);
         }
     }
 }

@@ -7,7 +7,7 @@
 //! * [`BackupTarget`]: several backups in one folder, sharing files; restoring and verifying them
 //! * [`repair`]: a store that opens again out of what is left of a damaged one
 //! * [`Scrubber`]: finds what rots while the store serves
-//! * [`store_stats`], [`dump`], [`dump_table`], [`dump_manifest`]: what is in a store
+//! * [`store_stats`], [`dump`], [`dump_table`], [`dump_values`], [`dump_manifest`]: what is in a store
 //! * [`compact`]: what is deleted leaves the disk now
 //! * [`find_sources`]: which stores and other folders a data directory is made of
 //!
@@ -34,10 +34,10 @@ pub use backup::{BackupCheck, BackupInfo, BackupReport, BackupTarget};
 pub use catalogue::SourceKind;
 pub use checkpoint::{CheckpointReport, checkpoint};
 pub use compact::{CompactReport, compact};
-pub use dump::{DumpFormat, DumpOptions, dump, dump_manifest, dump_table};
+pub use dump::{DumpFormat, DumpOptions, dump, dump_manifest, dump_table, dump_values};
 pub use repair::{RepairReport, repair};
 pub use scrub::{ScrubFinding, ScrubPosition, ScrubStats, Scrubber, scrub_store};
-pub use source::{RepairSource, SourceEntry, StoreSource, TableId};
+pub use source::{FileId, RepairSource, SourceEntry, StoreSource};
 pub use stats::{StoreStats, TableSums, WindowStats, store_stats, write_amplification_milli};
 pub use survey::{LostRange, ShownKey};
 pub use tree::{BackupSource, find_sources};

@@ -7,17 +7,18 @@
 use super::advice::is_damage;
 use super::copy::write_whole;
 use super::records::salvage;
-use super::source::{RepairSource, SourceEntry, TableId};
+use super::source::{FileId, RepairSource, SourceEntry};
 use super::survey::{LostRange, Piece, join, past, split, survey};
 use super::view::{self, first_problem, lock};
+use crate::blob::{self, BlobFile, BlobMeta};
 use crate::disk::{Disk, DiskRead, read_all};
 use crate::entry::{Entry, Expires, RangeTombstone};
 use crate::error::Error;
+use crate::limits::KEY_BYTES_MAX;
 use crate::manifest::{self, Manifest, State};
-use crate::options::KEY_BYTES_MAX;
 use crate::table::{Table, TableMeta, TableWriter, file_name, file_number};
 use crate::version::{Place, Version};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,6 +28,9 @@ const LOST_DIR: &str = "lost";
 const MADE_DIR: &str = "repair";
 /// Bytes of a table fetched from a source at a time.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// A file as a source has it.
+type Twin = Result<Option<Box<dyn DiskRead>>, Error>;
 
 /// What a repair found and did.
 #[derive(Debug, Default)]
@@ -46,6 +50,10 @@ pub struct RepairReport {
     pub tables_salvaged: u64,
     /// Tables of which nothing was left.
     pub tables_lost: u64,
+    /// Value files fetched whole from a source.
+    pub values_fetched: u64,
+    /// Damaged value files, of which what is readable was moved into the tables.
+    pub values_emptied: u64,
     /// Entries kept of damaged tables.
     pub entries_salvaged: u64,
     /// Entries fetched from a replica in place of lost ones.
@@ -64,6 +72,7 @@ impl RepairReport {
     pub fn is_clean(&self) -> bool {
         self.manifest_problem.is_none()
             && self.tables_fetched + self.tables_salvaged + self.tables_lost == 0
+            && self.values_fetched + self.values_emptied == 0
             && self.unreadable.is_empty()
     }
 }
@@ -79,6 +88,7 @@ pub fn repair(
 ) -> Result<RepairReport, Error> {
     let _lock = lock(&**disk, dir)?;
     let mut repair = Repair::begin(disk, dir, sources)?;
+    repair.examine_values()?;
     repair.examine_known()?;
     repair.examine_unknown()?;
     repair.place()?;
@@ -98,8 +108,10 @@ struct Repair<'a> {
     files: Vec<(String, u64)>,
     /// Names to be moved to `lost/`.
     aside: Vec<String>,
-    /// Numbers of the tables that wait in `repair/`.
-    made: Vec<u64>,
+    /// Names of the files that wait in `repair/`.
+    made: Vec<String>,
+    /// Value files that are to be emptied: damaged, or gone.
+    bad_values: BTreeMap<u64, BlobFile>,
     report: RepairReport,
 }
 
@@ -110,7 +122,7 @@ impl<'a> Repair<'a> {
         sources: &'a [&'a dyn RepairSource],
     ) -> Result<Repair<'a>, Error> {
         let files = disk.list(dir).map_err(Error::io("list", dir))?;
-        let has_tables = files.iter().any(|(name, _)| file_number(name).is_some());
+        let has_tables = files.iter().any(|(name, _)| manifest::number_of(name).is_some());
         let mut report = RepairReport::default();
         let (keyspaces, state, removed) = match Manifest::read(&**disk, dir) {
             Ok(read) => (read.keyspaces, read.state, BTreeSet::new()),
@@ -123,23 +135,81 @@ impl<'a> Repair<'a> {
             }
             Err(error) => return Err(error),
         };
-        let numbers = files.iter().filter_map(|(name, _)| file_number(name));
+        let numbers = files.iter().filter_map(|(name, _)| manifest::number_of(name));
         let mut state = state;
         state.next_file = state.next_file.max(numbers.max().map_or(1, |last| last + 1));
         let made = dir.join(MADE_DIR);
         disk.create_dir(&made).map_err(Error::io("create", &made))?;
         report.mark = state.mark;
-        let (aside, made) = (Vec::new(), Vec::new());
-        Ok(Repair { disk, dir, sources, keyspaces, state, removed, files, aside, made, report })
+        let (aside, made, bad_values) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Ok(Repair {
+            disk,
+            dir,
+            sources,
+            keyspaces,
+            state,
+            removed,
+            files,
+            aside,
+            made,
+            bad_values,
+            report,
+        })
     }
 
     fn made_dir(&self) -> PathBuf {
         self.dir.join(MADE_DIR)
     }
 
-    fn is_there(&self, number: u64) -> bool {
-        let wanted = file_name(number);
-        self.files.iter().any(|(name, _)| *name == wanted)
+    fn is_there(&self, wanted: &str) -> bool {
+        self.files.iter().any(|(name, _)| name == wanted)
+    }
+
+    fn values(&self, dir: &Path, meta: BlobMeta) -> BlobFile {
+        BlobFile::new(meta, view::context(self.disk, dir))
+    }
+
+    /// Each value file is kept or fetched, or what is left of it will move into the tables.
+    fn examine_values(&mut self) -> Result<(), Error> {
+        self.adopt_values();
+        let known: Vec<_> = self.state.blobs.values().copied().collect();
+        for meta in known {
+            let here = self.values(self.dir, meta);
+            if here.check().1.is_empty() {
+                continue;
+            }
+            let name = blob::file_name(meta.number);
+            if self.is_there(&name) {
+                self.aside.push(name.clone());
+            }
+            let is_whole = |dir: &Path| self.values(dir, meta).check().1.is_empty();
+            let id = FileId::of_values(&meta);
+            if self.fetch_file(&name, meta.bytes, &is_whole, &|source| source.values(&id))? {
+                self.made.push(name);
+                self.report.values_fetched += 1;
+            } else {
+                self.state.blobs.remove(&meta.number);
+                self.bad_values.insert(meta.number, here);
+                self.report.values_emptied += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Value files that the manifest does not name: leftovers if it is whole.
+    fn adopt_values(&mut self) {
+        let names: Vec<_> = self.files.iter().map(|(name, bytes)| (name.clone(), *bytes)).collect();
+        for (name, bytes) in names {
+            let Some(number) = blob::file_number(&name) else { continue };
+            if self.state.blobs.contains_key(&number) {
+                continue;
+            }
+            let described = view::describe_values(&**self.disk, self.dir, number, bytes);
+            match described.filter(|_| self.report.manifest_problem.is_some()) {
+                Some(meta) => drop(self.state.blobs.insert(number, meta)),
+                None => self.aside.push(name),
+            }
+        }
     }
 
     /// The table of this description in `dir`.
@@ -153,11 +223,13 @@ impl<'a> Repair<'a> {
         for (place, meta) in known {
             let number = meta.number;
             let table = self.table(self.dir, &meta);
-            let Some(problem) = first_problem(&table) else {
+            let problem = first_problem(&table);
+            let Some(problem) = problem.or_else(|| self.values_problem(&meta)) else {
                 self.report.tables_whole += 1;
                 continue;
             };
-            if self.fetch(&meta)? {
+            let needs_values = self.values_problem(&meta).is_some();
+            if !needs_values && self.fetch(&meta)? {
                 self.replace(number, Some((place, meta)));
                 self.report.tables_fetched += 1;
                 continue;
@@ -174,31 +246,49 @@ impl<'a> Repair<'a> {
 
     /// The table of this number moves aside, and what was made in its place, if anything, takes it.
     fn replace(&mut self, number: u64, made: Option<(Place, TableMeta)>) {
-        if self.is_there(number) {
+        if self.is_there(&file_name(number)) {
             self.aside.push(file_name(number));
         }
         match made {
             Some(made) => {
-                self.made.push(number);
+                self.made.push(file_name(number));
                 self.state.tables.insert(number, made);
             }
             None => drop(self.state.tables.remove(&number)),
         }
     }
 
+    /// Why a table whose values lie in a file to be emptied has to be made anew.
+    fn values_problem(&self, meta: &TableMeta) -> Option<Error> {
+        let mut files = meta.blobs.iter().map(|(number, _)| number);
+        let number = *files.find(|number| !self.state.blobs.contains_key(number))?;
+        Some(Error::BlobMissing { number })
+    }
+
     /// Gets the very same table from an earlier repair or a source; false when nobody has it whole.
     fn fetch(&self, meta: &TableMeta) -> Result<bool, Error> {
+        let is_whole = |dir: &Path| first_problem(&self.table(dir, meta)).is_none();
+        let (name, id) = (file_name(meta.number), FileId::of(meta));
+        self.fetch_file(&name, meta.bytes, &is_whole, &|source| source.table(&id))
+    }
+
+    /// Gets a file into `repair/`; false when nobody has it whole.
+    fn fetch_file(
+        &self,
+        name: &str,
+        bytes: u64,
+        is_whole: &dyn Fn(&Path) -> bool,
+        ask: &dyn Fn(&dyn RepairSource) -> Twin,
+    ) -> Result<bool, Error> {
         let made_dir = self.made_dir();
-        if first_problem(&self.table(&made_dir, meta)).is_none() {
+        if is_whole(&made_dir) {
             return Ok(true);
         }
         for source in self.sources {
             // A source that cannot be read is as good as none.
-            let Ok(Some(twin)) = source.table(&TableId::of(meta)) else { continue };
-            let path = made_dir.join(file_name(meta.number));
-            if self.copy_twin(&*twin, meta.bytes, &path)?
-                && first_problem(&self.table(&made_dir, meta)).is_none()
-            {
+            let Ok(Some(twin)) = ask(*source) else { continue };
+            let copied = self.copy_twin(&*twin, bytes, &made_dir.join(name))?;
+            if copied && is_whole(&made_dir) {
                 return Ok(true);
             }
         }
@@ -228,6 +318,7 @@ impl<'a> Repair<'a> {
         let disk = Arc::clone(self.disk);
         let mut rescue = Rescue {
             writer: TableWriter::create(&*disk, &self.made_dir(), number)?,
+            bad_values: &self.bad_values,
             is_empty: true,
             entries_salvaged: 0,
             entries_fetched: 0,
@@ -249,27 +340,38 @@ impl<'a> Repair<'a> {
             }
         }
         let holes = survey(table, |piece| match piece {
-            Piece::Entry(key, entry) => rescue.keep(key, entry),
+            Piece::Entry(key, entry) => match rescue.keep(key, entry)? {
+                None => Ok(()),
+                Some(problem) => {
+                    let (from, to) = (split(key), split(key));
+                    let (file, what) = (table.path(), problem.to_string());
+                    let hole = LostRange { file, offset: 0, from, to, what };
+                    rescue.fill(&hole, sources, mark, keyspaces)
+                }
+            },
             Piece::Hole(hole) => rescue.fill(hole, sources, mark, keyspaces),
         })?;
-        if holes.is_empty() {
+        if holes.is_empty() && rescue.lost.is_empty() {
             // All entries are there: the damage hit the filter, or what is said of the table.
             self.report.unreadable.push(renamed(problem));
         }
-        self.report.entries_salvaged += rescue.entries_salvaged;
-        self.report.entries_fetched += rescue.entries_fetched;
-        self.report.lost.append(&mut rescue.lost);
-        if rescue.is_empty {
+        let Rescue { writer, is_empty, entries_salvaged, entries_fetched, mut lost, .. } = rescue;
+        self.report.entries_salvaged += entries_salvaged;
+        self.report.entries_fetched += entries_fetched;
+        self.report.lost.append(&mut lost);
+        if is_empty {
+            drop(writer);
             let path = self.made_dir().join(file_name(number));
             self.disk.remove(&path).map_err(Error::io("remove", &path))?;
             return Ok(None);
         }
-        rescue.writer.finish().map(Some)
+        writer.finish().map(Some)
     }
 
     /// Tables that the manifest does not name: leftovers if it is whole, else perhaps what its lost part named.
     fn examine_unknown(&mut self) -> Result<(), Error> {
-        let numbers: Vec<u64> = self.files.iter().filter_map(|(name, _)| file_number(name)).collect();
+        let numbers: Vec<u64> =
+            self.files.iter().filter_map(|(name, _)| file_number(name)).collect();
         for number in numbers {
             if self.state.tables.contains_key(&number) || self.aside.contains(&file_name(number)) {
                 continue;
@@ -296,12 +398,14 @@ impl<'a> Repair<'a> {
         };
         let keyspace = split(&meta.largest).0;
         self.keyspaces = self.keyspaces.max(keyspace.saturating_add(1));
-        let shares_keys = self.state.tables.values().any(|(_, other)| {
-            other.smallest <= meta.largest && meta.smallest <= other.largest
-        });
+        let shares_keys = self
+            .state
+            .tables
+            .values()
+            .any(|(_, other)| other.smallest <= meta.largest && meta.smallest <= other.largest);
         self.report.order_guessed |= shares_keys;
         let table = self.table(self.dir, &meta);
-        match first_problem(&table) {
+        match first_problem(&table).or_else(|| self.values_problem(&meta)) {
             None => {
                 self.report.tables_whole += 1;
                 self.state.tables.insert(number, (Place::Level(0), meta));
@@ -321,7 +425,7 @@ impl<'a> Repair<'a> {
     /// Tables that cannot stand beside each other where the manifest had them go to level 0.
     fn place(&mut self) -> Result<(), Error> {
         let table = |(place, meta): &(Place, TableMeta)| (*place, self.table(self.dir, meta));
-        if Version::new(self.state.tables.values().map(table)).is_none() {
+        if Version::new(self.state.tables.values().map(table), []).is_none() {
             self.report.order_guessed = true;
             for (place, _) in self.state.tables.values_mut() {
                 *place = Place::Level(0);
@@ -335,9 +439,9 @@ impl<'a> Repair<'a> {
     fn commit(mut self) -> Result<RepairReport, Error> {
         let made_dir = self.made_dir();
         let dir = self.dir;
+        self.forget_unused_values();
         self.disk.sync_dir(&made_dir).map_err(Error::io("sync folder", &made_dir))?;
-        let changed = self.report.manifest_problem.is_some() || !self.made.is_empty();
-        if changed || self.report.tables_lost > 0 {
+        if !self.report.is_clean() {
             self.keep_manifest()?;
             self.state.edit += 1;
             manifest::write_whole(&**self.disk, dir, self.keyspaces, &self.state)?;
@@ -345,13 +449,27 @@ impl<'a> Repair<'a> {
         for name in std::mem::take(&mut self.aside) {
             self.move_aside(&name)?;
         }
-        for number in std::mem::take(&mut self.made) {
-            let (from, to) = (made_dir.join(file_name(number)), dir.join(file_name(number)));
+        for name in std::mem::take(&mut self.made) {
+            let (from, to) = (made_dir.join(&name), dir.join(&name));
             self.disk.rename(&from, &to).map_err(Error::io("rename", &from))?;
         }
         self.disk.sync_dir(dir).map_err(Error::io("sync folder", dir))?;
         self.report.mark = self.state.mark;
         Ok(self.report)
+    }
+
+    /// Value files that no table refers to move aside.
+    fn forget_unused_values(&mut self) {
+        let metas = self.state.tables.values().map(|(_, meta)| meta);
+        let used: BTreeSet<u64> =
+            metas.flat_map(|meta| &meta.blobs).map(|(number, _)| *number).collect();
+        for number in self.state.blobs.keys().filter(|number| !used.contains(number)) {
+            let name = blob::file_name(*number);
+            if self.files.iter().any(|(there, _)| *there == name) && !self.aside.contains(&name) {
+                self.aside.push(name);
+            }
+        }
+        self.state.blobs.retain(|number, _| used.contains(number));
     }
 
     /// A copy of the old manifest goes to `lost/`: the old one itself stays until the new one takes its name.
@@ -395,19 +513,36 @@ fn renamed(error: &Error) -> Error {
 }
 
 /// A table made of what is left of another.
-struct Rescue {
+struct Rescue<'a> {
     writer: TableWriter,
+    bad_values: &'a BTreeMap<u64, BlobFile>,
     is_empty: bool,
     entries_salvaged: u64,
     entries_fetched: u64,
     lost: Vec<LostRange>,
 }
 
-impl Rescue {
-    fn keep(&mut self, key: &[u8], entry: Entry<'_>) -> Result<(), Error> {
+impl Rescue<'_> {
+    /// Takes an entry over. A value that lies in a file to be emptied comes into the table; says why when it cannot
+    /// be read there.
+    fn keep(&mut self, key: &[u8], entry: Entry<'_>) -> Result<Option<Error>, Error> {
+        let mut value = None;
+        if let Entry::Blob { at, .. } = entry
+            && let Some(file) = self.bad_values.get(&at.file)
+        {
+            match file.get(&at, key) {
+                Ok(read) => value = Some(read),
+                Err(problem) => return Ok(Some(problem)),
+            }
+        }
         self.is_empty = false;
         self.entries_salvaged += 1;
-        self.writer.add(key, entry)
+        let entry = match &value {
+            Some(value) => Entry::Put { value, expires: entry.expires() },
+            None => entry,
+        };
+        self.writer.add(key, entry)?;
+        Ok(None)
     }
 
     /// Fills a hole from the first source that knows all of it, or counts it as lost.

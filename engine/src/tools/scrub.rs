@@ -1,15 +1,17 @@
-//! The scrubber: reads every table of a store that serves, slowly and again and again, so that a disk that rots is
+//! The scrubber: reads every file of a store that serves, slowly and again and again, so that a disk that rots is
 //! found out while a replica can still help.
 //!
 //! Invariants: it reads past every cache, what memory holds proves nothing; over any length of time it reads at most its
-//! budget and one table more; one table is in flight at most; it writes nothing.
+//! budget and one file more; one file is in flight at most; it writes nothing.
 
 use super::survey::LostRange;
-use super::view;
+use super::view::{self, View};
+use crate::blob::BlobFile;
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::table::Table;
+use crate::table::{Table, TableContext};
+use crate::version::Version;
 use crate::worker::{Priority, Refused};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,8 +26,8 @@ const CREDIT_MAX: Duration = Duration::from_secs(1);
 /// How far a pass has come. To be kept by the owner across restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubPosition {
-    /// The number of the table looked at last; 0 at the start of a pass. Numbers are never used twice.
-    pub table: u64,
+    /// The number of the file looked at last; 0 at the start of a pass. Numbers are never used twice.
+    pub file: u64,
 }
 
 /// A damaged block, or a file that cannot be read at all.
@@ -40,8 +42,8 @@ pub struct ScrubFinding {
 /// What a scrubber has done since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubStats {
-    /// Tables read.
-    pub tables: u64,
+    /// Tables and value files read.
+    pub files: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Passes over the whole store.
@@ -50,7 +52,40 @@ pub struct ScrubStats {
     pub findings: u64,
 }
 
-/// A table that was read.
+/// A file to be read.
+#[derive(Clone)]
+enum Scrubbed {
+    Table(Arc<Table>),
+    Values(Arc<BlobFile>),
+}
+
+impl Scrubbed {
+    fn number(&self) -> u64 {
+        match self {
+            Scrubbed::Table(table) => table.meta().number,
+            Scrubbed::Values(file) => file.meta().number,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Scrubbed::Table(table) => table.meta().bytes,
+            Scrubbed::Values(file) => file.meta().bytes,
+        }
+    }
+
+    /// Reads it anew. The handle that the store uses is held meanwhile, so that the file stays.
+    fn check(&self, context: Arc<TableContext>) -> Checked {
+        let problems = match self {
+            Scrubbed::Table(table) => Table::new(table.meta().clone(), context).check().problems,
+            Scrubbed::Values(file) => BlobFile::new(*file.meta(), context).check().1,
+        };
+        let finding = |error| ScrubFinding { lost: LostRange::of(&error), error };
+        Checked { bytes: self.bytes(), findings: problems.into_iter().map(finding).collect() }
+    }
+}
+
+/// A file that was read.
 struct Checked {
     bytes: u64,
     findings: Vec<ScrubFinding>,
@@ -137,7 +172,7 @@ impl Scrubber {
         self.earn(now);
         if let Some(reading) = &self.in_flight {
             match reading.try_recv() {
-                Ok(checked) => self.take(checked),
+                Ok(checked) => self.take(&checked),
                 Err(TryRecvError::Empty) => return Ok(()),
                 // The job panicked, or the worker dropped it: the table is read in the next pass.
                 Err(TryRecvError::Disconnected) => self.in_flight = None,
@@ -147,8 +182,8 @@ impl Scrubber {
             return Ok(());
         }
         self.resume_at = None;
-        match next_table(engine, self.position) {
-            Some(table) => self.start(engine, table),
+        match next_file(engine.version(), self.position) {
+            Some(file) => self.start(engine, file),
             None => {
                 self.position = ScrubPosition::default();
                 self.stats.passes += 1;
@@ -167,9 +202,9 @@ impl Scrubber {
         self.credit_bytes = self.credit_bytes.saturating_add(earned).min(credit_max);
     }
 
-    fn take(&mut self, checked: Checked) {
+    fn take(&mut self, checked: &Checked) {
         self.in_flight = None;
-        self.stats.tables += 1;
+        self.stats.files += 1;
         self.stats.bytes += checked.bytes;
         for finding in &checked.findings {
             self.stats.findings += 1;
@@ -177,13 +212,15 @@ impl Scrubber {
         }
     }
 
-    fn start(&mut self, engine: &Engine, table: Arc<Table>) -> Result<(), Error> {
-        let (number, bytes) = (table.meta().number, table.meta().bytes);
-        assert!(number > self.position.table, "a pass goes forward");
+    fn start(&mut self, engine: &Engine, file: Scrubbed) -> Result<(), Error> {
+        let (number, bytes) = (file.number(), file.bytes());
+        assert!(number > self.position.file, "a pass goes forward");
+        let store = engine.context();
+        let context = view::context(&store.disk, store.dir());
         let (sender, reading) = sync_channel(1);
         let job = Box::new(move || {
             // A panic would be a bug of this crate; the thread is worth more than the finding.
-            let checked = catch_unwind(AssertUnwindSafe(|| check(&table)));
+            let checked = catch_unwind(AssertUnwindSafe(|| file.check(context)));
             if let Ok(checked) = checked {
                 // The scrubber may be gone.
                 drop(sender.send(checked));
@@ -196,32 +233,23 @@ impl Scrubber {
             Err(Refused::Stopped) => return Err(Error::WorkerStopped),
         }
         self.in_flight = Some(reading);
-        self.position = ScrubPosition { table: number };
+        self.position = ScrubPosition { file: number };
         self.credit_bytes =
             self.credit_bytes.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
         Ok(())
     }
 }
 
-/// The table with the lowest number past `position`.
-fn next_table(engine: &Engine, position: ScrubPosition) -> Option<Arc<Table>> {
-    let tables = engine.version().tables();
-    let ahead = tables.filter(|table| table.meta().number > position.table);
-    ahead.min_by_key(|table| table.meta().number).cloned()
+/// The file with the lowest number past `position`.
+fn next_file(version: &Version, position: ScrubPosition) -> Option<Scrubbed> {
+    let tables = version.tables().cloned().map(Scrubbed::Table);
+    let values = version.blobs().values().cloned().map(Scrubbed::Values);
+    let ahead = tables.chain(values).filter(|file| file.number() > position.file);
+    ahead.min_by_key(Scrubbed::number)
 }
 
-/// Reads a table anew from its file. `table` itself is held so that the file stays.
-fn check(table: &Arc<Table>) -> Checked {
-    let context = view::context(table.disk(), table.dir());
-    let fresh = Table::new(table.meta().clone(), context);
-    let bytes = table.meta().bytes;
-    let finding = |error| ScrubFinding { lost: LostRange::of(&error), error };
-    let findings = fresh.check().problems.into_iter().map(finding).collect();
-    Checked { bytes, findings }
-}
-
-/// Reads every table of the store in `dir` once, at `bytes_per_s`; `wait` is called for the time in between. The store may
-/// be open: tables that leave it meanwhile are passed over.
+/// Reads every file of the store in `dir` once, at `bytes_per_s`; `wait` is called for the time in between. The store may
+/// be open: files that leave it meanwhile are passed over.
 ///
 /// # Errors
 /// When the manifest is missing or damaged.
@@ -234,14 +262,14 @@ pub fn scrub_store(
 ) -> Result<ScrubStats, Error> {
     assert!(bytes_per_s > 0, "a scrub without a budget never ends");
     let mut stats = ScrubStats::default();
-    for placed in view::View::open(disk, dir)?.tables {
-        let number = placed.table.meta().number;
-        let checked = check(&placed.table);
-        stats.tables += 1;
+    let view = View::open(disk, dir)?;
+    let tables = view.tables.into_iter().map(|placed| Scrubbed::Table(placed.table));
+    for file in tables.chain(view.blobs.into_values().map(Scrubbed::Values)) {
+        let checked = file.check(view::context(disk, dir));
+        stats.files += 1;
         stats.bytes += checked.bytes;
         if !checked.findings.is_empty() {
-            let now = view::View::open(disk, dir)?;
-            if now.tables.iter().any(|placed| placed.table.meta().number == number) {
+            if View::open(disk, dir)?.names(file.number()) {
                 stats.findings += checked.findings.len() as u64;
                 checked.findings.into_iter().for_each(&mut *on_finding);
             }

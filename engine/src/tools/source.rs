@@ -4,15 +4,16 @@
 //! asked.
 
 use super::view::View;
+use crate::blob::{self, BlobMeta};
 use crate::disk::{Disk, DiskRead};
 use crate::error::Error;
-use crate::table::{TableMeta, file_name};
+use crate::table::{self, TableMeta};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What tells a table from all others, also from those of other stores.
+/// What tells a table or a value file from all others, also from those of other stores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TableId {
+pub struct FileId {
     /// Its number, from which its file's name is made.
     pub number: u64,
     /// Its length.
@@ -21,9 +22,13 @@ pub struct TableId {
     pub footer_crc: u32,
 }
 
-impl TableId {
-    pub(super) fn of(meta: &TableMeta) -> TableId {
-        TableId { number: meta.number, bytes: meta.bytes, footer_crc: meta.footer_crc }
+impl FileId {
+    pub(super) fn of(meta: &TableMeta) -> FileId {
+        FileId { number: meta.number, bytes: meta.bytes, footer_crc: meta.footer_crc }
+    }
+
+    pub(super) fn of_values(meta: &BlobMeta) -> FileId {
+        FileId { number: meta.number, bytes: meta.bytes, footer_crc: meta.footer_crc }
     }
 }
 
@@ -45,7 +50,13 @@ pub trait RepairSource: Send + Sync {
     ///
     /// # Errors
     /// When the source cannot be read. The repair goes on without it.
-    fn table(&self, table: &TableId) -> Result<Option<Box<dyn DiskRead>>, Error>;
+    fn table(&self, table: &FileId) -> Result<Option<Box<dyn DiskRead>>, Error>;
+
+    /// The bytes of this very value file, if the source has it.
+    ///
+    /// # Errors
+    /// When the source cannot be read. The repair goes on without it.
+    fn values(&self, file: &FileId) -> Result<Option<Box<dyn DiskRead>>, Error>;
 
     /// Every key from `from` to `to`, both included, that exists at exactly `mark`, in order; none when the
     /// source does not know that state.
@@ -83,16 +94,28 @@ impl StoreSource {
         let view = View::open(disk, dir)?;
         Ok(StoreSource { disk: Arc::clone(disk), dir: dir.to_path_buf(), view })
     }
+
+    fn open_file(&self, name: String) -> Result<Option<Box<dyn DiskRead>>, Error> {
+        let path = self.dir.join(name);
+        self.disk.open(&path).map(Some).map_err(Error::io("open", &path))
+    }
 }
 
 impl RepairSource for StoreSource {
-    fn table(&self, table: &TableId) -> Result<Option<Box<dyn DiskRead>>, Error> {
-        let mut here = self.view.tables.iter().map(|placed| TableId::of(placed.table.meta()));
-        if !here.any(|id| id == *table) {
+    fn table(&self, file: &FileId) -> Result<Option<Box<dyn DiskRead>>, Error> {
+        let mut here = self.view.tables.iter().map(|placed| FileId::of(placed.table.meta()));
+        if !here.any(|id| id == *file) {
             return Ok(None);
         }
-        let path = self.dir.join(file_name(table.number));
-        self.disk.open(&path).map(Some).map_err(Error::io("open", &path))
+        self.open_file(table::file_name(file.number))
+    }
+
+    fn values(&self, file: &FileId) -> Result<Option<Box<dyn DiskRead>>, Error> {
+        let here = self.view.blobs.get(&file.number);
+        if here.map(|here| FileId::of_values(here.meta())) != Some(*file) {
+            return Ok(None);
+        }
+        self.open_file(blob::file_name(file.number))
     }
 
     fn range(

@@ -150,14 +150,14 @@ pub fn store_stats(disk: &Arc<dyn Disk>, dir: &Path) -> Result<StoreStats, Error
         levels,
         windows: windows.into_iter().map(window).collect(),
         blob_files: view.blobs.len() as u64,
-        blob_file_bytes: view.blobs.iter().map(|blob| blob.bytes).sum(),
+        blob_file_bytes: view.blobs.values().map(|blob| blob.meta().bytes).sum(),
         read_amplification_max,
         space_amplification_milli: per_mille(leveled, bottom),
     })
 }
 
 fn per_mille(part: u64, whole: u64) -> u64 {
-    if whole == 0 { 1000 } else { part.saturating_mul(1000) / whole }
+    part.saturating_mul(1000).checked_div(whole).unwrap_or(1000)
 }
 
 /// How often each byte that was flushed has been written since the store was opened, in thousandths: 1000 is once.
@@ -179,7 +179,10 @@ impl fmt::Display for StoreStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "mark {}, {} keyspaces, {} bytes", self.mark, self.keyspaces, self.bytes())?;
         let (read, space) = (self.read_amplification_max, Milli(self.space_amplification_milli));
-        writeln!(f, "a look-up asks at most {read} tables; tables take {space} of the lowest level")?;
+        writeln!(
+            f,
+            "a look-up asks at most {read} tables; tables take {space} of the lowest level"
+        )?;
         writeln!(f, "{:<24}{:>8}{:>14}{:>12}{:>12}", "", "tables", "bytes", "entries", "deleted")?;
         let mut line = |name: String, sums: &TableSums| {
             let TableSums { tables, bytes, entries, tombstones, .. } = sums;

@@ -4,7 +4,7 @@
 
 use crate::entry::Entry;
 use crate::error::Error;
-use crate::options::KEY_BYTES_MAX;
+use crate::limits::KEY_BYTES_MAX;
 use crate::table::{Direction, KeyRange, Table, internal_key};
 use std::fmt;
 use std::path::PathBuf;

@@ -38,7 +38,12 @@ pub fn find_sources(disk: &dyn Disk, dir: &Path) -> Result<Vec<BackupSource>, Er
             .any(|(name, _)| name == manifest::FILE_NAME || file_number(name).is_some());
         let kind = if is_store { SourceKind::Store } else { SourceKind::Files };
         if is_store || files.iter().any(|(name, _)| name != "LOCK") {
-            found.push(BackupSource { name: name.clone(), dir: dir.clone(), kind, skip: Vec::new() });
+            found.push(BackupSource {
+                name: name.clone(),
+                dir: dir.clone(),
+                kind,
+                skip: Vec::new(),
+            });
         }
         if is_store || depth == DEPTH_MAX {
             continue;

@@ -4,14 +4,16 @@
 
 use super::source::SourceEntry;
 use super::survey::{past, split};
+use crate::blob::{self, BlobFile, BlobMeta};
 use crate::disk::{Disk, DiskLock};
 use crate::entry::{Entry, Expires};
 use crate::error::Error;
-use crate::manifest::{self, BlobMeta, Manifest, State};
+use crate::manifest::{self, Manifest, State};
 use crate::options::{Compaction, LEVELS, Options};
+use crate::resident::Fetches;
 use crate::snapshot::{Inner, Snapshot};
 use crate::table::cache::BlockCache;
-use crate::table::{Direction, KeyRange, Table, TableContext, file_number, internal_key};
+use crate::table::{self, Direction, KeyRange, Table, TableContext, internal_key};
 use crate::trash::Trash;
 use crate::version::{Place, Version};
 use std::collections::BTreeMap;
@@ -34,6 +36,20 @@ pub(super) fn context(disk: &Arc<dyn Disk>, dir: &Path) -> Arc<TableContext> {
     })
 }
 
+/// What a value file says of itself; none when it cannot be believed.
+pub(super) fn describe_values(
+    disk: &dyn Disk,
+    dir: &Path,
+    number: u64,
+    bytes: u64,
+) -> Option<BlobMeta> {
+    let file = disk.open(&dir.join(blob::file_name(number))).ok()?;
+    let mut footer = [0; blob::FOOTER_BYTES];
+    file.read_at(bytes.checked_sub(footer.len() as u64)?, &mut footer).ok()?;
+    let (footer, footer_crc) = blob::Footer::decode(&footer).ok()?;
+    Some(BlobMeta { number, bytes, records: footer.records, footer_crc })
+}
+
 /// The first thing that is wrong with a table.
 pub(super) fn first_problem(table: &Table) -> Option<Error> {
     table.check().problems.into_iter().next()
@@ -54,9 +70,7 @@ pub(super) struct View {
     /// By number.
     pub(super) tables: Vec<Placed>,
     /// By number.
-    pub(super) blobs: Vec<BlobMeta>,
-    /// All but the manifest.
-    file_names: Vec<String>,
+    pub(super) blobs: BTreeMap<u64, Arc<BlobFile>>,
     /// The width of the windows of each keyspace that has them.
     windows: BTreeMap<u8, u64>,
     file: PathBuf,
@@ -66,30 +80,37 @@ impl View {
     /// Reads the manifest of the store in `dir`.
     pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<View, Error> {
         let read = Manifest::read(&**disk, dir)?;
-        let file_names = read.state.file_names();
         let State { mark, clock_s, tables, blobs, uses, .. } = read.state;
         let context = context(disk, dir);
         let place = |(place, meta)| {
             let table = Arc::new(Table::new(meta, Arc::clone(&context)));
             Placed { place, table }
         };
+        let values =
+            |meta: BlobMeta| (meta.number, Arc::new(BlobFile::new(meta, Arc::clone(&context))));
         let windows = uses.iter().filter(|(_, used)| used.window > 0);
         Ok(View {
             mark,
             clock_s,
             keyspaces: read.keyspaces,
             tables: tables.into_values().map(place).collect(),
-            blobs: blobs.into_values().collect(),
-            file_names,
+            blobs: blobs.into_values().map(values).collect(),
             windows: windows.map(|(keyspace, used)| (*keyspace, used.window)).collect(),
             file: dir.join(manifest::FILE_NAME),
         })
     }
 
+    /// True when the store has a file of this number.
+    pub(super) fn names(&self, number: u64) -> bool {
+        let mut tables = self.tables.iter();
+        self.blobs.contains_key(&number)
+            || tables.any(|placed| placed.table.meta().number == number)
+    }
+
     fn version(&self) -> Result<Version, Error> {
         let tables = self.tables.iter();
-        let version = tables.map(|placed| (placed.place, Arc::clone(&placed.table)));
-        Version::new(version).ok_or_else(|| {
+        let tables = tables.map(|placed| (placed.place, Arc::clone(&placed.table)));
+        Version::new(tables, self.blobs.values().cloned()).ok_or_else(|| {
             let (file, what) = (self.file.clone(), "tables of one level overlap");
             Error::ManifestCorruption { file, offset: 0, what }
         })
@@ -112,6 +133,7 @@ impl View {
             clock_s: self.clock_s,
             options: Arc::new(options),
             runs: Vec::new(),
+            fetches: Fetches::default(),
             version: Arc::new(self.version()?),
         }))
     }
@@ -142,7 +164,11 @@ impl View {
             while cursor.next()? {
                 let (value, expires) = match cursor.entry() {
                     Entry::Put { value, expires } => (value.to_vec(), expires),
-                    Entry::Blob { at, expires } => (version.read_blob(at)?, expires),
+                    Entry::Blob { at, expires } => {
+                        let file = self.blobs.get(&at.file);
+                        let file = file.ok_or(Error::BlobMissing { number: at.file })?;
+                        (file.get(&at, cursor.key()).map(|value| value.to_vec())?, expires)
+                    }
                     Entry::Tombstone | Entry::Merge { .. } => {
                         found.remove(cursor.key());
                         continue;
@@ -162,19 +188,18 @@ impl View {
 
     /// The files that make up the store, the manifest last.
     pub(super) fn files(&self) -> Vec<StoreFile> {
-        let content = |name: &String| {
-            let number = file_number(name)?;
-            let mut tables = self.tables.iter();
-            let placed = tables.find(|placed| placed.table.meta().number == number)?;
-            Some(Content::Table(Arc::clone(&placed.table)))
+        let table = |placed: &Placed| StoreFile {
+            name: table::file_name(placed.table.meta().number),
+            content: Content::Table(Arc::clone(&placed.table)),
         };
-        let file = |name: &String| StoreFile {
-            name: name.clone(),
-            content: content(name).unwrap_or(Content::Values),
+        let values = |(number, file): (&u64, &Arc<BlobFile>)| StoreFile {
+            name: blob::file_name(*number),
+            content: Content::Values(Arc::clone(file)),
         };
         let manifest =
             StoreFile { name: manifest::FILE_NAME.to_owned(), content: Content::Manifest };
-        self.file_names.iter().map(file).chain([manifest]).collect()
+        let files = self.tables.iter().map(table).chain(self.blobs.iter().map(values));
+        files.chain([manifest]).collect()
     }
 }
 
@@ -196,7 +221,7 @@ pub(super) struct StoreFile {
 enum Content {
     Table(Arc<Table>),
     /// Values beside the tables.
-    Values,
+    Values(Arc<BlobFile>),
     /// Read already.
     Manifest,
 }
@@ -211,7 +236,8 @@ impl StoreFile {
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.content {
             Content::Table(table) => first_problem(table).map_or(Ok(()), Err),
-            Content::Values | Content::Manifest => Ok(()),
+            Content::Values(file) => file.check().1.into_iter().next().map_or(Ok(()), Err),
+            Content::Manifest => Ok(()),
         }
     }
 }

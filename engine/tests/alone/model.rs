@@ -53,7 +53,7 @@ fn changes(seed: u64, life: u64, mark: u64) -> Vec<Change> {
             3 => Change::DeleteRange(keyspace, key(rng), key(rng)),
             _ => {
                 let key = key(rng);
-                let bytes = if rng.one_in(30) { 3000 } else { rng.below(120) };
+                let bytes = if rng.one_in(30) { 1500 } else { rng.below(120) };
                 let value = (0..bytes).map(|_| rng.next() as u8).collect();
                 Change::Put(keyspace, key, value)
             }

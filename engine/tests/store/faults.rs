@@ -140,7 +140,10 @@ fn a_damaged_table_is_named_with_what_to_do_and_all_else_stays_readable() {
                 Err(error) => {
                     assert!(error.to_string().contains(fault.says), "{}: {error}", fault.name);
                     assert_eq!(error.file(), Some(path(2).as_path()));
-                    assert!(error.advice().contains("novax store") || error.advice().contains("version"));
+                    assert!(
+                        error.advice().contains("novax store")
+                            || error.advice().contains("version")
+                    );
                     refused += 1;
                 }
             }
@@ -202,7 +205,8 @@ fn a_missing_table_is_named_and_a_repair_opens_the_store_without_it() {
     assert_eq!((lost.from.0, lost.to.0), (1, 1));
     let mut store = Store::open(&disk, still()).unwrap();
     let found = contents(&store.engine.snapshot()).unwrap();
-    let left: Model = models[0].iter().chain(&models[2]).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let left: Model =
+        models[0].iter().chain(&models[2]).map(|(k, v)| (k.clone(), v.clone())).collect();
     assert_eq!(found, left);
 }
 
@@ -253,7 +257,9 @@ fn a_full_disk_stops_nothing_but_the_flush_and_room_lets_it_go_on() {
         written.insert((0, i.to_be_bytes().to_vec()), noise(i, 80));
     }
     let error = store.flush().unwrap_err();
-    assert!(matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull));
+    assert!(
+        matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+    );
     assert!(error.advice().contains("free room"), "{}", error.advice());
     written.extend(models.into_iter().flatten());
     assert_eq!(contents(&store.engine.snapshot()).unwrap(), written, "reads go on");

@@ -4,10 +4,12 @@
 use crate::common::{DIR, Store, noise, tiny};
 use crate::sim_disk::{Rng, SimDisk};
 use novax_engine::{
-    Batch, Compaction, Error, KeyspaceOptions, MergeOperator, Options, Resident, Snapshot, verify_on,
+    Batch, Compaction, Disk, Error, KeyspaceOptions, MergeOperator, Options, Resident, Snapshot,
+    verify_on,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,11 +70,21 @@ struct Model {
     values: BTreeMap<Key, (Vec<u8>, u64)>,
 }
 
+/// A value, told by its length.
+#[derive(Clone, PartialEq)]
+struct Bytes(Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Change {
-    Put(u8, Vec<u8>, Vec<u8>),
+    Put(u8, Vec<u8>, Bytes),
     /// So many seconds from now.
-    PutFor(u8, Vec<u8>, Vec<u8>, u64),
+    PutFor(u8, Vec<u8>, Bytes, u64),
     Delete(u8, Vec<u8>),
     DeleteRange(u8, Vec<u8>, Vec<u8>),
     Merge(u8, Vec<u8>, Vec<u8>),
@@ -94,13 +106,13 @@ impl Model {
         for change in changes {
             match change {
                 Change::Put(ks, key, value) => {
-                    batch.put(*ks, key, value);
-                    self.values.insert((*ks, key.clone()), (value.clone(), u64::MAX));
+                    batch.put(*ks, key, &value.0);
+                    self.values.insert((*ks, key.clone()), (value.0.clone(), u64::MAX));
                 }
                 Change::PutFor(ks, key, value, seconds) => {
                     let until = self.clock_s + seconds;
-                    batch.put_until(*ks, key, value, until);
-                    self.values.insert((*ks, key.clone()), (value.clone(), until));
+                    batch.put_until(*ks, key, &value.0, until);
+                    self.values.insert((*ks, key.clone()), (value.0.clone(), until));
                 }
                 Change::Delete(ks, key) => {
                     batch.delete(*ks, key);
@@ -138,7 +150,8 @@ fn contents(snapshot: &Snapshot) -> Result<BTreeMap<Key, Vec<u8>>, Error> {
             let (key, value) = entry?;
             forward.push((key.to_vec(), value.to_vec()));
         }
-        let mut backward = snapshot.range_rev(keyspace, b"", None).collect::<Result<Vec<_>, _>>()?;
+        let mut backward =
+            snapshot.range_rev(keyspace, b"", None).collect::<Result<Vec<_>, _>>()?;
         backward.reverse();
         assert_eq!(forward, backward, "both directions agree");
         assert!(forward.is_sorted_by(|a, b| a.0 < b.0), "each key once, in order");
@@ -183,7 +196,14 @@ fn check(snapshot: &Snapshot, model: &Model) {
     }
 }
 
-fn check_range(snapshot: &Snapshot, model: &Model, keyspace: u8, from: &[u8], to: Option<&[u8]>, times: (u64, u64)) {
+fn check_range(
+    snapshot: &Snapshot,
+    model: &Model,
+    keyspace: u8,
+    from: &[u8],
+    to: Option<&[u8]>,
+    times: (u64, u64),
+) {
     let shown = model.shown();
     let inside = |of: u8, key: &[u8]| of == keyspace && key >= from && to.is_none_or(|to| key < to);
     let expected: Vec<_> = shown
@@ -200,10 +220,13 @@ fn check_range(snapshot: &Snapshot, model: &Model, keyspace: u8, from: &[u8], to
     let in_time = snapshot.range_in_time(keyspace, from, to, time_from, time_to);
     let in_time: Vec<_> = in_time.map(Result::unwrap).collect();
     assert!(in_time.iter().all(|item| expected.contains(item)), "nothing that is not there");
-    let due = expected.iter().filter(|(key, _)| {
-        (time_from..time_to).contains(&time_of(key).unwrap_or(0))
-    });
-    assert!(due.into_iter().all(|item| in_time.contains(item)), "nothing of those times is missing");
+    let due = expected
+        .iter()
+        .filter(|(key, _)| (time_from..time_to).contains(&time_of(key).unwrap_or(0)));
+    assert!(
+        due.into_iter().all(|item| in_time.contains(item)),
+        "nothing of those times is missing"
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -224,7 +247,8 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let bytes = || (any::<u8>(), 0usize..250).prop_map(|(seed, len)| noise(u64::from(seed), len));
+    let bytes =
+        || (any::<u8>(), 0usize..250).prop_map(|(seed, len)| Bytes(noise(u64::from(seed), len)));
     let plain = || prop::sample::select(vec![PLAIN, SERIES]);
     let merging = || prop::sample::select(vec![SUMS, COUNTS]);
     prop_oneof![
@@ -293,7 +317,14 @@ fn run(ops: Vec<Op>) {
                 assert_eq!((store.engine.mark(), store.engine.flushed_mark()), (mark, mark));
             }
             Op::Range(keyspace, from, to, times) => {
-                check_range(&store.engine.snapshot(), &model, keyspace, &from, to.as_deref(), times);
+                check_range(
+                    &store.engine.snapshot(),
+                    &model,
+                    keyspace,
+                    &from,
+                    to.as_deref(),
+                    times,
+                );
             }
         }
     }
@@ -326,7 +357,7 @@ fn changes(seed: u64, mark: u64) -> (u64, Vec<Change>) {
     let mut change = || {
         let keyspace = rng.below(u64::from(KEYSPACES)) as u8;
         let merges = keyspace == SUMS || keyspace == COUNTS;
-        let value = noise(rng.next(), rng.below(200) as usize);
+        let value = Bytes(noise(rng.next(), rng.below(200) as usize));
         match rng.below(10) {
             0 => Change::DeleteRange(keyspace, key(), key()),
             1 | 2 => Change::Delete(keyspace, key()),
@@ -407,7 +438,8 @@ fn windows_leave_whole_without_a_table_written_and_views_keep_them() {
     let mut store = Store::open(&disk, options()).unwrap();
     let mut model = Model::default();
     for mark in 1..=60u8 {
-        let change = Change::Put(SERIES, vec![mark % 4, mark / 5], noise(u64::from(mark), 100));
+        let change =
+            Change::Put(SERIES, vec![mark % 4, mark / 5], Bytes(noise(u64::from(mark), 100)));
         store.engine.write(&mut model.change(1, &[change], u64::from(mark)));
         if mark % 6 == 0 {
             store.flush().unwrap();
@@ -421,7 +453,10 @@ fn windows_leave_whole_without_a_table_written_and_views_keep_them() {
     store.drain().unwrap();
     let after = store.engine.stats();
     assert_eq!(after.windows, 2, "{after:?}");
-    assert_eq!((after.bytes_flushed, after.bytes_compacted), (before.bytes_flushed, before.bytes_compacted));
+    assert_eq!(
+        (after.bytes_flushed, after.bytes_compacted),
+        (before.bytes_flushed, before.bytes_compacted)
+    );
     check(&snapshot, &then);
     model.drop_windows_before(SERIES, 9);
     check(&store.engine.snapshot(), &model);
@@ -444,7 +479,8 @@ fn a_scan_in_time_reads_no_table_of_other_windows() {
     store.flush().unwrap();
     let snapshot = store.engine.snapshot();
     let before = disk.operations();
-    let keys: Vec<_> = snapshot.range_in_time(SERIES, b"", None, 6, 9).map(|e| e.unwrap().0).collect();
+    let keys: Vec<_> =
+        snapshot.range_in_time(SERIES, b"", None, 6, 9).map(|e| e.unwrap().0).collect();
     assert_eq!(keys, [[1, 6], [1, 7], [1, 8]]);
     let one = disk.operations() - before;
     assert_eq!(snapshot.range(SERIES, b"", None).count(), 30);
@@ -513,4 +549,37 @@ fn a_checkpoint_is_a_store_of_its_own() {
     }
     let refused = store.engine.take_checkpoint().unwrap().unwrap_err();
     assert!(refused.to_string().contains("beside"), "{refused}");
+}
+
+#[test]
+fn values_kept_apart_are_not_copied_by_compaction_and_garbage_leaves() {
+    let disk = SimDisk::default();
+    let mut store = Store::open(&disk, options()).unwrap();
+    let mut model = Model::default();
+    let mut write = |store: &mut Store, mark: u64, from: u8| {
+        let value = |i: u8| Bytes(noise(mark + u64::from(i), 2_000));
+        let changes: Vec<_> = (from..20).map(|i| Change::Put(PLAIN, vec![i], value(i))).collect();
+        store.engine.write(&mut model.change(0, &changes, mark));
+        store.flush().unwrap();
+        model.clone()
+    };
+    write(&mut store, 1, 0);
+    let stats = store.engine.stats();
+    assert!(stats.blob_bytes > 40_000 && stats.levels[0].bytes < 4_000, "{stats:?}");
+    for mark in 2..=12 {
+        write(&mut store, mark, 1);
+    }
+    let then = write(&mut store, 13, 1);
+    // All but one value of the first file are garbage, and so are most of the others.
+    let stats = store.engine.stats();
+    assert!(stats.blob_bytes < 3 * 40_000, "{stats:?}");
+    assert!(stats.bytes_compacted < stats.bytes_flushed / 4, "{stats:?}");
+    check(&store.engine.snapshot(), &then);
+    store.engine.close().unwrap();
+    let files = disk.list(Path::new(DIR)).unwrap();
+    let bytes: u64 =
+        files.iter().filter(|(name, _)| name.ends_with(".nvb")).map(|(_, bytes)| bytes).sum();
+    assert_eq!(bytes, stats.blob_bytes, "no file is left behind: {files:?}");
+    let report = verify_on(disk.arc(), Path::new(DIR)).unwrap();
+    assert!(report.problems.is_empty() && report.blobs >= 20, "{report:?}");
 }

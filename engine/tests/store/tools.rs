@@ -7,7 +7,7 @@ use novax_engine::tools::{
     self, BackupSource, BackupTarget, DumpOptions, RepairSource, ScrubPosition, Scrubber,
     SourceKind, StoreSource,
 };
-use novax_engine::{Disk, Engine, Error, Options, Worker, verify_on};
+use novax_engine::{Disk, Engine, Error, KeyspaceOptions, Options, Worker, verify_on};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -97,10 +97,7 @@ fn backups_share_what_never_changes_and_each_restores_to_its_own_state() {
         assert_eq!(&read_store(&disk, &store).unwrap(), model);
         assert_eq!(disk.read_file(&Path::new(&dir).join("NODE")), node);
         assert!(!disk.exists(&Path::new(&dir).join("secret")).unwrap());
-        assert!(matches!(
-            target.restore(Some(id), Path::new(&dir)),
-            Err(Error::NotEmpty { .. })
-        ));
+        assert!(matches!(target.restore(Some(id), Path::new(&dir)), Err(Error::NotEmpty { .. })));
     }
     assert!(matches!(target.verify(Some(9)), Err(Error::BackupUnknown { id: Some(9), .. })));
 }
@@ -121,14 +118,8 @@ fn a_store_that_is_open_and_a_name_that_leads_elsewhere_are_refused() {
     let target = BackupTarget::open(disk.arc(), Path::new(TARGET)).unwrap();
     let store = Store::open(&disk, still()).unwrap();
     assert!(matches!(target.backup(&store_source(), 1), Err(Error::Locked { .. })));
-    assert!(matches!(
-        tools::repair(&disk.arc(), Path::new(DIR), &[]),
-        Err(Error::Locked { .. })
-    ));
-    assert!(matches!(
-        BackupTarget::open(disk.arc(), Path::new(TARGET)),
-        Err(Error::Locked { .. })
-    ));
+    assert!(matches!(tools::repair(&disk.arc(), Path::new(DIR), &[]), Err(Error::Locked { .. })));
+    assert!(matches!(BackupTarget::open(disk.arc(), Path::new(TARGET)), Err(Error::Locked { .. })));
     drop(store);
     for name in ["../p000", "/p000", "a//b"] {
         let evil = [source(name, DIR, SourceKind::Store)];
@@ -148,7 +139,11 @@ fn damage_in_a_backup_is_named_and_keeps_a_restored_store_from_opening() {
         disk.files().into_iter().filter(|file| file.starts_with("/backups/files")).collect();
     for (at, object) in objects.iter().enumerate() {
         let disk = disk.copy();
-        if at % 2 == 0 { disk.rot(object, 7, 1) } else { disk.remove(object).unwrap() }
+        if at % 2 == 0 {
+            disk.rot(object, 7, 1);
+        } else {
+            disk.remove(object).unwrap();
+        }
         let target = BackupTarget::open(disk.arc(), Path::new(TARGET)).unwrap();
         let check = target.verify(None).unwrap();
         assert_eq!(check.problems.len(), 1);
@@ -205,10 +200,7 @@ fn a_backup_that_loses_power_is_there_wholly_or_not_at_all() {
         let done = {
             let target = BackupTarget::open(copy.arc(), Path::new(TARGET)).unwrap();
             copy.cut_power_after(cut);
-            target
-                .backup(&store_source(), 2)
-                .and_then(|_| target.keep_newest(1))
-                .is_ok()
+            target.backup(&store_source(), 2).and_then(|_| target.keep_newest(1)).is_ok()
         };
         let found = copy.crash(cut);
         let target = BackupTarget::open(found.arc(), Path::new(TARGET)).unwrap();
@@ -217,7 +209,11 @@ fn a_backup_that_loses_power_is_there_wholly_or_not_at_all() {
             assert!(check.problems.is_empty(), "cut {cut}: {:?}", check.problems);
         }
         let newest = target.list().unwrap().pop().unwrap().unwrap().id;
-        if newest == 2 { whole += 1 } else { none += 1 }
+        if newest == 2 {
+            whole += 1;
+        } else {
+            none += 1;
+        }
         // And the next one works, whatever was left behind.
         target.backup(&store_source(), 3).unwrap();
         assert!(target.verify(None).unwrap().problems.is_empty(), "cut {cut}");
@@ -245,7 +241,8 @@ fn a_checkpoint_stays_as_it_was_while_the_store_goes_on() {
 
 /// Removes what `lost` names from a model.
 fn without(model: &Model, lost: &[tools::LostRange]) -> Model {
-    let is_lost = |key: &(u8, Vec<u8>)| lost.iter().any(|range| range.from <= *key && *key <= range.to);
+    let is_lost =
+        |key: &(u8, Vec<u8>)| lost.iter().any(|range| range.from <= *key && *key <= range.to);
     model.iter().filter(|(key, _)| !is_lost(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
@@ -263,7 +260,10 @@ fn a_damaged_block_costs_its_own_keys_alone() {
         assert_eq!(report.tables_salvaged + report.tables_lost, 1);
         let found = read_store(&disk, Path::new(DIR)).unwrap();
         assert_eq!(found, without(&model, &report.lost), "byte {at}: {report:?}");
-        assert!(report.moved.iter().any(|file| disk.read_file(file) == damaged), "nothing is deleted");
+        assert!(
+            report.moved.iter().any(|file| disk.read_file(file) == damaged),
+            "nothing is deleted"
+        );
         assert!(verify_on(disk.arc(), Path::new(DIR)).unwrap().problems.is_empty());
         salvaged += report.tables_salvaged;
         lost_some += u64::from(!report.lost.is_empty() && !found.is_empty());
@@ -389,7 +389,11 @@ fn a_repair_that_loses_power_can_be_run_again() {
         let done = tools::repair(&copy.arc(), Path::new(DIR), &[]).is_ok();
         let found = copy.crash(cut);
         tools::repair(&found.arc(), Path::new(DIR), &[]).unwrap();
-        assert_eq!(read_store(&found, Path::new(DIR)).unwrap(), without_shadowed(&model, &lost), "cut {cut}");
+        assert_eq!(
+            read_store(&found, Path::new(DIR)).unwrap(),
+            without_shadowed(&model, &lost),
+            "cut {cut}"
+        );
         let kept = found.files().iter().any(|file| found.read_file(file) == before);
         assert!(kept, "cut {cut}: the damaged table is still somewhere");
         if done {
@@ -402,7 +406,7 @@ fn a_repair_that_loses_power_can_be_run_again() {
 fn without_shadowed(model: &Model, lost: &[tools::LostRange]) -> Model {
     let in_second = |key: &[u8]| {
         let number = u64::from_be_bytes(key.try_into().unwrap());
-        number >= 2000 || number < 1000
+        !(1000..2000).contains(&number)
     };
     let rest = model.iter().filter(|(key, _)| in_second(&key.1));
     let mut kept = without(model, lost);
@@ -452,8 +456,7 @@ fn a_dump_shows_what_a_reader_sees_within_its_range_and_limit() {
     let (disk, model) = closed_store(2);
     let dump = |options: &DumpOptions| {
         let mut out = Vec::new();
-        let shown =
-            tools::dump(&disk.arc(), Path::new(DIR), &still(), options, &mut out).unwrap();
+        let shown = tools::dump(&disk.arc(), Path::new(DIR), &still(), options, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count() as u64, shown);
         text
@@ -548,15 +551,18 @@ fn a_scrubber_finds_what_rots_though_memory_still_has_it_and_keeps_to_its_budget
     }
     assert!(now - start > Duration::from_secs(5), "it took its time");
     let stats = scrubber.stats();
-    assert_eq!((stats.tables, stats.bytes, stats.findings), (4, all, 2));
+    assert_eq!((stats.files, stats.bytes, stats.findings), (4, all, 2));
     let files: Vec<_> = found.lock().unwrap().clone();
-    assert_eq!(files.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>(), [table_path(3), table_path(4)]);
+    assert_eq!(
+        files.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>(),
+        [table_path(3), table_path(4)]
+    );
     assert!(files[0].1 && !files[1].1, "keys are named for a block, not for a footer");
     // It rests, then begins anew.
     settle(&mut scrubber, &store.engine, now + Duration::from_secs(60));
-    assert_eq!(scrubber.stats().tables, 4);
+    assert_eq!(scrubber.stats().files, 4);
     settle(&mut scrubber, &store.engine, now + Duration::from_secs(4000));
-    assert_eq!(scrubber.stats().tables, 5);
+    assert_eq!(scrubber.stats().files, 5);
 }
 
 #[test]
@@ -567,18 +573,18 @@ fn a_scrubber_goes_on_where_it_was_and_a_stopped_worker_is_named() {
     let table_bytes = disk.read_file(&table_path(1)).len() as u64;
     let (mut first, _) = scrubber(table_bytes / 2, ScrubPosition::default());
     let mut now = Instant::now();
-    while first.stats().tables < 2 {
+    while first.stats().files < 2 {
         settle(&mut first, &store.engine, now);
         now += Duration::from_secs(1);
     }
     let position = first.position();
-    assert_eq!(position.table, 2);
+    assert_eq!(position.file, 2);
     let (mut second, _) = scrubber(1 << 30, position);
     while second.stats().passes == 0 {
         settle(&mut second, &store.engine, now);
         now += Duration::from_secs(1);
     }
-    assert_eq!(second.stats().tables, 4 - position.table);
+    assert_eq!(second.stats().files, 4 - position.file);
     drop(store);
     let worker = Worker::start(1).unwrap();
     let engine = Engine::open_on(disk.arc(), Path::new(DIR), still(), &worker).unwrap();
@@ -596,7 +602,7 @@ fn a_scrub_from_outside_waits_as_long_as_its_budget_says() {
     let mut keep = |finding: tools::ScrubFinding| found.push(finding);
     let stats =
         tools::scrub_store(&disk.arc(), Path::new(DIR), 1000, &mut wait, &mut keep).unwrap();
-    assert_eq!((stats.tables, stats.findings, found.len()), (3, 1, 1));
+    assert_eq!((stats.files, stats.findings, found.len()), (3, 1, 1));
     assert!(found[0].lost.is_some());
     let budget = Duration::from_micros(stats.bytes * 1000);
     assert!(waited + Duration::from_millis(1) > budget, "{waited:?} for {} bytes", stats.bytes);
@@ -621,4 +627,76 @@ fn a_data_directory_is_taken_apart_into_stores_and_plain_folders() {
         ("partitions/p007", SourceKind::Store),
     ];
     assert_eq!(found, expected);
+}
+
+/// Values of keyspace 1 from 40 bytes on lie beside the tables.
+fn beside() -> Options {
+    let values = KeyspaceOptions { blob_bytes_min: Some(40), ..KeyspaceOptions::default() };
+    Options { keyspace: [(1, values)].into(), ..still() }
+}
+
+/// A closed store with values beside its tables, and the files that hold them.
+fn store_with_values() -> (SimDisk, Model, Vec<PathBuf>) {
+    let (disk, mut model) = (SimDisk::default(), Model::new());
+    for round in 1..=2 {
+        write_round(&disk, beside(), round, &mut model);
+    }
+    let names = disk.list(Path::new(DIR)).unwrap().into_iter().map(|(name, _)| name);
+    let values = names.filter(|name| !name.ends_with(".nvt") && name.starts_with('0'));
+    let values: Vec<_> = values.map(|name| Path::new(DIR).join(name)).collect();
+    assert_eq!(values.len(), 2);
+    (disk, model, values)
+}
+
+#[test]
+fn values_beside_the_tables_are_in_backups_and_checkpoints() {
+    let (disk, model, values) = store_with_values();
+    let target = BackupTarget::open(disk.arc(), Path::new(TARGET)).unwrap();
+    let report = target.backup(&store_source(), 1).unwrap();
+    assert_eq!(report.info.files, 5, "two tables, two files of values, the manifest");
+    assert_eq!(target.backup(&store_source(), 2).unwrap().files_copied, 1, "the manifest alone");
+    tools::checkpoint(&disk.arc(), Path::new(DIR), Path::new("/checkpoint")).unwrap();
+    target.restore(None, Path::new("/restored")).unwrap();
+    for dir in ["/checkpoint", "/restored/partitions/p000"] {
+        assert_eq!(read_store(&disk, Path::new(dir)).unwrap(), model, "{dir}");
+    }
+    let stats = tools::store_stats(&disk.arc(), Path::new(DIR)).unwrap();
+    let bytes: u64 = values.iter().map(|file| disk.read_file(file).len() as u64).sum();
+    assert_eq!((stats.blob_files, stats.blob_file_bytes), (2, bytes));
+    disk.rot(&values[1], 40, 1);
+    assert!(matches!(target.backup(&store_source(), 3), Ok(_)), "the target has it whole");
+    let elsewhere = BackupTarget::open(disk.arc(), Path::new("/elsewhere")).unwrap();
+    assert!(matches!(elsewhere.backup(&store_source(), 1), Err(Error::Corruption { .. })));
+}
+
+#[test]
+fn a_damaged_value_costs_its_own_key_alone_or_nothing_with_a_twin() {
+    let (disk, model, values) = store_with_values();
+    let twin = disk.copy();
+    let source = StoreSource::open(&twin.arc(), Path::new(DIR)).unwrap();
+    let len = disk.read_file(&values[0]).len();
+    let (mut some_lost, mut few_lost) = (0, 0);
+    for at in (0..len).step_by(61) {
+        let damaged = disk.copy();
+        damaged.rot(&values[0], at, 6);
+        let healed = damaged.copy();
+        let report = tools::repair(&damaged.arc(), Path::new(DIR), &[]).unwrap();
+        assert_eq!(report.values_emptied, 1, "byte {at}");
+        let found = read_store(&damaged, Path::new(DIR)).unwrap();
+        assert!(found.iter().all(|(key, value)| model[key] == *value), "byte {at}");
+        let missing = model.len() - found.len();
+        assert!(missing <= report.lost.len(), "byte {at}: every lost key is named");
+        some_lost += usize::from(missing > 0);
+        few_lost += usize::from(missing == 1);
+        assert!(verify_on(damaged.arc(), Path::new(DIR)).unwrap().problems.is_empty());
+        assert!(tools::repair(&damaged.arc(), Path::new(DIR), &[]).unwrap().is_clean());
+        let report = tools::repair(&healed.arc(), Path::new(DIR), &[&source]).unwrap();
+        assert_eq!((report.values_fetched, report.lost.len()), (1, 0), "byte {at}");
+        assert_eq!(read_store(&healed, Path::new(DIR)).unwrap(), model);
+    }
+    assert!(some_lost > 2 && few_lost > 2, "{some_lost} {few_lost}");
+    disk.remove(&values[1]).unwrap();
+    let report = tools::repair(&disk.arc(), Path::new(DIR), &[]).unwrap();
+    assert!(!report.lost.is_empty());
+    assert!(read_store(&disk, Path::new(DIR)).is_ok());
 }

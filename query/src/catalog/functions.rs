@@ -83,6 +83,9 @@ pub(crate) fn register(state: &mut SessionState) -> Result<(), Error> {
         let signature = Signature::one_of(arities.collect(), Volatility::Immutable);
         state.register_udf(Arc::new(ScalarUDF::from(Function { name, signature, body })))?;
     }
+    // What people who come from time-series databases call it.
+    let bin = datafusion::functions::datetime::date_bin();
+    state.register_udf(Arc::new(bin.as_ref().clone().with_aliases(["time_bucket"])))?;
     Ok(())
 }
 

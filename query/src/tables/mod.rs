@@ -6,7 +6,9 @@
 //! * A scan reads the snapshots it was given and nothing else.
 //! * Filters a table takes are applied exactly.
 
+mod rollups;
 mod rows;
+mod series;
 mod spec;
 mod telemetry;
 
@@ -18,6 +20,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use novax_engine::Snapshot;
 use novax_model::PartitionId;
+use novax_tsdb::query::SeriesSource;
+use novax_tsdb::rollup::Resolution;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -61,6 +65,8 @@ pub(crate) struct Scan {
     /// No more than this many rows.
     pub(crate) limit: usize,
     pub(crate) snapshots: Vec<(PartitionId, Snapshot)>,
+    /// Colder tiers of the series of each of `snapshots`.
+    pub(crate) colder: Vec<Vec<Arc<dyn SeriesSource>>>,
     pub(crate) tally: Tally,
 }
 
@@ -94,6 +100,9 @@ pub(crate) fn schema_of(table: &dyn Table) -> SchemaRef {
 pub(crate) fn all() -> Vec<Arc<dyn Table>> {
     let mut tables = spec::all();
     tables.push(Arc::new(telemetry::Telemetry));
+    for resolution in Resolution::ALL {
+        tables.push(Arc::new(rollups::Rollups(resolution)));
+    }
     tables.sort_by_key(|table| table.name());
     tables
 }

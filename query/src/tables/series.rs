@@ -102,7 +102,12 @@ impl Part {
     }
 
     /// Where the ticks of a series were measured.
-    pub(super) fn place(&self, scan: &Scan, series: u64, table: &'static str) -> Result<Place, Error> {
+    pub(super) fn place(
+        &self,
+        scan: &Scan,
+        series: u64,
+        table: &'static str,
+    ) -> Result<Place, Error> {
         let (partition, _) = &scan.snapshots[self.at];
         let (number, connector) = series_parts(series);
         let Some(station) = self.stations.get(&number) else {
@@ -149,7 +154,7 @@ pub(super) type SeriesColumn<T> = (&'static str, Kind, T, bool);
 /// Columns as people see them.
 pub(super) fn infos<T>(columns: &[SeriesColumn<T>]) -> Vec<ColumnInfo> {
     let info = |(name, kind, _, nullable): &SeriesColumn<T>| ColumnInfo {
-        name,
+        name: *name,
         kind: *kind,
         nullable: *nullable,
     };

@@ -152,7 +152,7 @@ impl TelemetryCursor {
                     Body::Rows(rows) => reading.merged = rows.into(),
                     Body::Chunk(bytes) => {
                         let chunk = Chunk::open(&bytes).map_err(damaged)?;
-                        add(batch, &self.scan, &reading.place, &Ticks::Chunk(chunk), rows_max)?;
+                        add(batch, &self.scan, &reading.place, &Ticks::Chunk(&chunk), rows_max)?;
                     }
                 }
             } else {
@@ -171,7 +171,7 @@ impl TelemetryCursor {
 fn next_reading(scan: &Scan, part: &mut Part) -> Result<Option<Reading>, Error> {
     let Some((from, until)) = bounds(scan) else { return Ok(None) };
     let at = part.at;
-    let lowest = |from| {
+    let lowest = |from: u64| -> Result<Option<u64>, Error> {
         let found = ask(scan, at, |source| source.next_series(from))?;
         Ok(found.into_iter().flatten().min())
     };
@@ -219,7 +219,7 @@ fn load_day(scan: &Scan, at: usize, reading: &mut Reading) -> Result<Option<usiz
 
 /// Ticks of a chunk, or merged from several.
 enum Ticks<'a> {
-    Chunk(Chunk<'a>),
+    Chunk(&'a Chunk<'a>),
     Rows(&'a [Row]),
 }
 
@@ -343,14 +343,14 @@ fn flags_text(remark: &Remark) -> String {
 
 /// What the device had said, where that was changed: `energy_wh=0`.
 fn raw_text(remark: &Remark) -> String {
+    let columns: &'static [SeriesColumn<Content>] = &COLUMNS;
     let mut told = Vec::new();
     if let Some(at) = remark.raw_at {
         told.push(format!("at={}", at.to_rfc3339()));
     }
     for (measurand, value) in MEASURANDS.into_iter().zip(remark.raw) {
-        let column = COLUMNS.iter().find(|column| {
-            matches!(column.2, Content::Value(of) if of == measurand)
-        });
+        let holds = |column: &&SeriesColumn<Content>| matches!(column.2, Content::Value(of) if of == measurand);
+        let column = columns.iter().find(holds);
         if let (Some((name, kind, ..)), Some(value)) = (column, value) {
             told.push(format!("{name}={}", series::decimal_text(*kind, value)));
         }

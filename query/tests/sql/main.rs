@@ -3,6 +3,7 @@
 
 mod cases;
 mod catalog;
+mod late;
 mod limits;
 mod protocol;
 mod pushdown;

@@ -4,7 +4,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use novax_charging::rows::{
     ConnectorRow, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow, MetaRow, PayerSessionRow,
-    TokenRow, connector_key, directory_key, series_key,
+    TokenRow, connector_key, directory_key, head_key, numbered_series_key, series_key,
 };
 use novax_charging::{
     ConnectorStatus, Keyspace, OutboxKind, OutboxRow, Payer, Protocol, SessionRow, SessionState,
@@ -19,6 +19,8 @@ use novax_model::{
     Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_query::{Database, Source, SourceError, SqlConfig};
+use novax_tsdb::clean::Limits;
+use novax_tsdb::{OpenSeries, SeriesRow};
 use rkyv::rancor;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -85,6 +87,16 @@ impl Store {
             if number == 0 {
                 put(batch, Keyspace::Stations, b"CP-1".to_vec(), archive!(&station("CP-1", 1)));
                 series(batch, 1, ticks, SECOND_US);
+            }
+        })
+    }
+
+    /// One station with 3000 ticks, one each five seconds, of which 500 came last.
+    pub(crate) fn late() -> Arc<Store> {
+        Store::build(|number, batch| {
+            if number == 0 {
+                put(batch, Keyspace::Stations, b"CP-1".to_vec(), archive!(&station("CP-1", 1)));
+                late_series(batch);
             }
         })
     }
@@ -392,6 +404,43 @@ fn series(batch: &mut Batch, station_number: u32, ticks: u64, step_us: u64) {
     for chunk in all.chunks(size) {
         let key = series_key(series, chunk[0].at).to_vec();
         put(batch, Keyspace::Series, key, novax_tsdb::encode_chunk(chunk));
+    }
+}
+
+/// A series as the state machine writes it: chunks, rollups and its open end.
+fn late_series(batch: &mut Batch) {
+    let series = novax_charging::rows::series_id(1, ConnectorRef { evse: 1, connector: 1 });
+    let limits = Limits::default();
+    let mut open = OpenSeries::new();
+    let mut rows = Vec::new();
+    for n in (0..1_000_u64).chain(1_500..3_000).chain(1_000..1_500) {
+        let at = Timestamp(DAY_US + n * 5 * SECOND_US);
+        let mut tick = MeterTick { at, ..MeterTick::default() };
+        let value = i64::try_from(n).expect("few ticks");
+        tick.set(Measurand::Power, value);
+        tick.set(Measurand::Energy, value);
+        open.take(&limits, Timestamp(DAY_US + 20_000 * SECOND_US), tick, &mut rows);
+    }
+    rows.append(&mut open.snapshot());
+    for row in rows {
+        match row {
+            SeriesRow::Chunk { first, sequence, bytes } => {
+                let key = match sequence {
+                    None => series_key(series, first).to_vec(),
+                    Some(sequence) => numbered_series_key(series, first, sequence).to_vec(),
+                };
+                put(batch, Keyspace::Series, key, bytes);
+            }
+            SeriesRow::Rollup { resolution, first, sequence, bytes } => {
+                let key = numbered_series_key(series, first, sequence).to_vec();
+                put(batch, Keyspace::rollups(resolution), key, bytes);
+            }
+            SeriesRow::Open(part, bytes) => {
+                // Nothing open was written before, so nothing is to be taken away.
+                let bytes = bytes.expect("an open part");
+                put(batch, Keyspace::Heads, head_key(series, part), bytes);
+            }
+        }
     }
 }
 

@@ -10,9 +10,13 @@ use super::views::{ConnectorView, MeterView};
 use axum::Json;
 use axum::extract::{Path, State};
 use novax_charging::Keyspace;
-use novax_charging::rows::{self, ConnectorRow, StationRow, connector_key, series_key};
+use novax_charging::rows::{self, ConnectorRow, StationRow, connector_key};
 use novax_engine::Snapshot;
 use novax_model::{ConnectorRef, Identity, MeterTick, Timestamp};
+use novax_query::HotSeries;
+use novax_tsdb::DAY_US;
+use novax_tsdb::head::day_of;
+use novax_tsdb::query::{self, SeriesSource, SourceError, Stretch};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -153,37 +157,35 @@ fn history(
     let known = rows.get(partition, Keyspace::Connectors, &key, rows::read::<ConnectorRow>)?;
     let (Some(_), Some(part)) = (known, rows.part(partition)) else { return Ok(None) };
     let series = station.series(connector);
-    let mut ticks = Vec::new();
-    let from = series_key(series, first_chunk(part, series, span.from)?);
-    let to = series_key(series, span.to);
-    for chunk in part.range(Keyspace::Series as u8, &from, Some(to.as_slice())) {
-        let (_, chunk) = chunk?;
-        let decoded = novax_tsdb::decode_chunk(&chunk)
-            .map_err(|error| ReadError::Storage(format!("a chunk of {identity}: {error}")))?;
-        ticks.extend(decoded.into_iter().filter(|tick| span.contains(tick.at)));
-        if ticks.len() > span.limit {
-            break;
-        }
-    }
-    // Chunks follow one another, but for late ticks that came after theirs was sealed.
-    ticks.sort_by_key(|tick| tick.at);
+    let bad = |error: SourceError| ReadError::Storage(format!("the series of {identity}: {error}"));
+    let mut ticks = merged(part, series, span).map_err(bad)?;
     ticks.truncate(span.limit + 1);
     Ok(Some(ticks))
 }
 
-/// The start of the last chunk that begins at or before `from`: it may reach into the span.
-fn first_chunk(part: &Snapshot, series: u64, from: Timestamp) -> Result<Timestamp, ReadError> {
-    let start = series_key(series, Timestamp::ZERO);
-    let end = series_key(series, Timestamp(from.0.saturating_add(1)));
-    let mut before = part.range_rev(Keyspace::Series as u8, &start, Some(end.as_slice()));
-    let chunk = before.next().transpose()?;
-    Ok(chunk.and_then(|(key, _)| first_stamp(&key)).unwrap_or(from))
-}
-
-/// The time in a series key.
-fn first_stamp(key: &[u8]) -> Option<Timestamp> {
-    let stamp: [u8; 8] = key.get(8..16)?.try_into().ok()?;
-    Some(Timestamp(u64::from_be_bytes(stamp)))
+/// The ticks of the span in order, day by day until there are more than its limit.
+fn merged(part: &Snapshot, series: u64, span: Span) -> Result<Vec<MeterTick>, SourceError> {
+    let hot = HotSeries::new(part);
+    let until = Timestamp(span.to.0.saturating_sub(1));
+    let early: Vec<Stretch> = hot.reaching(series, span.from)?.into_iter().collect();
+    let mut rows = query::range(early, span.from, until)?;
+    let mut next = Some(span.from);
+    while let Some(from) = next.take() {
+        let found = hot.next_time(series, from)?.filter(|found| *found <= until);
+        let Some(found) = found else { break };
+        // No chunk reaches from one day into the next: what overlaps is of one day.
+        let midnight = Timestamp(day_of(found).0.saturating_add(DAY_US - 1));
+        let stretches = hot.stretches(series, from.max(day_of(found)), midnight.min(until))?;
+        rows.append(&mut query::range(stretches, span.from, until)?);
+        if midnight < until && rows.len() <= span.limit {
+            next = Some(Timestamp(midnight.0 + 1));
+        }
+    }
+    let mut ticks: Vec<MeterTick> = rows.into_iter().map(|row| row.tick).collect();
+    ticks.retain(|tick| span.contains(tick.at));
+    // A chunk of an earlier build may reach into the next day.
+    ticks.sort_by_key(|tick| tick.at);
+    Ok(ticks)
 }
 
 #[cfg(test)]
@@ -213,11 +215,5 @@ mod tests {
         let at = Timestamp(1_795_353_264_123_456);
         assert_eq!(micros_text(at), "2026-11-22T13:14:24.123456Z");
         assert_eq!(Timestamp::parse_rfc3339(&micros_text(at)), Ok(at));
-    }
-
-    #[test]
-    fn a_series_key_tells_its_time() {
-        assert_eq!(first_stamp(&series_key(7, Timestamp(42))), Some(Timestamp(42)));
-        assert_eq!(first_stamp(b"short"), None);
     }
 }

@@ -67,6 +67,9 @@ pub struct DumpArgs {
     /// The raw entries of one table.
     #[arg(long, value_name = "NUMBER", conflicts_with = "manifest")]
     pub table: Option<u64>,
+    /// The raw values of one file of values.
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["manifest", "table"])]
+    pub values: Option<u64>,
     /// What the manifest says.
     #[arg(long)]
     pub manifest: bool,

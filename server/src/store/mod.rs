@@ -117,12 +117,14 @@ fn verify(disk: &Arc<dyn Disk>, target: &Target) -> Result<Report, Failure> {
         match verify_on(Arc::clone(disk), &store.dir) {
             Ok(found) => {
                 let (tables, entries, bytes) = (found.tables, found.entries, found.bytes);
+                let values = found.blobs;
                 let (mark, damaged) = (found.mark, found.problems.len());
                 let text = format!(
-                    "mark {mark}, {tables} tables, {entries} entries, {bytes} bytes, {damaged} damaged"
+                    "mark {mark}, {tables} tables, {entries} entries, {values} values beside them, \
+                     {bytes} bytes, {damaged} damaged"
                 );
                 let fields = json!({"mark": mark, "tables": tables, "entries": entries,
-                                    "bytes": bytes, "damaged": damaged});
+                                    "values": values, "bytes": bytes, "damaged": damaged});
                 report.line(&store.name, &text, fields);
                 found.problems.iter().for_each(|error| report.problem(&store.name, error));
             }
@@ -200,6 +202,9 @@ fn dump(disk: &Arc<dyn Disk>, args: &DumpArgs) -> Result<Report, Failure> {
     for store in stores(disk, &args.target)? {
         if args.manifest {
             tools::dump_manifest(disk, &store.dir, &mut out)?;
+        } else if let Some(number) = args.values {
+            let (format, limit) = (options.format, args.limit);
+            tools::dump_values(disk, &store.dir, number, format, limit, &mut out)?;
         } else if let Some(number) = args.table {
             let (format, limit) = (options.format, args.limit);
             tools::dump_table(disk, &store.dir, number, format, limit, &mut out)?;
@@ -260,7 +265,7 @@ fn compact(disk: &Arc<dyn Disk>, target: &Target) -> Result<Report, Failure> {
 
 fn backup(disk: &Arc<dyn Disk>, args: &BackupArgs) -> Result<Report, Failure> {
     let _lock = claim(disk, &args.target.data)?;
-    let mut report = Report::new(args.target.json);
+    let report = Report::new(args.target.json);
     let sources = sources(disk, &args.target)?;
     let target = BackupTarget::open(Arc::clone(disk), &args.into)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -296,7 +301,7 @@ fn restore(disk: &Arc<dyn Disk>, args: &RestoreArgs) -> Result<Report, Failure> 
 
 fn checkpoint(disk: &Arc<dyn Disk>, args: &CheckpointArgs) -> Result<Report, Failure> {
     let _lock = claim(disk, &args.target.data)?;
-    let mut report = Report::new(args.target.json);
+    let report = Report::new(args.target.json);
     for store in stores(disk, &args.target)? {
         let done = tools::checkpoint(disk, &store.dir, &args.into.join(&store.name))?;
         let text = format!("mark {}, {} files", done.mark, done.files);
@@ -314,8 +319,8 @@ fn scrub(disk: &Arc<dyn Disk>, args: &ScrubArgs) -> Result<Report, Failure> {
         let mut keep = |finding| findings.push(finding);
         let done = tools::scrub_store(disk, &store.dir, bytes_per_s, &mut wait, &mut keep)?;
         let text =
-            format!("{} tables, {} bytes, {} damaged", done.tables, done.bytes, done.findings);
-        let fields = json!({"tables": done.tables, "bytes": done.bytes, "damaged": done.findings});
+            format!("{} files, {} bytes, {} damaged", done.files, done.bytes, done.findings);
+        let fields = json!({"files": done.files, "bytes": done.bytes, "damaged": done.findings});
         report.line(&store.name, &text, fields);
         for finding in &findings {
             report.problem(&store.name, &finding.error);

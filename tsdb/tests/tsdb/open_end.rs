@@ -261,8 +261,9 @@ proptest! {
         let mut store = Store::default();
         let feed = |n: usize| {
             let at = DAY0 + n as u64 * step * 5_000_000;
-            let energy = if n.is_multiple_of(97) { 1 } else { 1_000 + n as i64 };
-            let mut tick = tick(at, Some(2_300 + n as i64 % 7), None);
+            let number = i64::try_from(n).unwrap();
+            let energy = if number % 97 == 0 { 1 } else { 1_000 + number };
+            let mut tick = tick(at, Some(2_300 + number % 7), None);
             tick.set(Measurand::Energy, energy);
             (Timestamp(at), tick)
         };

@@ -1,0 +1,8 @@
+//! Raw data blocks of both table versions, and stored blocks. The claims that are checked stand at the entry, in
+//! `engine/src/fuzz.rs`.
+//!
+//! `cargo +nightly fuzz run engine_block` from the repository's root.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| novax_engine::fuzz::fuzz_block(data));

@@ -1,0 +1,8 @@
+//! Manifests, as they are and with their checksums put right. The claims that are checked stand at the entry, in
+//! `engine/src/fuzz.rs`.
+//!
+//! `cargo +nightly fuzz run engine_manifest` from the repository's root.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| novax_engine::fuzz::fuzz_manifest(data));

@@ -1,0 +1,8 @@
+//! Whole tables with right checksums, one part of which is foreign. The claims that are checked stand at the entry, in
+//! `engine/src/fuzz.rs`.
+//!
+//! `cargo +nightly fuzz run engine_table` from the repository's root.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| novax_engine::fuzz::fuzz_table(data));
