@@ -420,3 +420,63 @@ pub(crate) fn fuzz_cold(what: u8, lengths: [usize; 2], data: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use novax_model::{MEASURANDS, Timestamp};
+    use proptest::prelude::*;
+
+    use super::group::{Gatherer, Rows, get_column, get_stamps};
+    use crate::dense::Stream;
+    use crate::generate::{Config, Generator};
+    use crate::rows::Scratch;
+
+    /// Two series with all their blocks: stamps, then columns.
+    fn blocks() -> (Vec<Rows>, Vec<Vec<u8>>) {
+        let mut gatherer = Gatherer::default();
+        for one in Generator::new(9, Config { connectors: 3, ticks: 300, ..Config::default() }) {
+            gatherer.add(one.series, &one.ticks, &[]);
+        }
+        let end = |row: usize| Timestamp(gatherer.stamps[row]);
+        let of = |one: &std::ops::Range<usize>| Rows {
+            rows: one.clone(),
+            first: end(one.start),
+            last: end(one.end - 1),
+        };
+        let rows = gatherer.series.iter().map(|one| of(&one.rows)).collect();
+        let mut blocks = vec![gatherer.put_stamps()];
+        blocks.extend(MEASURANDS.map(|measurand| gatherer.put_column(measurand).bytes));
+        (rows, blocks)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn a_changed_block_never_panics_behind_its_checksum(
+            which in 0_usize..7, place in any::<prop::sample::Index>(), byte in any::<u8>(),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let (rows, mut blocks) = blocks();
+            let (mut stream, mut scratch) = (Stream::default(), Scratch::new());
+            get_stamps(&blocks[0], &rows, &mut stream, &mut scratch).unwrap();
+            for measurand in MEASURANDS {
+                let block = &blocks[measurand as usize + 1];
+                get_column(block, measurand, &rows, &mut stream, &mut scratch).unwrap();
+            }
+            let block = &mut blocks[which];
+            let place = place.index(block.len());
+            block[place] = byte;
+            if let Some(cut) = cut {
+                block.truncate(cut.index(block.len()));
+            }
+            if which == 0 {
+                let _ = get_stamps(block, &rows, &mut stream, &mut scratch);
+            } else {
+                let measurand = MEASURANDS[which - 1];
+                let _ = get_column(block, measurand, &rows, &mut stream, &mut scratch);
+                prop_assert_eq!(scratch.columns[which - 1].len(), 900);
+            }
+        }
+    }
+}

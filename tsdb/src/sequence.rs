@@ -392,7 +392,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), count in 0_usize..1_100) {
+        fn any_bytes_are_read_without_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..400), count in 0_usize..1_100,
+        ) {
             let mut values = Vec::new();
             let _ = get(&mut Reader::new(&bytes), count, &mut values);
             prop_assert!(values.len() <= 1_024);
