@@ -65,10 +65,12 @@ pub enum ColdError {
 }
 
 impl ColdError {
+    #[expect(clippy::needless_pass_by_value, reason = "paths, texts and errors, made for this")]
     pub(crate) fn damaged(object: impl ToString, reason: impl ToString) -> Self {
         Self::Damaged { object: object.to_string(), reason: reason.to_string() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "paths, texts and errors, made for this")]
     pub(crate) fn hot(reason: impl ToString) -> Self {
         Self::Hot(reason.to_string())
     }

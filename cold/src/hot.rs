@@ -1,4 +1,4 @@
-//! What the cold tier reads of the hot one: a view that never changes, chunk by chunk.
+//! What the cold tier reads of the hot one: a view that never changes.
 //!
 //! Invariants of the hot store that are relied on: keys of chunks are series u64, first stamp u64,
 //! big-endian, and for chunks of late ticks some bytes more; chunks without those do not overlap one
@@ -25,44 +25,45 @@ pub struct HotChunk {
     pub bytes: Vec<u8>,
 }
 
-/// A consistent view of the hot chunks of one partition. It reads files: for threads that may wait.
-pub trait HotSource: Send + Sync {
-    /// Up to which entry of the log the view is complete.
-    fn mark(&self) -> u64;
-
-    /// The smallest series of at least `from` that has chunks.
+/// A consistent view of the rows of one partition that are not cold. It reads files: for threads
+/// that may wait.
+pub trait RowSource: Send + Sync {
+    /// The smallest series of at least `from` that has rows.
     ///
     /// # Errors
     /// [`ColdError::Hot`] when the store cannot be read.
     fn next_series(&self, from: u64) -> Result<Option<u64>, ColdError>;
 
-    /// All chunks of a series that may have ticks of a window, by key.
+    /// The rows of a series in a window.
     ///
     /// # Errors
-    /// [`ColdError::Hot`] when the store cannot be read.
-    fn chunks(&self, series: u64, window: Window) -> Result<Vec<HotChunk>, ColdError>;
+    /// [`ColdError::Hot`] when the store cannot be read, or what is read is damaged.
+    fn stretch(&self, series: u64, window: Window) -> Result<Stretch, ColdError>;
 
-    /// The days that chunks have ticks of.
+    /// The days that may have rows; none that has any is left out.
     ///
     /// # Errors
     /// [`ColdError::Hot`] when the store cannot be read.
     fn days(&self) -> Result<BTreeSet<Day>, ColdError>;
 }
 
-/// The rows of a series in a window.
-///
-/// # Errors
-/// [`ColdError::Hot`] when the source fails, or a chunk is damaged.
-pub fn hot_stretch(
-    source: &dyn HotSource,
-    series: u64,
-    window: Window,
-) -> Result<Stretch, ColdError> {
-    stretch_of(series, source.chunks(series, window)?, window)
+/// What a mover takes: rows, and the sealed chunks that they are kept in.
+pub trait HotSource: RowSource {
+    /// Up to which entry of the log the view is complete.
+    fn mark(&self) -> u64;
+
+    /// All chunks of a series that may have ticks of a window, by key.
+    ///
+    /// # Errors
+    /// [`ColdError::Hot`] when the store cannot be read.
+    fn chunks(&self, series: u64, window: Window) -> Result<Vec<HotChunk>, ColdError>;
 }
 
-/// Merges chunks: those of late ticks were written after the one they were late for.
-pub(crate) fn stretch_of(
+/// The rows of chunks in a window. Chunks of late ticks were written after those they were late for.
+///
+/// # Errors
+/// [`ColdError::Hot`] when a chunk is damaged.
+pub fn merge_chunks(
     series: u64,
     mut chunks: Vec<HotChunk>,
     window: Window,
@@ -133,15 +134,36 @@ fn series_of(key: &[u8]) -> Result<u64, ColdError> {
     Ok(u64::from_be_bytes(head))
 }
 
-impl HotSource for SnapshotSource {
-    fn mark(&self) -> u64 {
-        self.snapshot.mark()
-    }
-
+impl RowSource for SnapshotSource {
     fn next_series(&self, from: u64) -> Result<Option<u64>, ColdError> {
         let from = key(from, Timestamp::ZERO);
         let first = self.snapshot.range(self.keyspace, &from, None).next();
         first.map(|entry| series_of(&entry.map_err(ColdError::hot)?.0)).transpose()
+    }
+
+    fn stretch(&self, series: u64, window: Window) -> Result<Stretch, ColdError> {
+        merge_chunks(series, self.chunks(series, window)?, window)
+    }
+
+    fn days(&self) -> Result<BTreeSet<Day>, ColdError> {
+        let mut days = BTreeSet::new();
+        for entry in self.snapshot.range(self.keyspace, &[], None) {
+            let (key, bytes) = entry.map_err(ColdError::hot)?;
+            let chunk = Chunk::open(&bytes).map_err(|error| damaged_key(&key, error))?;
+            let (first, last) = (Day::of(chunk.first()), Day::of(chunk.last()));
+            days.extend([first, last]);
+            if first != last {
+                let stamps = chunk.stamps().map_err(|error| damaged_key(&key, error))?;
+                days.extend(stamps.into_iter().map(Day::of));
+            }
+        }
+        Ok(days)
+    }
+}
+
+impl HotSource for SnapshotSource {
+    fn mark(&self) -> u64 {
+        self.snapshot.mark()
     }
 
     fn chunks(&self, series: u64, window: Window) -> Result<Vec<HotChunk>, ColdError> {
@@ -170,20 +192,5 @@ impl HotSource for SnapshotSource {
         };
         chunks.retain(reaches);
         Ok(chunks)
-    }
-
-    fn days(&self) -> Result<BTreeSet<Day>, ColdError> {
-        let mut days = BTreeSet::new();
-        for entry in self.snapshot.range(self.keyspace, &[], None) {
-            let (key, bytes) = entry.map_err(ColdError::hot)?;
-            let chunk = Chunk::open(&bytes).map_err(|error| damaged_key(&key, error))?;
-            let (first, last) = (Day::of(chunk.first()), Day::of(chunk.last()));
-            days.extend([first, last]);
-            if first != last {
-                let stamps = chunk.stamps().map_err(|error| damaged_key(&key, error))?;
-                days.extend(stamps.into_iter().map(Day::of));
-            }
-        }
-        Ok(days)
     }
 }

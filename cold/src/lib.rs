@@ -10,8 +10,8 @@
 //!
 //! `docs/formats/cold-manifest.md` has names and bytes of what is on the store.
 //!
-//! Floors, each using only what stands below: `export` | `mover`, `reader`, `scrub` | `shelf`,
-//! `tiers` | `file`, `catalog`, `hot` | `cache`, `manifest`, `stretch` | `disk_cache`, `store`,
+//! Floors, each using only what stands below: `export`, `series` | `mover`, `reader`, `scrub` |
+//! `shelf`, `tiers` | `file`, `catalog`, `hot` | `cache`, `manifest`, `stretch` | `disk_cache`, `store`,
 //! `local`, `day`, `error`.
 
 mod cache;
@@ -27,6 +27,7 @@ mod manifest;
 mod mover;
 mod reader;
 mod scrub;
+mod series;
 mod shelf;
 mod store;
 mod stretch;
@@ -37,12 +38,13 @@ pub use catalog::{Catalog, Commit, GENERATIONS_KEPT};
 pub use day::{DAY_US, Day};
 pub use disk_cache::DiskCache;
 pub use error::ColdError;
-pub use hot::{HotChunk, HotSource, SnapshotSource, hot_stretch};
+pub use hot::{HotChunk, HotSource, RowSource, SnapshotSource, merge_chunks};
 pub use local::DurableLocal;
 pub use manifest::{FILES_MAX, FileEntry, MANIFEST_BYTES_MAX, Manifest};
 pub use mover::{GivenUp, HotContent, Moved, Mover, MoverOptions};
 pub use reader::{BlockingDay, BlockingReader, ColdQuery, ColdReader};
 pub use scrub::{Damage, ScrubPlace, ScrubReport, Scrubber};
+pub use series::SeriesRows;
 pub use shelf::put_whole;
 pub use store::StoreConfig;
 pub use stretch::Stretch;

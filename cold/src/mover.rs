@@ -12,7 +12,7 @@ use crate::catalog::{Catalog, Commit};
 use crate::day::Day;
 use crate::error::ColdError;
 use crate::file::{Files, Question};
-use crate::hot::{HotSource, hot_stretch};
+use crate::hot::HotSource;
 use crate::manifest::{FileEntry, Manifest, folder};
 use crate::shelf::{Shelf, ShelfOptions};
 use crate::stretch::Stretch;
@@ -220,7 +220,7 @@ impl Mover {
         let mut held = had.next().await?;
         let mut shelf = self.shelf(day, manifest);
         for series in series {
-            let stretch = hot_stretch(hot, *series, window)?;
+            let stretch = hot.stretch(*series, window)?;
             while held.as_ref().is_some_and(|held| held.series < *series) {
                 held = had.next().await?;
             }
@@ -256,7 +256,7 @@ impl Mover {
                 cold = had.next().await?;
             }
             if warm == Some(series) {
-                all = all.merge(&hot_stretch(hot, series, window)?);
+                all = all.merge(&hot.stretch(series, window)?);
                 warm = match series.checked_add(1) {
                     Some(after) => hot.next_series(after)?,
                     None => None,

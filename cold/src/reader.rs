@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::day::Day;
 use crate::error::ColdError;
 use crate::file::{FileCursor, Files, Question};
-use crate::hot::HotSource;
+use crate::hot::RowSource;
 use crate::manifest::Manifest;
 use crate::stretch::Stretch;
 use crate::tiers::DayCursor;
@@ -59,7 +59,7 @@ impl ColdQuery {
 pub(crate) fn hot_day(
     day: Day,
     query: &ColdQuery,
-    hot: Option<Arc<dyn HotSource>>,
+    hot: Option<Arc<dyn RowSource>>,
 ) -> Result<Option<DayCursor>, ColdError> {
     query.of_day(day).map(|question| DayCursor::of_hot(hot, question)).transpose()
 }
@@ -70,7 +70,11 @@ pub struct ColdReader {
     catalog: Catalog,
     files: Files,
     manifest: Arc<Mutex<Arc<Manifest>>>,
+    known: Arc<Mutex<Option<KnownSeries>>>,
 }
+
+/// All series of a generation.
+type KnownSeries = (u64, Arc<BTreeSet<u64>>);
 
 impl ColdReader {
     /// Opens a partition with the manifest that is in force.
@@ -85,7 +89,7 @@ impl ColdReader {
         let catalog = Catalog::new(Arc::clone(&objects), partition);
         let manifest = Arc::new(Mutex::new(Arc::new(catalog.newest().await?)));
         let files = Files { objects, partition, caches: Some(caches) };
-        Ok(Self { catalog, files, manifest })
+        Ok(Self { catalog, files, manifest, known: Arc::default() })
     }
 
     /// The manifest that questions are answered from.
@@ -126,7 +130,7 @@ impl ColdReader {
         &self,
         day: Day,
         query: &ColdQuery,
-        hot: Option<Arc<dyn HotSource>>,
+        hot: Option<Arc<dyn RowSource>>,
     ) -> Result<Option<DayCursor>, ColdError> {
         let Some(question) = query.of_day(day) else { return Ok(None) };
         for _ in 1..BEGINNINGS_MAX {
@@ -153,6 +157,57 @@ impl ColdReader {
                 all.extend(index.series().map(|one| one.series));
             }
             Ok(all)
+        })
+        .await
+    }
+
+    /// All series that have rows of any day.
+    ///
+    /// # Errors
+    /// When the store does not answer, or an index is damaged.
+    pub async fn all_series(&self) -> Result<Arc<BTreeSet<u64>>, ColdError> {
+        let generation = self.manifest().generation;
+        if let Some((of, known)) = &*self.known.lock().unwrap_or_else(PoisonError::into_inner)
+            && *of == generation
+        {
+            return Ok(Arc::clone(known));
+        }
+        let mut all = BTreeSet::new();
+        for day in self.days(Timestamp::ZERO, Timestamp::MAX) {
+            all.extend(self.series_of(day).await?);
+        }
+        let all = Arc::new(all);
+        let known = Some((generation, Arc::clone(&all)));
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(all)
+    }
+
+    /// A time not before `from`, and not after the first row of a series at or after it. `None` when
+    /// there are no more.
+    ///
+    /// # Errors
+    /// When the store does not answer, or an index is damaged.
+    pub async fn next_row_time(
+        &self,
+        series: u64,
+        from: Timestamp,
+    ) -> Result<Option<Timestamp>, ColdError> {
+        self.again(|| async {
+            for day in self.days(from, Timestamp::MAX) {
+                let mut first: Option<Timestamp> = None;
+                for entry in self.manifest().of_day(day) {
+                    if series < entry.series_first || entry.series_last < series {
+                        continue;
+                    }
+                    let index = self.files.index(day, entry).await?;
+                    let own = index.series().filter(|one| one.series == series && one.last >= from);
+                    first = own.map(|one| one.first.max(from)).chain(first).min();
+                }
+                if first.is_some() {
+                    return Ok(first);
+                }
+            }
+            Ok(None)
         })
         .await
     }
@@ -415,6 +470,26 @@ impl BlockingReader {
         self.runtime.block_on(self.reader.aggregate(query, measurand))
     }
 
+    /// [`ColdReader::all_series`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn all_series(&self) -> Result<Arc<BTreeSet<u64>>, ColdError> {
+        self.runtime.block_on(self.reader.all_series())
+    }
+
+    /// [`ColdReader::next_row_time`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn next_row_time(
+        &self,
+        series: u64,
+        from: Timestamp,
+    ) -> Result<Option<Timestamp>, ColdError> {
+        self.runtime.block_on(self.reader.next_row_time(series, from))
+    }
+
     /// [`ColdReader::day`].
     ///
     /// # Errors
@@ -423,7 +498,7 @@ impl BlockingReader {
         &self,
         day: Day,
         query: &ColdQuery,
-        hot: Option<Arc<dyn HotSource>>,
+        hot: Option<Arc<dyn RowSource>>,
     ) -> Result<Option<BlockingDay>, ColdError> {
         let cursor = self.runtime.block_on(self.reader.day(day, query, hot))?;
         Ok(cursor.map(|cursor| BlockingDay { cursor, runtime: self.runtime.clone() }))

@@ -6,7 +6,7 @@
 use crate::day::Day;
 use crate::error::ColdError;
 use crate::file::{FileCursor, Files, Question};
-use crate::hot::{HotSource, hot_stretch};
+use crate::hot::RowSource;
 use crate::manifest::FileEntry;
 use crate::stretch::Stretch;
 use novax_tsdb::Columns;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The hot side of a day.
 struct HotCursor {
-    source: Arc<dyn HotSource>,
+    source: Arc<dyn RowSource>,
     next: Option<u64>,
 }
 
@@ -36,7 +36,7 @@ impl DayCursor {
         files: &Files,
         day: Day,
         entries: &[FileEntry],
-        hot: Option<Arc<dyn HotSource>>,
+        hot: Option<Arc<dyn RowSource>>,
         mut question: Question,
     ) -> Result<DayCursor, ColdError> {
         question.columns = question.columns.and(Columns::REMARKS);
@@ -51,7 +51,7 @@ impl DayCursor {
 
     fn with_hot(
         files: Vec<FileCursor>,
-        hot: Option<Arc<dyn HotSource>>,
+        hot: Option<Arc<dyn RowSource>>,
         question: Question,
     ) -> Result<DayCursor, ColdError> {
         let mut cursor = DayCursor { question, files, hot: None };
@@ -64,7 +64,7 @@ impl DayCursor {
 
     /// The rows of a partition that has no cold tier.
     pub(crate) fn of_hot(
-        hot: Option<Arc<dyn HotSource>>,
+        hot: Option<Arc<dyn RowSource>>,
         question: Question,
     ) -> Result<DayCursor, ColdError> {
         Self::with_hot(Vec::new(), hot, question)
@@ -88,7 +88,7 @@ impl DayCursor {
             if let Some(hot) = &mut self.hot
                 && hot.next == Some(series)
             {
-                all = all.merge(&hot_stretch(hot.source.as_ref(), series, self.question.window)?);
+                all = all.merge(&hot.source.stretch(series, self.question.window)?);
                 hot.next = match series.checked_add(1) {
                     Some(after) => self.question.next_hot(hot.source.as_ref(), after)?,
                     None => None,
@@ -104,7 +104,7 @@ impl DayCursor {
 
 impl Question {
     /// The first series of at least `from` that is wanted and hot.
-    fn next_hot(&self, source: &dyn HotSource, from: u64) -> Result<Option<u64>, ColdError> {
+    fn next_hot(&self, source: &dyn RowSource, from: u64) -> Result<Option<u64>, ColdError> {
         let Some(wanted) = &self.series else { return source.next_series(from) };
         let mut from = from;
         loop {

@@ -5,6 +5,7 @@
 //! `store` (while no node runs) and `fleet` (a client).
 
 pub mod cli;
+pub mod cold;
 pub mod commands;
 pub mod config;
 pub mod control;

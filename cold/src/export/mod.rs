@@ -21,7 +21,7 @@ mod table;
 
 use crate::day::Day;
 use crate::error::ColdError;
-use crate::hot::HotSource;
+use crate::hot::RowSource;
 use crate::reader::{ColdQuery, ColdReader, hot_day};
 use crate::shelf::put_whole;
 use crate::tiers::DayCursor;
@@ -77,7 +77,7 @@ pub struct ExportSource {
     /// Its cold tier, if it has one.
     pub cold: Option<ColdReader>,
     /// Its hot tier, if it is to be exported too.
-    pub hot: Option<Arc<dyn HotSource>>,
+    pub hot: Option<Arc<dyn RowSource>>,
     /// Names of stations by their numbers. One that has no name any more is `#number`.
     pub stations: BTreeMap<u32, String>,
 }

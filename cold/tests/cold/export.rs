@@ -148,12 +148,14 @@ fn column(measurand: Measurand) -> &'static str {
 }
 
 fn sums_of_model(rows: &Rows) -> Sums {
-    let mut all: BTreeMap<_, (i64, BTreeMap<String, (i64, i128)>)> = BTreeMap::new();
+    type Exact = (i64, BTreeMap<String, (i64, i128)>);
+    let mut all: BTreeMap<_, Exact> = BTreeMap::new();
     for ((series, at), values) in rows {
         let number = (series >> 32) as u32;
         let station = stations().remove(&number).unwrap_or_else(|| format!("#{number}"));
         let date = novax_cold::Day::of(Timestamp(*at)).to_string();
-        let (evse, connector) = ((series >> 16 & 0xffff) as i64, (series & 0xffff) as i64);
+        let (evse, connector) =
+            ((series >> 16 & 0xffff).cast_signed(), (series & 0xffff).cast_signed());
         let group = all.entry((station, evse, connector, date)).or_default();
         group.0 += 1;
         for measurand in MEASURANDS {
@@ -241,7 +243,9 @@ async fn duckdb_agrees_with_our_own_sums() {
     let query = ColdQuery { from: window.from, to: window.to, ..ColdQuery::all() };
     for measurand in MEASURANDS {
         let own = reader.aggregate(&query, measurand).await.expect("sums");
-        let own = own.values().fold((0, 0), |all, one| (all.0 + one.count as i64, all.1 + one.sum));
+        let own = own
+            .values()
+            .fold((0, 0), |all, one| (all.0 + one.count.cast_signed(), all.1 + one.sum));
         let groups =
             sums_of_duckdb(&said).into_iter().filter(|(key, _)| key.3 == day(0).to_string());
         let duck = groups.fold((0, 0), |all: (i64, i128), (_, (_, columns))| {

@@ -72,14 +72,12 @@ impl State {
     fn next(&self) -> Verdict {
         let op = self.ops.fetch_add(1, Ordering::SeqCst);
         let (happens, answers) = match self.fault {
-            None => (true, true),
-            Some((at, _)) if op < at => (true, true),
             Some((at, fault)) if op == at => match fault {
                 Fault::DiesBefore | Fault::FailsOnce => (false, false),
                 Fault::DiesAfter | Fault::AnswerLost => (true, false),
             },
-            Some((_, Fault::DiesBefore | Fault::DiesAfter)) => (false, false),
-            Some((_, Fault::FailsOnce | Fault::AnswerLost)) => (true, true),
+            Some((at, Fault::DiesBefore | Fault::DiesAfter)) if op > at => (false, false),
+            _ => (true, true),
         };
         Verdict { happens, answers }
     }

@@ -6,7 +6,7 @@ use crate::world::{
 };
 use novax_cold::{
     BlockingReader, CacheSizes, Caches, ColdQuery, ColdReader, DAY_US, DiskCache, HotSource,
-    SnapshotSource, hot_stretch,
+    RowSource, SeriesRows, SnapshotSource,
 };
 use novax_engine::{Batch, Engine, Options, Worker};
 use novax_model::{MEASURANDS, Measurand, Timestamp};
@@ -193,6 +193,30 @@ fn a_thread_without_a_runtime_reads_days() {
 }
 
 #[test]
+fn queries_take_the_cold_tier_as_one_more_place() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (objects, rows) = runtime.block_on(store());
+    let reader = runtime.block_on(reader(&objects));
+    let cold = SeriesRows(BlockingReader::new(reader, runtime.handle().clone()));
+    let days: Vec<_> = cold.days().expect("days").into_iter().collect();
+    assert_eq!(days, [day(0), day(1), day(2)]);
+    let mut got = Rows::new();
+    let mut next = cold.next_series(0).expect("read");
+    while let Some(series) = next {
+        for day in &days {
+            got.extend(rows_of(&[cold.stretch(series, day.window()).expect("read")]));
+        }
+        next = cold.next_series(series + 1).expect("read");
+    }
+    assert_eq!(got, rows);
+    let (series, last) = *rows.keys().next_back().expect("rows");
+    let next = |from| cold.0.next_row_time(series, Timestamp(from)).expect("read");
+    assert_eq!(next(last), Some(Timestamp(last)));
+    assert_eq!(next(last + 1), None);
+    assert_eq!(cold.0.next_row_time(series + 9, Timestamp::ZERO).expect("read"), None);
+}
+
+#[test]
 fn the_chunks_of_a_real_store_are_those_that_were_put() {
     let dir = tempfile::tempdir().expect("a directory");
     let worker = Worker::start(1).expect("a worker");
@@ -227,7 +251,7 @@ fn the_chunks_of_a_real_store_are_those_that_were_put() {
         let mut next = source.next_series(0).expect("read");
         while let Some(series) = next {
             let window = day(n).window();
-            let stretch = hot_stretch(&source, series, window).expect("read");
+            let stretch = source.stretch(series, window).expect("read");
             got.extend(rows_of(&[stretch]));
             assert_eq!(source.chunks(series, window).ok(), hot.chunks(series, window).ok());
             next = source.next_series(series + 1).expect("read");

@@ -1,7 +1,7 @@
 //! A hot store in memory, and what a naive reader would make of its ticks.
 
 use novax_cold::{Caches, ColdError, ColdQuery, ColdReader, Day, HotChunk, HotSource, Mover};
-use novax_cold::{MoverOptions, Stretch};
+use novax_cold::{MoverOptions, RowSource, Stretch, merge_chunks};
 use novax_model::{MeterTick, PartitionId, Timestamp};
 use novax_tsdb::cold::Window;
 use novax_tsdb::generate::{Config, Generator};
@@ -63,19 +63,33 @@ impl Hot {
         self.chunks.retain(|_, bytes| Day::of(Chunk::open(bytes).expect("a chunk").first()) != day);
     }
 
-    pub(crate) fn shared(&self) -> Arc<dyn HotSource> {
+    pub(crate) fn shared(&self) -> Arc<dyn RowSource> {
         Arc::new(self.clone())
+    }
+}
+
+impl RowSource for Hot {
+    fn next_series(&self, from: u64) -> Result<Option<u64>, ColdError> {
+        let first = self.chunks.range(from.to_be_bytes().to_vec()..).next();
+        Ok(first.map(|(key, _)| u64::from_be_bytes(*key.first_chunk().expect("a key"))))
+    }
+
+    fn stretch(&self, series: u64, window: Window) -> Result<Stretch, ColdError> {
+        merge_chunks(series, self.chunks(series, window)?, window)
+    }
+
+    fn days(&self) -> Result<BTreeSet<Day>, ColdError> {
+        Ok(self
+            .chunks
+            .values()
+            .map(|b| Day::of(Chunk::open(b).expect("a chunk").first()))
+            .collect())
     }
 }
 
 impl HotSource for Hot {
     fn mark(&self) -> u64 {
         self.mark
-    }
-
-    fn next_series(&self, from: u64) -> Result<Option<u64>, ColdError> {
-        let first = self.chunks.range(from.to_be_bytes().to_vec()..).next();
-        Ok(first.map(|(key, _)| u64::from_be_bytes(*key.first_chunk().expect("a key"))))
     }
 
     fn chunks(&self, series: u64, window: Window) -> Result<Vec<HotChunk>, ColdError> {
@@ -86,14 +100,6 @@ impl HotSource for Hot {
                 && chunk.last() >= window.from
         });
         Ok(own.map(|(key, bytes)| HotChunk { key: key.clone(), bytes: bytes.clone() }).collect())
-    }
-
-    fn days(&self) -> Result<BTreeSet<Day>, ColdError> {
-        Ok(self
-            .chunks
-            .values()
-            .map(|b| Day::of(Chunk::open(b).expect("a chunk").first()))
-            .collect())
     }
 }
 

@@ -24,6 +24,9 @@ pub enum StoreCommand {
     Checkpoint(CheckpointArgs),
     /// As verify, but slowly and beside a running node: stores only, no log.
     Scrub(ScrubArgs),
+    /// Writes meter series as partitioned Parquet, for DuckDB, Spark and others. Goes on where an
+    /// earlier one was killed. The node must be stopped.
+    Export(ExportArgs),
 }
 
 /// Which stores.
@@ -138,4 +141,45 @@ pub struct ScrubArgs {
     #[arg(long, value_name = "MIB", default_value_t = 16,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub mib_per_s: u32,
+}
+
+/// `novax store export`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ExportArgs {
+    /// The data directory of a node.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where to: a directory, or s3://bucket/prefix.
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// The cold tier: a directory, or s3://bucket/prefix. Without it, `cold` in the data directory.
+    #[arg(long, value_name = "URL")]
+    pub cold: Option<String>,
+    /// The first time: 2026-11-21, or 2026-11-21T08:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// The first time no longer wanted; without it, the start of today.
+    #[arg(long, value_name = "TIME")]
+    pub to_time: Option<String>,
+    /// Only this station; may be given again.
+    #[arg(long, value_name = "STATION")]
+    pub station: Vec<String>,
+    /// Only these columns, and those that say whose rows they are.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// S3: the server, when it is not Amazon's.
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// S3: the region.
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// S3: the key.
+    #[arg(long, value_name = "KEY", env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
+    pub access_key: Option<String>,
+    /// S3: its secret.
+    #[arg(long, value_name = "SECRET", env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
+    pub secret_key: Option<String>,
+    /// S3: an endpoint without TLS will do.
+    #[arg(long)]
+    pub allow_http: bool,
 }

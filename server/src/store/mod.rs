@@ -5,7 +5,8 @@ mod args;
 mod report;
 
 pub use args::{
-    BackupArgs, CheckpointArgs, DumpArgs, RepairArgs, RestoreArgs, ScrubArgs, StoreCommand, Target,
+    BackupArgs, CheckpointArgs, DumpArgs, ExportArgs, RepairArgs, RestoreArgs, ScrubArgs,
+    StoreCommand, Target,
 };
 
 use crate::cli::{EXIT_FAILED, EXIT_OK, EXIT_USAGE};
@@ -50,6 +51,7 @@ pub fn run(command: &StoreCommand) -> u8 {
         StoreCommand::Restore(args) => restore(&disk, args),
         StoreCommand::Checkpoint(args) => checkpoint(&disk, args),
         StoreCommand::Scrub(args) => scrub(&disk, args),
+        StoreCommand::Export(args) => return crate::cold::export(args),
     };
     match done {
         Ok(report) if report.is_clean() => EXIT_OK,
