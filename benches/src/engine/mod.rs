@@ -113,6 +113,7 @@ fn measure(
     let pace = Task { count: count_of, rate, seconds, ..task(Part::Latency) };
     let (relaxed, relaxed_name) = (run_part(&pace)?, which.relaxed_figure());
     add(relaxed_name, number(&relaxed, "p999_us")? / 1e3, "ms");
+    add("put_call_p999_ms", number(&relaxed, "call_p999_us")? / 1e3, "ms");
     curves.push((which.relaxed_label(), latency::seconds_of(&relaxed)));
     if which == Which::Novax {
         let durable = run_part(&Task { durable: true, ..pace })?;

@@ -141,9 +141,9 @@ fn latency(task: &Task) -> Result<Value> {
     let before = store.compactions()?;
     let stretch = Stretch::begin();
     let pace = Pace { rate: task.rate, seconds: task.seconds, keys: task.keys };
-    let latencies = match task.durable {
-        true => store.paced_durable(&pace)?,
-        false => paced(store.as_mut(), &pace)?,
+    let (latencies, calls) = match task.durable {
+        true => (store.paced_durable(&pace)?, None),
+        false => paced(store.as_mut(), &pace).map(|(late, calls)| (late, Some(calls)))?,
     };
     let (cpu_s, wall_s) = (stretch.cpu_s(), stretch.wall_s());
     let compactions = store.compactions()? - before;
@@ -152,21 +152,26 @@ fn latency(task: &Task) -> Result<Value> {
     found["cpu_s"] = json!(cpu_s);
     found["wall_s"] = json!(wall_s);
     found["compactions"] = json!(compactions);
+    if let Some(calls) = calls {
+        found["call_p999_us"] = calls.to_json()["p999_us"].take();
+    }
     Ok(found)
 }
 
-/// Puts without waiting for the disk, at a steady rate.
-fn paced(store: &mut dyn KeyValue, pace: &Pace) -> Result<Latencies> {
+/// Puts without waiting for the disk, at a steady rate: how late each was done, and how long its call took.
+fn paced(store: &mut dyn KeyValue, pace: &Pace) -> Result<(Latencies, Latencies)> {
     let mut dice = Dice::new(SEED_OF_KEYS + 2);
     let mut values = Values::new(SEED_OF_VALUES);
-    let mut latencies = Latencies::default();
+    let (mut latencies, mut calls) = (Latencies::default(), Latencies::default());
     let begun = Instant::now();
     for n in 0..pace.count() {
         pace.wait(n, begun);
+        let called = Instant::now();
         store.put(&key(dice.below(pace.keys)), values.next())?;
+        calls.add(0, u32::try_from(called.elapsed().as_micros()).unwrap_or(u32::MAX));
         pace.note(n, begun, &mut latencies);
     }
-    Ok(latencies)
+    Ok((latencies, calls))
 }
 
 /// Fills the log in an order that `recover` knows.
