@@ -317,6 +317,7 @@ impl Engine {
             runs: self.memtable.newest_first(),
             version: Arc::clone(&self.version),
             fetches: Fetches::default(),
+            trash: Arc::clone(&self.shared.context.trash),
         });
         self.snapshot = Some(snapshot.clone());
         snapshot

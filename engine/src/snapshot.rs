@@ -11,6 +11,7 @@ use crate::merge::{Merge, Rules, Source, Verdict};
 use crate::options::{Compaction, LEVELS, Options};
 use crate::resident::{Fetch, Fetches, Resident};
 use crate::table::{Direction, KeyRange, internal_key};
+use crate::trash::Trash;
 use crate::version::Version;
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +32,19 @@ pub(crate) struct Inner {
     pub(crate) version: Arc<Version>,
     /// What look-ups without files are having fetched.
     pub(crate) fetches: Fetches,
+    pub(crate) trash: Arc<Trash>,
+}
+
+impl Drop for Inner {
+    /// Whoever lets go of a view last may be a shard's thread: what is long to free is left to a worker's.
+    fn drop(&mut self) {
+        let runs = self.runs.drain(..);
+        let costly = runs.filter(|run| Arc::strong_count(run) == 1 && run.is_costly_to_drop());
+        let costly: Vec<_> = costly.collect();
+        if !costly.is_empty() {
+            self.trash.add_runs(costly);
+        }
+    }
 }
 
 impl Snapshot {

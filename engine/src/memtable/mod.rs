@@ -41,6 +41,11 @@ impl MemRun {
         self.trees.get(usize::from(keyspace))
     }
 
+    /// True when dropping it would take long.
+    pub(crate) fn is_costly_to_drop(&self) -> bool {
+        self.trees.iter().any(Tree::is_costly_to_drop)
+    }
+
     /// What the run says of a key.
     pub(crate) fn get(&self, keyspace: u8, key: &[u8]) -> Option<Entry<'_>> {
         self.tree(keyspace)?.get(key).map(Item::entry)

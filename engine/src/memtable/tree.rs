@@ -354,6 +354,20 @@ impl Tree {
         replaced
     }
 
+    /// True when dropping this tree would free much of it: nobody else holds most of its nodes.
+    pub(crate) fn is_costly_to_drop(&self) -> bool {
+        let Some(root) = self.root.as_ref().filter(|root| Arc::strong_count(root) == 1) else {
+            return false;
+        };
+        match &**root {
+            Node::Leaf(_) => false,
+            Node::Inner(children) => {
+                let own = children.iter().filter(|child| Arc::strong_count(&child.node) == 1);
+                own.count() > children.len() / 2
+            }
+        }
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Item> {
         let mut node = &**self.root.as_ref()?;
         let skip = self.skip;
@@ -624,6 +638,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_clone_that_shares_its_nodes_is_cheap_to_drop_until_it_is_the_last() {
+        let mut tree = Tree::default();
+        for i in 0..5_000u32 {
+            let key = i.to_be_bytes();
+            tree.insert(&key, Item::new(&key, put(b"value")));
+        }
+        let held = tree.clone();
+        let key = 4_000u32.to_be_bytes();
+        tree.insert(&key, Item::new(&key, put(b"new")));
+        assert!(!held.is_costly_to_drop() && !tree.is_costly_to_drop(), "most nodes are shared");
+        drop(tree);
+        assert!(held.is_costly_to_drop());
+        assert!(!Tree::default().is_costly_to_drop());
     }
 
     #[test]

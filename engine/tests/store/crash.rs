@@ -177,11 +177,13 @@ fn a_full_disk_is_reported_reads_go_on_and_room_mends_it() {
         assert_eq!(snapshot.get(0, b"before").unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(snapshot.get(0, b"during").unwrap().map(|value| value.len()), Some(3_000));
         assert_eq!(store.engine.flushed_mark(), 1);
+        assert_eq!(store.engine.stats().last_error, Some(error.to_string()));
     }
     disk.set_bytes_free(None);
     // The attempt that was under way may still report.
     assert!((0..2).any(|_| store.flush().is_ok()));
     assert_eq!(store.engine.flushed_mark(), 2);
+    assert_eq!(store.engine.stats().last_error, None);
     let files = disk.list(Path::new(DIR)).unwrap();
     assert_eq!(files.len(), 3, "the manifest, two tables, and no half-written ones: {files:?}");
     drop(store);

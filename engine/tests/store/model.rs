@@ -196,6 +196,24 @@ fn compaction_keeps_every_level_within_its_limit_and_loses_nothing() {
 }
 
 #[test]
+fn keys_that_rise_sink_without_being_written_again() {
+    let disk = SimDisk::default();
+    let mut store = Store::open(&disk, small()).unwrap();
+    let mut model = Model::new();
+    for mark in 1..=400u64 {
+        let key = mark.to_be_bytes().to_vec();
+        write(&mut store, &mut model, mark, vec![(0, key, Some(noise(mark, 60)))]);
+        if mark % 20 == 0 {
+            store.flush().unwrap();
+        }
+    }
+    let stats = store.engine.stats();
+    assert!(stats.compactions > 5 && stats.levels[2].tables > 2, "{stats:?}");
+    assert_eq!(stats.bytes_compacted, 0, "{stats:?}");
+    assert_eq!(contents(&store.engine.snapshot()).unwrap(), model);
+}
+
+#[test]
 fn deleted_keys_leave_the_disk_when_tombstones_reach_the_bottom() {
     let (_, mut store, model) = layered(small(), 600, 1);
     let full: u64 = store.engine.stats().levels.iter().map(|level| level.bytes).sum();
