@@ -205,6 +205,7 @@ impl Owner {
         let busy = progress.flush_in_flight
             || progress.compacting
             || progress.stalled
+            || self.flush_wanted
             || self.last_error.is_some();
         let poll = (busy && !self.hold).then(|| self.polled_at + POLL_EVERY);
         relaxed.into_iter().chain(poll).min()
@@ -304,7 +305,9 @@ impl Owner {
             return;
         }
         self.hold = false;
-        if std::mem::take(&mut self.flush_wanted) {
+        // Asked while one is in flight, the next would begin at any later poll, whatever is durable then.
+        if self.flush_wanted && !self.progress.flush_in_flight {
+            self.flush_wanted = false;
             self.engine.flush();
         }
         self.poll_engine();
