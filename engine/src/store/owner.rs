@@ -321,7 +321,11 @@ impl Owner {
                 self.last_error = None;
             }
             // It tries again by itself, and says when it cannot take more.
-            Err(error) => self.last_error = Some(error.to_string()),
+            Err(error) => {
+                self.last_error = Some(error.to_string());
+                // What failed may be a flush, which is under way until it succeeds: no other may be asked for.
+                self.progress.flush_in_flight = true;
+            }
         }
         // A snapshot would keep tables that were replaced.
         self.shared.set_latest(None);
