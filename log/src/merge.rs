@@ -108,7 +108,7 @@ impl PartitionLog {
                 if at.index <= self.meta.mark.index {
                     return out_of_order("an entry that was flushed is replaced", at.index);
                 }
-                if at.index > self.meta.last.index + 1 {
+                if at.index > self.meta.last.index.saturating_add(1) {
                     return out_of_order("an entry does not follow the one before", at.index);
                 }
                 self.drop_above(at.index - 1);
@@ -176,11 +176,14 @@ impl PartitionLog {
     /// Checks what can only be known at the end.
     pub(crate) fn finish(&self, partition: PartitionId) -> Result<(), Corruption> {
         let GroupMeta { mark, hard, last } = self.meta;
-        let missing =
-            Corruption::MissingEntries { partition, first: mark.index + 1, last: last.index };
+        let missing = Corruption::MissingEntries {
+            partition,
+            first: mark.index.saturating_add(1),
+            last: last.index,
+        };
         let mut before = mark;
         for entry in &self.entries {
-            if entry.at.index != before.index + 1 {
+            if entry.at.index != before.index.saturating_add(1) {
                 return Err(missing);
             }
             if entry.at.term < before.term {

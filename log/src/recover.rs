@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// No name has a larger number: what follows can be counted.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+
 /// The file name of a segment.
 pub(crate) fn segment_name(incarnation: u64, number: u64) -> String {
     format!("{incarnation:010}-{number:010}.log")
@@ -31,7 +34,8 @@ fn parse_segment_name(name: &str) -> Option<(u64, u64)> {
     let (incarnation, number) = name.strip_suffix(".log")?.split_once('-')?;
     let parsed = (incarnation.parse().ok()?, number.parse().ok()?);
     // Only the one spelling, so that no two files claim to be the same segment.
-    (segment_name(parsed.0, parsed.1) == name && parsed.1 > 0).then_some(parsed)
+    let in_bounds = parsed.0 < NUMBER_MAX && (1..NUMBER_MAX).contains(&parsed.1);
+    (in_bounds && segment_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
 /// What the logs of a node hold. Keep it until every shard has been started from it.

@@ -110,7 +110,7 @@ impl<F: FnMut(u64, &[u8]) -> ControlFlow<()>> Single<F> {
         let out_of_order = |what, index| Err(Corruption::OutOfOrder { partition, what, index });
         match *frame {
             Frame::Entry { at, data } => {
-                if at.index != self.meta.last.index + 1 {
+                if Some(at.index) != self.meta.last.index.checked_add(1) {
                     return Err(Corruption::NotSingle { partition, index: at.index });
                 }
                 if at.term < self.meta.last.term {

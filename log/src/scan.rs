@@ -123,7 +123,7 @@ fn read_start_into(
 
 impl Scan {
     fn expected(&self) -> u64 {
-        self.chain.map_or(1, |last| last.seq + 1)
+        self.chain.map_or(1, |last| last.seq.saturating_add(1))
     }
 
     fn at_fence(&self) -> bool {
@@ -176,10 +176,13 @@ impl Scan {
             None if number > 1 => {}
             None if seq == 1 && header.previous_crc == 0 => {}
             None => return Err(Corruption::LostBatch { expected: 1, found: seq }),
-            Some(last) if seq > last.seq + 1 => {
-                return Err(Corruption::LostBatch { expected: last.seq + 1, found: seq });
+            Some(last) if seq > last.seq.saturating_add(1) => {
+                return Err(Corruption::LostBatch {
+                    expected: last.seq.saturating_add(1),
+                    found: seq,
+                });
             }
-            Some(last) if seq == last.seq + 1 && header.previous_crc == last.crc => {}
+            Some(last) if seq == last.seq.saturating_add(1) && header.previous_crc == last.crc => {}
             Some(_) => return Err(Corruption::BrokenChain { seq }),
         }
         if header.opens_segment != (offset == 0) {

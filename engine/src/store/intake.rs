@@ -98,6 +98,8 @@ pub(super) struct Intake {
     pub(super) state: State,
     owner_sleeps: bool,
     waiting_for_room: usize,
+    /// The owner has ended: nobody answers any more.
+    is_gone: bool,
 }
 
 /// How far the store is, for those who wait.
@@ -153,6 +155,7 @@ impl Shared {
             state: State::Open,
             owner_sleeps: false,
             waiting_for_room: 0,
+            is_gone: false,
         };
         Shared {
             intake: Mutex::new(intake),
@@ -221,7 +224,7 @@ impl Shared {
     /// Asks the owner for something; false when there is none any more.
     pub(super) fn ask(&self, request: Request) -> bool {
         let mut intake = guard(&self.intake);
-        if matches!(intake.state, State::Closing | State::Dropped) {
+        if intake.is_gone || matches!(intake.state, State::Closing | State::Dropped) {
             return false;
         }
         intake.requests.push_back(request);
@@ -340,6 +343,7 @@ impl Shared {
         if matches!(intake.state, State::Open) {
             intake.state = State::Dropped;
         }
+        intake.is_gone = true;
         intake.records.clear();
         // Whoever waits for an answer hears that there is none.
         intake.requests.clear();

@@ -205,6 +205,7 @@ impl Owner {
         let busy = progress.flush_in_flight
             || progress.compacting
             || progress.stalled
+            || self.flush_wanted
             || self.last_error.is_some();
         let poll = (busy && !self.hold).then(|| self.polled_at + POLL_EVERY);
         relaxed.into_iter().chain(poll).min()
@@ -304,7 +305,9 @@ impl Owner {
             return;
         }
         self.hold = false;
-        if std::mem::take(&mut self.flush_wanted) {
+        // Asked while one is in flight, the next would begin at any later poll, whatever is durable then.
+        if self.flush_wanted && !self.progress.flush_in_flight {
+            self.flush_wanted = false;
             self.engine.flush();
         }
         self.poll_engine();
@@ -318,7 +321,11 @@ impl Owner {
                 self.last_error = None;
             }
             // It tries again by itself, and says when it cannot take more.
-            Err(error) => self.last_error = Some(error.to_string()),
+            Err(error) => {
+                self.last_error = Some(error.to_string());
+                // What failed may be a flush, which is under way until it succeeds: no other may be asked for.
+                self.progress.flush_in_flight = true;
+            }
         }
         // A snapshot would keep tables that were replaced.
         self.shared.set_latest(None);
