@@ -8,7 +8,7 @@ pub(crate) mod reader;
 mod tests;
 pub(crate) mod writer;
 
-pub(crate) use reader::{BlobFile, BlobScan};
+pub(crate) use reader::BlobFile;
 pub(crate) use writer::BlobWriter;
 
 use crate::codec::Reader;

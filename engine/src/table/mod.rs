@@ -32,7 +32,7 @@ mod tests;
 pub(crate) mod writer;
 
 pub(crate) use cursor::{Direction, KeyRange, TableCursor};
-pub(crate) use reader::{BlockNeed, Found, Probe, Table, TableContext};
+pub(crate) use reader::{Found, Probe, Table, TableContext};
 pub(crate) use writer::TableWriter;
 
 use crate::entry::Expires;

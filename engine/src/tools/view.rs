@@ -134,6 +134,7 @@ impl View {
             options: Arc::new(options),
             runs: Vec::new(),
             fetches: Fetches::default(),
+            trash: Arc::new(crate::trash::Trash::default()),
             version: Arc::new(self.version()?),
         }))
     }
