@@ -113,7 +113,12 @@ impl Owner {
             awaited: meta.last.index,
             handed_out: meta.last.index,
             gathered_since: None,
-            progress: Progress { flushed_mark: engine.flushed_mark(), ..Progress::default() },
+            // One that the replay began may be: until the first poll says so, no other may be asked for.
+            progress: Progress {
+                flushed_mark: engine.flushed_mark(),
+                flush_in_flight: true,
+                ..Progress::default()
+            },
             engine,
             flush_wanted: false,
             hold: false,
