@@ -328,18 +328,28 @@ impl Engine {
         self.flush_asked = true;
     }
 
-    /// Lets all tables go that hold nothing but windows of `ks` which end at or before `time` (in the unit of
-    /// [`crate::Compaction::TimeWindow`]): in one step, and without writing a table. [`Engine::poll`] sees to it, once
-    /// no compaction is at work on them. What is in memory stays until it is flushed and this is called again.
+    /// Lets windows of `ks` go that end at or before `time` (in the unit of [`crate::Compaction::TimeWindow`]), as far
+    /// as `seen` shows them: in one step, and without writing a table. [`Engine::poll`] sees to it.
+    ///
+    /// Whoever keeps old windows elsewhere takes a snapshot, copies them out of it, makes the copy durable, and then
+    /// calls this with that snapshot. Only tables that the snapshot has may leave, so no row is lost that came later:
+    /// what was in memory stays, and so does a table that was flushed or merged since, whole, and every table newer
+    /// than one that stays. They go the next time, with a snapshot that has them. Until then rows that were
+    /// copied may still be read here too, and an operand that came later stands without what it was to be merged onto,
+    /// which the copy has. A snapshot of another engine, or of this store before it was opened again, lets
+    /// nothing go.
     ///
     /// # Errors
     /// When there is no such keyspace.
-    pub fn drop_windows_before(&mut self, ks: u8, time: u64) -> Result<(), Error> {
+    pub fn drop_windows_before(&mut self, ks: u8, time: u64, seen: &Snapshot) -> Result<(), Error> {
         let count = self.shared.options.keyspaces;
         if ks >= count {
             return Err(Error::KeyspaceUnknown { keyspace: ks, count });
         }
-        self.planner.ask_drop(ks, time);
+        // A keyspace in levels has no windows.
+        if let Some(width) = self.shared.options.compaction(ks).window() {
+            self.planner.ask_drop(&self.version, &seen.inner().version, ks, time, width);
+        }
         Ok(())
     }
 
@@ -542,7 +552,7 @@ impl Engine {
         if let Some(job) = self.dropping.take_due(now) {
             self.start_drop(job)?;
         } else if self.dropping.is_idle()
-            && let Some(job) = self.planner.next_drop(&self.version, &self.shared.options)
+            && let Some(job) = self.planner.next_drop(&self.version)
         {
             self.start_drop(Box::new(job))?;
         }
