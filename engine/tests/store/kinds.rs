@@ -246,6 +246,8 @@ fn check_range(
 #[derive(Clone, Debug)]
 enum Op {
     Write(u64, Vec<Change>),
+    /// Built beside the store, from keys in order.
+    Ingest(BTreeMap<Key, Bytes>),
     Hold,
     Release(prop::sample::Index),
     Flush,
@@ -264,9 +266,11 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(prop::sample::select(vec![0u8, 1, 4, 7, 9]), 0..4)
 }
 
+fn bytes() -> impl Strategy<Value = Bytes> {
+    (any::<u8>(), 0usize..250).prop_map(|(seed, len)| Bytes(noise(u64::from(seed), len)))
+}
+
 fn change() -> impl Strategy<Value = Change> {
-    let bytes =
-        || (any::<u8>(), 0usize..250).prop_map(|(seed, len)| Bytes(noise(u64::from(seed), len)));
     let plain = || prop::sample::select(vec![PLAIN, SERIES]);
     let merging = || prop::sample::select(vec![SUMS, COUNTS]);
     prop_oneof![
@@ -284,6 +288,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => (prop_oneof![Just(0u64), 0u64..4], proptest::collection::vec(change(), 1..8))
             .prop_map(|(seconds, changes)| Op::Write(seconds, changes)),
+        1 => proptest::collection::btree_map((0..KEYSPACES, key()), bytes(), 0..12).prop_map(Op::Ingest),
         2 => Just(Op::Hold),
         1 => any::<prop::sample::Index>().prop_map(Op::Release),
         2 => Just(Op::Flush),
@@ -308,12 +313,20 @@ fn run(ops: Vec<Op>) {
                 mark += 1;
                 store.engine.write(&mut model.change(seconds, &changes, mark));
             }
+            Op::Ingest(rows) => {
+                let mut builder = store.engine.table_builder();
+                for ((keyspace, key), value) in &rows {
+                    builder.add(*keyspace, key, &value.0).unwrap();
+                }
+                store.ingest(builder.finish().unwrap()).unwrap();
+                let rows = rows.into_iter().map(|(key, value)| (key, (value.0, u64::MAX)));
+                model.values.extend(rows);
+            }
             Op::Hold => held.push((store.engine.snapshot(), model.clone())),
             Op::Release(index) if !held.is_empty() => {
                 let (snapshot, then) = held.swap_remove(index.index(held.len()));
                 check(&snapshot, &then);
             }
-            Op::Release(_) => {}
             Op::Flush => store.engine.flush(),
             Op::Poll => drop(store.engine.poll().unwrap()),
             Op::Drain => drop(store.drain().unwrap()),
@@ -330,7 +343,7 @@ fn run(ops: Vec<Op>) {
                 store.drain().unwrap();
                 model.forget_seen(&store.engine.snapshot(), &then.shown(), time);
             }
-            Op::DropSeen(..) => {}
+            Op::Release(_) | Op::DropSeen(..) => {}
             Op::Reopen { clean } => {
                 // A snapshot of the engine before needs its files, which the next one may remove.
                 held.clear();
