@@ -8,6 +8,7 @@ use crate::batch::Batch;
 use crate::blob::{self, BlobFile};
 use crate::disk::{Disk, DiskLock, RealDisk};
 use crate::error::Error;
+use crate::ingest::{self, BuiltTables, Ingest, TableBuilder};
 use crate::jobs::{Checkpoint, Compaction, Done, DropWindows, Flush, Shared};
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
@@ -18,7 +19,7 @@ use crate::plan::Planner;
 use crate::resident::Fetches;
 use crate::snapshot::{Inner, Snapshot};
 use crate::table::cache::{BlockCache, SharedCache};
-use crate::table::{Table, TableContext, TableMeta, file_number};
+use crate::table::{Table, TableContext, TableMeta, file_number, is_loose_name};
 use crate::trash::Trash;
 use crate::verify::find_missing;
 use crate::version::Version;
@@ -30,8 +31,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Beside the compactions: a flush, a drop, a checkpoint and a sweep, and one of each whose report is not read yet.
-const OTHER_JOBS_MAX: usize = 8;
+/// Beside the compactions: a flush, a drop, an ingest, a checkpoint and a sweep, and one of each whose report is not read yet.
+const OTHER_JOBS_MAX: usize = 10;
 /// The wait between attempts doubles this often.
 const RETRY_DOUBLINGS_MAX: u32 = 6;
 /// At half of what makes the owner write less, compactions write as fast as they can.
@@ -53,6 +54,8 @@ pub struct Progress {
     pub stalled: bool,
     /// A checkpoint was asked for and is not ended.
     pub checkpointing: bool,
+    /// Tables were given to [`Engine::ingest`] that are not all in the store.
+    pub ingesting: bool,
 }
 
 /// Tables and bytes of a level.
@@ -91,6 +94,8 @@ pub struct Stats {
     pub bytes_flushed: u64,
     /// Bytes of tables written by compactions.
     pub bytes_compacted: u64,
+    /// Bytes of tables that came by [`Engine::ingest`].
+    pub bytes_ingested: u64,
     /// Flushes finished.
     pub flushes: u64,
     /// Compactions finished.
@@ -186,13 +191,15 @@ pub struct Engine {
     /// Compactions that failed; the others that the planner knows of are running.
     failed: Vec<(Box<Compaction>, Instant)>,
     dropping: Slot<DropWindows>,
+    waiting: ingest::Waiting,
+    ingest: Slot<Ingest>,
     checkpoint: CheckpointStage,
     checkpointed: Option<Result<u64, Error>>,
     sweeping: bool,
     failures: u32,
     stats: Stats,
     /// Given up only after the last job has reported back.
-    _lock: Box<dyn DiskLock>,
+    lock: Arc<dyn DiskLock>,
 }
 
 impl Engine {
@@ -268,12 +275,14 @@ impl Engine {
             flush: Slot::Idle,
             failed: Vec::new(),
             dropping: Slot::Idle,
+            waiting: ingest::Waiting::default(),
+            ingest: Slot::Idle,
             checkpoint: CheckpointStage::Idle,
             checkpointed: None,
             sweeping: false,
             failures: 0,
             stats: Stats::default(),
-            _lock: lock,
+            lock: Arc::from(lock),
         })
     }
 
@@ -328,18 +337,59 @@ impl Engine {
         self.flush_asked = true;
     }
 
-    /// Lets all tables go that hold nothing but windows of `ks` which end at or before `time` (in the unit of
-    /// [`crate::Compaction::TimeWindow`]): in one step, and without writing a table. [`Engine::poll`] sees to it, once
-    /// no compaction is at work on them. What is in memory stays until it is flushed and this is called again.
+    /// Lets windows of `ks` go that end at or before `time` (in the unit of [`crate::Compaction::TimeWindow`]), as far
+    /// as `seen` shows them: in one step, and without writing a table. [`Engine::poll`] sees to it.
+    ///
+    /// Whoever keeps old windows elsewhere takes a snapshot, copies them out of it, makes the copy durable, and then
+    /// calls this with that snapshot. Only tables that the snapshot has may leave, so no row is lost that came later:
+    /// what was in memory stays, and so does a table that was flushed or merged since, whole, and every table newer
+    /// than one that stays. They go the next time, with a snapshot that has them. Until then rows that were
+    /// copied may still be read here too, and an operand that came later stands without what it was to be merged onto,
+    /// which the copy has. A snapshot of another engine, or of this store before it was opened again, lets
+    /// nothing go.
     ///
     /// # Errors
     /// When there is no such keyspace.
-    pub fn drop_windows_before(&mut self, ks: u8, time: u64) -> Result<(), Error> {
+    pub fn drop_windows_before(&mut self, ks: u8, time: u64, seen: &Snapshot) -> Result<(), Error> {
         let count = self.shared.options.keyspaces;
         if ks >= count {
             return Err(Error::KeyspaceUnknown { keyspace: ks, count });
         }
-        self.planner.ask_drop(ks, time);
+        // A keyspace in levels has no windows.
+        if let Some(width) = self.shared.options.compaction(ks).window() {
+            self.planner.ask_drop(&self.version, &seen.inner().version, ks, time, width);
+        }
+        Ok(())
+    }
+
+    /// Begins tables of this store that another thread fills, for [`Engine::ingest`].
+    #[must_use]
+    pub fn table_builder(&self) -> TableBuilder {
+        TableBuilder::new(Arc::clone(&self.shared), Arc::clone(&self.lock))
+    }
+
+    /// Takes tables in, all of them by one step: after a crash they are all there or none is. They are as new as if
+    /// their keys were written by the flush that this asks for: what is in memory now is older, what is written after
+    /// [`Progress::ingesting`] is false again is newer, and in between it is either. The mark stays: who
+    /// keeps a log has to know by other means that the tables are in. Values are not kept apart before the tables
+    /// are compacted. [`Engine::poll`] sees to it; when the engine is closed or dropped before, the tables are not
+    /// taken in.
+    ///
+    /// # Errors
+    /// When too many tables wait already: these are removed then.
+    ///
+    /// # Panics
+    /// When the tables were built for another engine.
+    pub fn ingest(&mut self, built: BuiltTables) -> Result<(), Error> {
+        let tables = built.into_tables(&self.shared);
+        let waiting = self.waiting.len();
+        if waiting > 0 && waiting + tables.len() > ingest::TABLES_MAX {
+            return Err(Error::IngestBusy { waiting });
+        }
+        if !tables.is_empty() {
+            self.waiting.ask(tables);
+            self.flush();
+        }
         Ok(())
     }
 
@@ -404,6 +454,7 @@ impl Engine {
             compacting: self.planner.running() > 0,
             stalled: self.memtable.bytes() > memory_max || level0 > level0_max,
             checkpointing: !matches!(self.checkpoint, CheckpointStage::Idle),
+            ingesting: self.waiting.len() > 0 || !self.ingest.is_idle(),
         }
     }
 
@@ -425,6 +476,13 @@ impl Engine {
                 self.went_well();
                 self.set_version(self.version.edited(&job.tables, &[], &[]));
             }
+            Done::Ingest(job, Ok(())) => {
+                self.ingest = Slot::Idle;
+                self.went_well();
+                self.stats.bytes_ingested += job.bytes();
+                let entered = job.entered(&self.shared.context);
+                self.set_version(self.version.edited(&[], &entered, &[]));
+            }
             Done::Checkpoint(job, result) => {
                 self.checkpoint = CheckpointStage::Idle;
                 self.checkpointed = Some(result.map(|()| job.mark));
@@ -436,6 +494,10 @@ impl Engine {
             }
             Done::Drop(job, Err(error)) => {
                 self.dropping = Slot::Failed { job, at: self.retry_at(&error) };
+                return Err(error);
+            }
+            Done::Ingest(job, Err(error)) => {
+                self.ingest = Slot::Failed { job, at: self.retry_at(&error) };
                 return Err(error);
             }
             Done::Compaction(job, Err(error)) => {
@@ -506,7 +568,7 @@ impl Engine {
         self.set_version(self.version.edited(&[], &built.tables, &built.blobs));
         assert!(job.mark >= self.flushed_mark && job.clock_s >= self.flushed_clock_s);
         (self.flushed_mark, self.flushed_clock_s) = (job.mark, job.clock_s);
-        self.checkpoint.flushed();
+        self.after_flush();
         let runs = self.memtable.thaw().into_iter().chain([job.run]);
         self.shared.context.trash.add_runs(runs.collect());
     }
@@ -520,6 +582,12 @@ impl Engine {
         self.stats.compactions += 1;
         let removed: Vec<_> = job.inputs().cloned().collect();
         self.set_version(self.version.edited(&removed, &built.tables, &built.blobs));
+    }
+
+    /// All that a flush was asked to take is in tables.
+    fn after_flush(&mut self) {
+        self.checkpoint.flushed();
+        self.waiting.flushed(&self.shared);
     }
 
     fn start_flush_due(&mut self) -> Result<(), Error> {
@@ -542,10 +610,11 @@ impl Engine {
         if let Some(job) = self.dropping.take_due(now) {
             self.start_drop(job)?;
         } else if self.dropping.is_idle()
-            && let Some(job) = self.planner.next_drop(&self.version, &self.shared.options)
+            && let Some(job) = self.planner.next_drop(&self.version)
         {
             self.start_drop(Box::new(job))?;
         }
+        self.start_ingest_due(now)?;
         while self.plan_due {
             let (options, clock_s) = (&self.shared.options, self.flushed_clock_s);
             match self.planner.next(&self.version, options, clock_s) {
@@ -570,9 +639,10 @@ impl Engine {
         }
         self.flush_asked = false;
         self.checkpoint.frozen();
+        self.waiting.frozen();
         let is_new = self.mark != self.flushed_mark || self.clock_s != self.flushed_clock_s;
         if self.memtable.unflushed_bytes() == 0 && !is_new {
-            self.checkpoint.flushed();
+            self.after_flush();
             return Ok(());
         }
         // A view that nobody else holds must not make the next writes copy.
@@ -622,6 +692,32 @@ impl Engine {
             self.dropping = Slot::Running;
         }
         Ok(())
+    }
+
+    fn start_ingest_due(&mut self, now: Instant) -> Result<(), Error> {
+        let job = match self.ingest.take_due(now) {
+            Some(job) => job,
+            None if self.ingest.is_idle() => match self.waiting.take_due() {
+                Some(job) => Box::new(job),
+                None => return Ok(()),
+            },
+            None => return Ok(()),
+        };
+        // Should the worker refuse, the job is dropped with the closure: keep it where both find it.
+        let job = Arc::new(Mutex::new(Some(job)));
+        let (shared, handed) = (Arc::clone(&self.shared), Arc::clone(&job));
+        let take = |job: &Mutex<Option<Box<Ingest>>>| {
+            job.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        let run: Job = Box::new(move || {
+            if let Some(job) = take(&handed) {
+                shared.run_ingest(job);
+            }
+        });
+        let accepted = self.submit(Priority::Background, run);
+        let refused = if matches!(accepted, Ok(true)) { None } else { take(&job) };
+        self.ingest = refused.map_or(Slot::Running, |job| Slot::Failed { job, at: now });
+        accepted.map(drop)
     }
 
     fn start_checkpoint(&mut self, dir: PathBuf) -> Result<(), Error> {
@@ -758,6 +854,7 @@ impl Engine {
         }
         self.settle();
         self.snapshot = None;
+        self.waiting = ingest::Waiting::default();
         self.shared.context.trash.sweep(&*self.shared.context.disk);
         Ok(self.flushed_mark)
     }
@@ -766,7 +863,8 @@ impl Engine {
         let waiting = self.failed.len() + usize::from(!self.dropping.is_idle());
         let compacting = self.planner.running() > waiting || self.dropping.is_running();
         let checkpointing = matches!(self.checkpoint, CheckpointStage::Running);
-        self.flush.is_running() || compacting || checkpointing || self.sweeping
+        let moving = self.flush.is_running() || self.ingest.is_running();
+        moving || compacting || checkpointing || self.sweeping
     }
 
     /// Waits for what is in flight and takes it in, starting nothing new.
@@ -836,7 +934,8 @@ fn remove_leftovers(
     for (name, _) in files {
         let number = manifest::number_of(name);
         let is_named = number.is_some_and(|number| state.names(number));
-        if is_named || (number.is_none() && name != manifest::TEMPORARY_NAME) {
+        let is_temporary = name == manifest::TEMPORARY_NAME || is_loose_name(name);
+        if is_named || (number.is_none() && !is_temporary) {
             continue;
         }
         let file = dir.join(name);

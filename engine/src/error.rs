@@ -104,6 +104,25 @@ pub enum Error {
         /// Where to.
         dir: PathBuf,
     },
+    /// The keys given to a [`crate::TableBuilder`] do not rise: the caller's stream is not sorted.
+    #[error("a key of keyspace {keyspace} does not come after the one before it")]
+    IngestOrder {
+        /// The keyspace of the key that was refused.
+        keyspace: u8,
+    },
+    /// The stream given to a [`crate::TableBuilder`] goes to too many windows at once: the caller has to build the
+    /// tables of one stretch of time after those of another.
+    #[error("a stream of more than {max} windows")]
+    IngestWindows {
+        /// How many there may be.
+        max: usize,
+    },
+    /// Too many tables wait to be taken in: the caller has to wait until [`crate::Progress::ingesting`] is false.
+    #[error("{waiting} tables wait to be taken in already")]
+    IngestBusy {
+        /// How many wait.
+        waiting: usize,
+    },
     /// A file of a backup, or its catalogue, holds other bytes than were written, or is gone: the fault of the target's
     /// disk. Other backups, and the store itself, are as they were.
     #[error("backup file {} is damaged: {what}", file.display())]

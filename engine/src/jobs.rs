@@ -8,6 +8,7 @@
 use crate::disk::Disk;
 use crate::entry::{BlobRef, Entry, Expires};
 use crate::error::Error;
+use crate::ingest::Ingest;
 use crate::manifest::{Edit, Manifest, State, write_whole};
 use crate::memtable::MemRun;
 use crate::memtable::tree::Item;
@@ -46,6 +47,7 @@ pub(crate) enum Done {
     Compaction(Box<Compaction>, Result<(), Error>),
     Drop(Box<DropWindows>, Result<(), Error>),
     Checkpoint(Box<Checkpoint>, Result<(), Error>),
+    Ingest(Box<Ingest>, Result<(), Error>),
     Sweep,
 }
 
@@ -399,7 +401,7 @@ impl Shared {
         Ok(())
     }
 
-    fn commit(&self, edit: Edit) -> Result<(), Error> {
+    pub(crate) fn commit(&self, edit: Edit) -> Result<(), Error> {
         let next_file = self.next_file.load(Ordering::Acquire);
         let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
         manifest.commit(Edit { next_file, ..edit })
@@ -422,6 +424,9 @@ fn put_internal(out: &mut Vec<u8>, keyspace: u8, key: &[u8]) {
 }
 
 /// A panic in a job becomes an error, so that the engine that waits for it hears of it.
-fn guarded(job: &'static str, run: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+pub(crate) fn guarded(
+    job: &'static str,
+    run: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Error::JobPanicked { job }))
 }

@@ -33,10 +33,10 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `jobs`, `output` | `manifest` | `snapshot` |
-//! `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`, `ranges`, `pacer` | `disk`, `batch`,
-//! `codec`, `entry`, `error`, `limits`; and `options` below all that use it, above
-//! `table::cache`. Over all of them `tools` and `store`.
+//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `ingest` | `jobs`, `output` | `manifest` |
+//! `snapshot` | `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`,
+//! `ranges`, `pacer` | `disk`, `batch`, `codec`, `entry`, `error`, `limits`; and `options` below all that use it,
+//! above `table::cache`. Over all of them `tools` and `store`.
 
 mod batch;
 mod blob;
@@ -46,6 +46,7 @@ mod engine;
 mod entry;
 mod error;
 pub mod fuzz;
+mod ingest;
 mod jobs;
 mod limits;
 mod lookup;
@@ -71,6 +72,7 @@ pub use batch::Batch;
 pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk};
 pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::{Error, KeySpan};
+pub use ingest::{BuiltTables, TableBuilder};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use options::{Compaction, KeyspaceOptions, MergeOperator, Options};
 pub use resident::{Fetch, Resident};

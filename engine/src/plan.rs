@@ -44,8 +44,8 @@ pub(crate) struct Planner {
     garbage: Arc<BTreeSet<u64>>,
     /// Tables found damaged: they are left alone.
     quarantined: BTreeSet<u64>,
-    /// Keyspaces of which windows before a time are to go: they are not compacted meanwhile.
-    dropping: BTreeMap<u8, u64>,
+    /// Tables of windows that are to go: they are not compacted meanwhile.
+    leaving: BTreeSet<u64>,
 }
 
 impl Planner {
@@ -56,7 +56,7 @@ impl Planner {
             running: Vec::new(),
             garbage: Arc::default(),
             quarantined: BTreeSet::new(),
-            dropping: BTreeMap::new(),
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -99,42 +99,43 @@ impl Planner {
     fn is_free(&self, table: &Table) -> bool {
         let number = table.meta().number;
         let is_busy = self.running.iter().any(|running| running.tables.contains(&number));
-        !is_busy && !self.quarantined.contains(&number)
+        !is_busy && !self.quarantined.contains(&number) && !self.leaving.contains(&number)
     }
 
-    /// Windows of `keyspace` that end at or before `time` are to go.
-    pub(crate) fn ask_drop(&mut self, keyspace: u8, time: u64) {
-        let asked = self.dropping.entry(keyspace).or_default();
-        *asked = time.max(*asked);
-    }
-
-    fn is_dropping(&self, keyspace: u8, window: u64, options: &Options) -> bool {
-        let width = options.compaction(keyspace).window().unwrap_or(1);
-        let end = window.saturating_add(1).saturating_mul(width);
-        self.dropping.get(&keyspace).is_some_and(|time| end <= *time)
-    }
-
-    /// The job that lets the tables of windows go that are to go, once none of them is being compacted; those of all
-    /// keyspaces at once.
-    pub(crate) fn next_drop(
+    /// Tables that `seen` had too, of windows of `keyspace` that end at or before `time`, are to go.
+    pub(crate) fn ask_drop(
         &mut self,
         version: &Version,
-        options: &Options,
-    ) -> Option<DropWindows> {
-        if self.dropping.is_empty() {
+        seen: &Version,
+        keyspace: u8,
+        time: u64,
+        width: u64,
+    ) {
+        for (window, tables) in version.windows_of(keyspace, 0, u64::MAX) {
+            if window.saturating_add(1).saturating_mul(width) > time {
+                break;
+            }
+            let known = seen.window(keyspace, window);
+            let is_known = |table: &Arc<Table>| known.iter().any(|k| Arc::ptr_eq(&k.table, table));
+            let leaving = oldest_while(tables, is_known);
+            self.leaving.extend(leaving.iter().map(|ranked| ranked.table.meta().number));
+        }
+    }
+
+    /// The job that lets the tables of windows go that are to go, those of all keyspaces at once. One that is being
+    /// compacted stays, in the shape of what becomes of it.
+    pub(crate) fn next_drop(&mut self, version: &Version) -> Option<DropWindows> {
+        if self.leaving.is_empty() {
             return None;
         }
-        let windows = version.windows().iter();
-        let due = windows.filter(|((ks, window), _)| self.is_dropping(*ks, *window, options));
-        let tables = due.flat_map(|(_, tables)| tables).map(|ranked| Arc::clone(&ranked.table));
-        let tables: Vec<Arc<Table>> = tables.collect();
-        let is_busy = |table: &Arc<Table>| {
-            self.running.iter().any(|running| running.tables.contains(&table.meta().number))
+        let leaving = std::mem::take(&mut self.leaving);
+        let leaves = |table: &Arc<Table>| {
+            let number = &table.meta().number;
+            leaving.contains(number) && !self.running.iter().any(|r| r.tables.contains(number))
         };
-        if tables.iter().any(is_busy) {
-            return None;
-        }
-        self.dropping.clear();
+        let windows = version.windows().values();
+        let due = windows.flat_map(|tables| oldest_while(tables, leaves));
+        let tables: Vec<Arc<Table>> = due.map(|ranked| Arc::clone(&ranked.table)).collect();
         let range = extent(&tables)?;
         let numbers = tables.iter().map(|table| table.meta().number).collect();
         let id = self.start(numbers, None, range, false);
@@ -164,7 +165,7 @@ impl Planner {
         if self.running.len() + places >= options.compactions_max {
             return None;
         }
-        self.window(version, options, clock_s)
+        self.window(version, clock_s)
             .or_else(|| self.full_level(version, options, clock_s))
             .or_else(|| self.mostly_dead(version, clock_s))
             .or_else(|| self.expired(version, clock_s))
@@ -349,20 +350,12 @@ impl Planner {
     }
 
     /// Tables of like size in one window; in one that is past, any two of like size.
-    fn window(
-        &mut self,
-        version: &Arc<Version>,
-        options: &Options,
-        clock_s: u64,
-    ) -> Option<Compaction> {
+    fn window(&mut self, version: &Arc<Version>, clock_s: u64) -> Option<Compaction> {
         let mut newest: BTreeMap<u8, u64> = BTreeMap::new();
         for (keyspace, window) in version.windows().keys() {
             newest.insert(*keyspace, *window);
         }
         for (&(keyspace, window), tables) in version.windows() {
-            if self.is_dropping(keyspace, window, options) {
-                continue;
-            }
             let is_past = newest.get(&keyspace).is_some_and(|newest| window < *newest);
             let Some(chosen) = self.like_sized(tables, is_past) else { continue };
             let rank = chosen.iter().map(|ranked| ranked.rank).max().unwrap_or_default();
@@ -396,6 +389,13 @@ impl Planner {
         }
         (chosen >= limit).then(|| free.get(..chosen)).flatten()
     }
+}
+
+/// The oldest tables of a window up to the first that does not pass: with an older one left below, what a newer one
+/// has overwritten or deleted would show again.
+fn oldest_while(tables: &[Ranked], passes: impl Fn(&Arc<Table>) -> bool) -> &[Ranked] {
+    let newest = tables.iter().rposition(|ranked| !passes(&ranked.table)).map_or(0, |at| at + 1);
+    tables.get(newest..).unwrap_or_default()
 }
 
 /// Tables with nothing of their key range in the next level only change their level, unless they have something to

@@ -1,4 +1,5 @@
-//! Any bytes in a segment, also behind right checksums, are read or named: never a panic, never memory beyond the file's.
+//! Any bytes in a segment, also behind right checksums, are read or named: never a panic, never memory beyond the
+//! file's.
 
 use novax_log::sim::SimDisk;
 use novax_log::{BLOCK_BYTES, Disk, Error, recover_on, replay};

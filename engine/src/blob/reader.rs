@@ -12,7 +12,7 @@ use crate::disk::DiskRead;
 use crate::entry::BlobRef;
 use crate::error::{Error, KeySpan};
 use crate::table::TableContext;
-use crate::table::cache::{CacheKey, Cached, Pin};
+use crate::table::cache::{CacheKey, Cached};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -152,13 +152,6 @@ impl BlobFile {
             Some(Cached::Blob(value)) if value.len() == at.len as usize => Some(value),
             _ => None,
         }
-    }
-
-    /// Reads a value into the cache, from any thread. [`BlobFile::get_resident`] finds it at least until the pin
-    /// is dropped.
-    pub(crate) fn fetch(&self, at: &BlobRef, key: &[u8]) -> Result<Pin, Error> {
-        let value = self.read(at, key)?;
-        Ok(Pin::new(&self.context.cache, self.cache_key(at.offset), Cached::Blob(value)))
     }
 
     /// All records in the order of the file.

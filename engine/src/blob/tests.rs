@@ -123,17 +123,6 @@ fn a_record_of_another_key_or_place_is_refused() {
 }
 
 #[test]
-fn what_was_fetched_is_found_in_a_cache_of_nothing() {
-    let folder = Folder::new(0);
-    let (meta, refs) = folder.write(&values());
-    let file = folder.open(meta);
-    let pin = file.fetch(&refs[0], b"\x01a").unwrap();
-    assert_eq!(&*file.get_resident(&refs[0]).unwrap(), &values()[0].1[..]);
-    drop(pin);
-    assert!(file.get_resident(&refs[0]).is_none());
-}
-
-#[test]
 fn an_obsolete_file_goes_with_the_trash() {
     let folder = Folder::new(0);
     let (meta, refs) = folder.write(&values());

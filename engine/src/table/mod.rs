@@ -66,6 +66,20 @@ pub(crate) fn file_name(number: u64) -> String {
     format!("{number:016x}.nvt")
 }
 
+/// The name of a table that has no number of the store's yet; `serial` tells such files apart.
+pub(crate) fn loose_name(serial: u64) -> String {
+    format!("{serial:016x}{LOOSE_SUFFIX}")
+}
+
+/// True for a name that [`loose_name`] gives.
+pub(crate) fn is_loose_name(name: &str) -> bool {
+    let digits = name.strip_suffix(LOOSE_SUFFIX).filter(|digits| digits.len() == 16);
+    let serial = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    serial.is_some_and(|serial| loose_name(serial) == name)
+}
+
+const LOOSE_SUFFIX: &str = ".nvt.tmp";
+
 /// The number in a table's file name; `None` for other files.
 pub(crate) fn file_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".nvt").filter(|digits| digits.len() == 16)?;

@@ -48,7 +48,11 @@ pub(crate) struct TableWriter {
 
 impl TableWriter {
     pub(crate) fn create(disk: &dyn Disk, dir: &Path, number: u64) -> Result<Self, Error> {
-        let path = dir.join(file_name(number));
+        TableWriter::create_at(disk, dir.join(file_name(number)), number)
+    }
+
+    /// Under another name than its number's.
+    pub(crate) fn create_at(disk: &dyn Disk, path: PathBuf, number: u64) -> Result<Self, Error> {
         let file = disk.create(&path).map_err(Error::io("create", &path))?;
         Ok(TableWriter {
             file,

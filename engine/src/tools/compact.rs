@@ -27,7 +27,8 @@ pub struct CompactReport {
     pub compactions: u64,
 }
 
-/// Compacts the store in `dir` until no more than some ten kilobytes stand above its lowest level. `options` are those that it is used with.
+/// Compacts the store in `dir` until no more than some ten kilobytes stand above its lowest level. `options` are those
+/// that it is used with.
 ///
 /// # Errors
 /// When the store is open elsewhere or damaged, or the disk is full. What is done by then stays done.

@@ -1,7 +1,7 @@
 //! Makes a store that can be opened again out of what is left of a damaged one.
 //!
-//! Invariants: nothing is deleted: what is replaced or cannot be read is moved to `lost/` in the store's folder; the new
-//! manifest is the moment at which the repair takes effect, and a repair that was broken off can be run
+//! Invariants: nothing is deleted: what is replaced or cannot be read is moved to `lost/` in the store's folder; the
+//! new manifest is the moment at which the repair takes effect, and a repair that was broken off can be run
 //! again, before that moment and after it; every key that may be lost is named.
 
 use super::advice::is_damage;

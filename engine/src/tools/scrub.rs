@@ -1,8 +1,8 @@
 //! The scrubber: reads every file of a store that serves, slowly and again and again, so that a disk that rots is
 //! found out while a replica can still help.
 //!
-//! Invariants: it reads past every cache, what memory holds proves nothing; over any length of time it reads at most its
-//! budget and one file more; one file is in flight at most; it writes nothing.
+//! Invariants: it reads past every cache, what memory holds proves nothing; over any length of time it reads at most
+//! its budget and one file more; one file is in flight at most; it writes nothing.
 
 use super::survey::LostRange;
 use super::view::{self, View};
@@ -248,8 +248,8 @@ fn next_file(version: &Version, position: ScrubPosition) -> Option<Scrubbed> {
     ahead.min_by_key(Scrubbed::number)
 }
 
-/// Reads every file of the store in `dir` once, at `bytes_per_s`; `wait` is called for the time in between. The store may
-/// be open: files that leave it meanwhile are passed over.
+/// Reads every file of the store in `dir` once, at `bytes_per_s`; `wait` is called for the time in between. The store
+/// may be open: files that leave it meanwhile are passed over.
 ///
 /// # Errors
 /// When the manifest is missing or damaged.

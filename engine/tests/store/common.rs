@@ -1,7 +1,7 @@
 //! Building, draining and comparing stores.
 
 use crate::sim_disk::{Rng, SimDisk};
-use novax_engine::{Batch, Engine, Error, Options, Progress, Snapshot, Worker};
+use novax_engine::{Batch, BuiltTables, Engine, Error, Options, Progress, Snapshot, Worker};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -90,6 +90,15 @@ impl Store {
         self.drain()?;
         self.engine.flush();
         self.drain()
+    }
+
+    /// Takes tables in and waits until they are.
+    pub(crate) fn ingest(&mut self, built: BuiltTables) -> Result<(), Error> {
+        self.engine.ingest(built)?;
+        while self.engine.poll()?.ingesting {
+            self.wakes.recv().unwrap();
+        }
+        Ok(())
     }
 
     pub(crate) fn put(&mut self, mark: u64, entries: &[(u8, &[u8], &[u8])]) {

@@ -1,5 +1,5 @@
-//! All kinds of entries against a sorted map: range deletes, expiry, merges, windows of time, values kept apart; through
-//! flushes, compactions, reopening and crashes, and in views that are held meanwhile.
+//! All kinds of entries against a sorted map: range deletes, expiry, merges, windows of time, values kept apart;
+//! through flushes, compactions, reopening and crashes, and in views that are held meanwhile.
 
 use crate::common::{DIR, Store, noise, tiny};
 use crate::sim_disk::{Rng, SimDisk};
@@ -141,6 +141,19 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Takes out what the store has dropped, which must be in windows before `time` and be as it was `then`.
+    fn forget_seen(&mut self, snapshot: &Snapshot, then: &BTreeMap<Key, Vec<u8>>, time: u64) {
+        let (found, shown) = (contents(snapshot).unwrap(), self.shown());
+        for key in shown.keys().filter(|key| !found.contains_key(*key)) {
+            assert_eq!(then.get(key), shown.get(key), "{key:?} is not as it was seen");
+            let end = (time_of(&key.1).unwrap_or(0) / WINDOW + 1) * WINDOW;
+            assert!(key.0 == SERIES && end <= time, "{key:?} is of a window that stays");
+            self.values.remove(key);
+        }
+    }
+}
+
 /// All that shows in a view, read in every way there is.
 fn contents(snapshot: &Snapshot) -> Result<BTreeMap<Key, Vec<u8>>, Error> {
     let mut found = BTreeMap::new();
@@ -233,13 +246,19 @@ fn check_range(
 #[derive(Clone, Debug)]
 enum Op {
     Write(u64, Vec<Change>),
+    /// Built beside the store, from keys in order.
+    Ingest(BTreeMap<Key, Bytes>),
     Hold,
     Release(prop::sample::Index),
     Flush,
     Poll,
     Drain,
-    Reopen { clean: bool },
+    Reopen {
+        clean: bool,
+    },
     DropWindows(u8, u64),
+    /// Of the series, what a view that was held shows.
+    DropSeen(prop::sample::Index, u64),
     Range(u8, Vec<u8>, Option<Vec<u8>>, (u64, u64)),
 }
 
@@ -247,9 +266,11 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(prop::sample::select(vec![0u8, 1, 4, 7, 9]), 0..4)
 }
 
+fn bytes() -> impl Strategy<Value = Bytes> {
+    (any::<u8>(), 0usize..250).prop_map(|(seed, len)| Bytes(noise(u64::from(seed), len)))
+}
+
 fn change() -> impl Strategy<Value = Change> {
-    let bytes =
-        || (any::<u8>(), 0usize..250).prop_map(|(seed, len)| Bytes(noise(u64::from(seed), len)));
     let plain = || prop::sample::select(vec![PLAIN, SERIES]);
     let merging = || prop::sample::select(vec![SUMS, COUNTS]);
     prop_oneof![
@@ -267,6 +288,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => (prop_oneof![Just(0u64), 0u64..4], proptest::collection::vec(change(), 1..8))
             .prop_map(|(seconds, changes)| Op::Write(seconds, changes)),
+        1 => proptest::collection::btree_map((0..KEYSPACES, key()), bytes(), 0..12).prop_map(Op::Ingest),
         2 => Just(Op::Hold),
         1 => any::<prop::sample::Index>().prop_map(Op::Release),
         2 => Just(Op::Flush),
@@ -276,6 +298,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (windowed, 0u64..12).prop_map(|(ks, time)| Op::DropWindows(ks, time)),
         2 => (0..KEYSPACES, key(), proptest::option::of(key()), times)
             .prop_map(|(ks, from, to, times)| Op::Range(ks, from, to, times)),
+        1 => (any::<prop::sample::Index>(), 0u64..12).prop_map(|(i, time)| Op::DropSeen(i, time)),
     ]
 }
 
@@ -290,21 +313,37 @@ fn run(ops: Vec<Op>) {
                 mark += 1;
                 store.engine.write(&mut model.change(seconds, &changes, mark));
             }
+            Op::Ingest(rows) => {
+                let mut builder = store.engine.table_builder();
+                for ((keyspace, key), value) in &rows {
+                    builder.add(*keyspace, key, &value.0).unwrap();
+                }
+                store.ingest(builder.finish().unwrap()).unwrap();
+                let rows = rows.into_iter().map(|(key, value)| (key, (value.0, u64::MAX)));
+                model.values.extend(rows);
+            }
             Op::Hold => held.push((store.engine.snapshot(), model.clone())),
             Op::Release(index) if !held.is_empty() => {
                 let (snapshot, then) = held.swap_remove(index.index(held.len()));
                 check(&snapshot, &then);
             }
-            Op::Release(_) => {}
             Op::Flush => store.engine.flush(),
             Op::Poll => drop(store.engine.poll().unwrap()),
             Op::Drain => drop(store.drain().unwrap()),
             Op::DropWindows(keyspace, time) => {
                 store.flush().unwrap();
-                store.engine.drop_windows_before(keyspace, time).unwrap();
+                let seen = store.engine.snapshot();
+                store.engine.drop_windows_before(keyspace, time, &seen).unwrap();
                 store.drain().unwrap();
                 model.drop_windows_before(keyspace, time);
             }
+            Op::DropSeen(index, time) if !held.is_empty() => {
+                let (seen, then) = &held[index.index(held.len())];
+                store.engine.drop_windows_before(SERIES, time, seen).unwrap();
+                store.drain().unwrap();
+                model.forget_seen(&store.engine.snapshot(), &then.shown(), time);
+            }
+            Op::Release(_) | Op::DropSeen(..) => {}
             Op::Reopen { clean } => {
                 // A snapshot of the engine before needs its files, which the next one may remove.
                 held.clear();
@@ -450,7 +489,7 @@ fn windows_leave_whole_without_a_table_written_and_views_keep_them() {
     let before = store.engine.stats();
     assert_eq!((before.windows, before.levels[0].tables), (5, 0), "{before:?}");
     let (snapshot, then) = (store.engine.snapshot(), model.clone());
-    store.engine.drop_windows_before(SERIES, 9).unwrap();
+    store.engine.drop_windows_before(SERIES, 9, &snapshot).unwrap();
     store.drain().unwrap();
     let after = store.engine.stats();
     assert_eq!(after.windows, 2, "{after:?}");
@@ -464,6 +503,82 @@ fn windows_leave_whole_without_a_table_written_and_views_keep_them() {
     drop(snapshot);
     store.engine.close().unwrap();
     let mut store = Store::open(&disk.crash(4), options()).unwrap();
+    check(&store.engine.snapshot(), &model);
+}
+
+/// A store with `rows` rows of window 0 in a table, and a newer window.
+fn store_with_a_past_window(disk: &SimDisk, rows: u8) -> (Store, Model) {
+    let mut store = Store::open(disk, options()).unwrap();
+    let mut model = Model::default();
+    let noise = |series| noise(u64::from(series), 100);
+    let row = |series, time| Change::Put(SERIES, vec![series, time], Bytes(noise(series)));
+    let rows = (1..=rows).map(|series| row(series, 0)).chain([row(1, 9)]);
+    store.engine.write(&mut model.change(1, &rows.collect::<Vec<_>>(), 1));
+    store.flush().unwrap();
+    assert_eq!(store.engine.stats().windows, 2);
+    (store, model)
+}
+
+#[test]
+fn a_row_that_came_after_the_copy_stays_when_its_window_is_dropped() {
+    let disk = SimDisk::default();
+    // So much that the few late rows are not merged into it.
+    let (mut store, mut model) = store_with_a_past_window(&disk, 40);
+    let seen = store.engine.snapshot();
+    let row = |series, seed| Change::Put(SERIES, vec![series, 0], Bytes(noise(seed, 110)));
+    store.engine.write(&mut model.change(1, &[row(2, 7), row(70, 8)], 2));
+    store.flush().unwrap();
+    assert_eq!(store.engine.stats().in_windows.tables, 3, "{:?}", store.engine.stats());
+    store.engine.drop_windows_before(SERIES, WINDOW, &seen).unwrap();
+    store.drain().unwrap();
+    assert_eq!(store.engine.stats().in_windows.tables, 2, "{:?}", store.engine.stats());
+    model.values.retain(|(_, key), _| key[1] == 9 || key[0] == 2 || key[0] == 70);
+    // The view shows what it always did.
+    assert!(seen.get(SERIES, &[1, 0]).unwrap().is_some());
+    assert_eq!(seen.get(SERIES, &[70, 0]).unwrap(), None);
+    // Another row is still in memory.
+    store.engine.write(&mut model.change(1, &[row(8, 9)], 3));
+    let seen = store.engine.snapshot();
+    store.engine.drop_windows_before(SERIES, WINDOW, &seen).unwrap();
+    store.drain().unwrap();
+    model.values.retain(|(_, key), _| key[1] == 9 || key[0] == 8);
+    check(&store.engine.snapshot(), &model);
+    // The next round has seen all that is in tables.
+    store.flush().unwrap();
+    let seen = store.engine.snapshot();
+    store.engine.drop_windows_before(SERIES, WINDOW, &seen).unwrap();
+    store.drain().unwrap();
+    model.drop_windows_before(SERIES, WINDOW);
+    check(&store.engine.snapshot(), &model);
+    store.engine.close().unwrap();
+    let mut store = Store::open(&disk.crash(2), options()).unwrap();
+    check(&store.engine.snapshot(), &model);
+    // A view of the store as it was before it was opened again names none of its tables.
+    store.engine.drop_windows_before(SERIES, u64::MAX, &seen).unwrap();
+    store.drain().unwrap();
+    check(&store.engine.snapshot(), &model);
+}
+
+#[test]
+fn a_window_compacted_after_the_copy_stays_whole_until_the_next_round() {
+    let disk = SimDisk::default();
+    let (mut store, mut model) = store_with_a_past_window(&disk, 1);
+    let seen = store.engine.snapshot();
+    let late = Change::Put(SERIES, vec![7, 0], Bytes(noise(7, 110)));
+    store.engine.write(&mut model.change(1, &[late], 2));
+    let compactions = store.engine.stats().compactions;
+    store.flush().unwrap();
+    let stats = store.engine.stats();
+    assert!(stats.compactions > compactions && stats.in_windows.tables == 2, "{stats:?}");
+    store.engine.drop_windows_before(SERIES, WINDOW, &seen).unwrap();
+    store.drain().unwrap();
+    assert_eq!(store.engine.stats().in_windows, stats.in_windows);
+    check(&store.engine.snapshot(), &model);
+    let seen = store.engine.snapshot();
+    store.engine.drop_windows_before(SERIES, WINDOW, &seen).unwrap();
+    store.drain().unwrap();
+    model.drop_windows_before(SERIES, WINDOW);
+    assert_eq!(store.engine.stats().windows, 1);
     check(&store.engine.snapshot(), &model);
 }
 

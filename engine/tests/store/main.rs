@@ -7,6 +7,7 @@
 //! * `damage`: flipped bits, missing files, wrong options
 //! * `concurrent`: readers beside flushes and compactions
 //! * `kinds`: range deletes, expiry, merges, windows, blobs and checkpoints
+//! * `ingest`: tables built beside the store are taken in whole or not at all
 //! * `fixtures`: files as an earlier version wrote them
 //! * `tools`: checkpoints, backups, repair, scrubbing and what else the operator has
 //! * `faults`: each fault of files and disks is named, contained and found
@@ -17,6 +18,7 @@ mod crash;
 mod damage;
 mod faults;
 mod fixtures;
+mod ingest;
 mod kinds;
 mod model;
 mod sim_disk;
