@@ -252,7 +252,7 @@ impl Node {
             runtime,
             stop,
             _worker: worker,
-            data: data,
+            data,
         };
         node.start_control_plane(config, http, sql, unknown_stations, stopped)?;
         Ok(node)

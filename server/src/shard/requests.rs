@@ -49,8 +49,7 @@ impl Shard {
             }
             Request::DropWindows { partition, keyspace, until, seen } => {
                 if let Some(slot) = self.slots.get_mut(&partition) {
-                    let dropped = slot.engine.drop_windows_before(keyspace as u8, until.0);
-                    drop(seen);
+                    let dropped = slot.engine.drop_windows_before(keyspace as u8, until.0, &seen);
                     dropped.expect("every table of a partition has a keyspace");
                 }
             }
