@@ -10,7 +10,8 @@ use crossbeam_queue::ArrayQueue;
 use novax_charging::{Command, DirectoryKind, Outcome, PasswordHash, Refusal};
 use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
-    Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, TokenUid, TransferKey, Watts,
+    Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
+    TransferKey, Watts,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -216,6 +217,17 @@ pub enum Request {
         with_series: bool,
         /// The answer.
         reply: oneshot::Sender<Vec<(PartitionId, novax_engine::Snapshot)>>,
+    },
+    /// Let windows of time go that end before a time, as far as a view had them.
+    DropWindows {
+        /// Of which store.
+        partition: PartitionId,
+        /// Of which table.
+        keyspace: novax_charging::rows::Keyspace,
+        /// Before when.
+        until: Timestamp,
+        /// What came after it stays.
+        seen: novax_engine::Snapshot,
     },
     /// Counters over the partitions of this shard.
     Totals {
@@ -509,6 +521,22 @@ impl Control {
         }
         all.sort_by_key(|(partition, _)| *partition);
         Ok(all)
+    }
+
+    /// Lets windows of time go that end before `until`, as far as the view `seen` had them. When the shard is
+    /// too busy to hear of it, they stay: whoever asks asks again some day.
+    pub fn drop_windows(
+        &self,
+        partition: PartitionId,
+        keyspace: novax_charging::rows::Keyspace,
+        until: Timestamp,
+        seen: &novax_engine::Snapshot,
+    ) {
+        let shard = self.shard_of(partition);
+        let request = Request::DropWindows { partition, keyspace, until, seen: seen.clone() };
+        if shard.queue.push(request).is_ok() {
+            (shard.wake)();
+        }
     }
 
     /// Tells every shard to close its sockets, flush and end.

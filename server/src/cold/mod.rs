@@ -142,7 +142,8 @@ fn partitions(data: &Path) -> Result<Vec<u16>, Failure> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(data.join("partitions"))? {
         let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix('p')?.parse().ok());
+        let digits = name.to_str().and_then(|name| name.strip_prefix('p'));
+        let number: Option<u16> = digits.and_then(|digits| digits.parse().ok());
         numbers.extend(number);
     }
     numbers.sort_unstable();
@@ -160,8 +161,7 @@ async fn source(
     let mut stations = BTreeMap::new();
     for entry in snapshot.range(Keyspace::Stations as u8, &[], None) {
         let (_, bytes) = entry?;
-        let row: StationRow =
-            read(&bytes).map_err(|error| ColdError::Hot(format!("a station: {error}")))?;
+        let row = read::<StationRow>(&bytes).map_err(|error| ColdError::Hot(format!("a station: {error}")))?;
         stations.insert(row.number, row.identity.as_str().to_owned());
     }
     let cold = match cold {
@@ -181,11 +181,11 @@ struct Hot(Snapshot);
 
 impl SeriesSource for Hot {
     fn next_series(&self, from: u64) -> Result<Option<u64>, SourceError> {
-        HotSeries::new(&self.0).next_series(from)
+        HotSeries::within(&self.0, Timestamp::ZERO, Timestamp::MAX).next_series(from)
     }
 
     fn next_time(&self, series: u64, from: Timestamp) -> Result<Option<Timestamp>, SourceError> {
-        HotSeries::new(&self.0).next_time(series, from)
+        HotSeries::within(&self.0, from, Timestamp::MAX).next_time(series, from)
     }
 
     fn stretches(
@@ -194,7 +194,7 @@ impl SeriesSource for Hot {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<Stretch>, SourceError> {
-        let hot = HotSeries::new(&self.0);
+        let hot = HotSeries::within(&self.0, from, until);
         let mut all = hot.stretches(series, from, until)?;
         all.extend(hot.reaching(series, from)?);
         Ok(all)

@@ -219,7 +219,12 @@ fn text_of(kind: Kind, value: &toml::Value) -> Option<String> {
         ) => Some(number.to_string()),
         (Kind::Bool, toml::Value::Boolean(flag)) => Some(flag.to_string()),
         (
-            Kind::Bytes { .. } | Kind::Address | Kind::Path | Kind::Identity | Kind::Secret { .. },
+            Kind::Bytes { .. }
+            | Kind::Address
+            | Kind::Path
+            | Kind::Identity
+            | Kind::Text
+            | Kind::Secret { .. },
             toml::Value::String(text),
         ) => Some(text.clone()),
         _ => None,

@@ -43,6 +43,10 @@ pub struct Config {
     pub engine: EngineConfig,
     /// `[log]`
     pub log: LogConfig,
+    /// `[series]`
+    pub series: SeriesConfig,
+    /// `[cold]`
+    pub cold: ColdConfig,
 }
 
 /// `[node]`
@@ -117,6 +121,8 @@ pub struct EngineConfig {
     pub memtable_bytes: usize,
     /// Blocks of tables in memory, of the whole node.
     pub cache_bytes: usize,
+    /// How fast a partition's tables are read again to find damage.
+    pub scrub_bytes_per_s: u64,
 }
 
 /// `[log]`
@@ -126,6 +132,36 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// Past the page cache.
     pub direct: bool,
+}
+
+/// `[series]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesConfig {
+    /// Older ticks are in the cold tier.
+    pub hot_days: u32,
+    /// Older ticks are nowhere.
+    pub kept_days: u32,
+    /// Older rollups are nowhere: of a minute, a quarter of an hour, an hour.
+    pub rollups_days: [u32; 3],
+    /// How often the node looks.
+    pub tend_every: Duration,
+}
+
+/// `[cold]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColdConfig {
+    /// A directory or a bucket, if it is not in the data directory.
+    pub url: Option<String>,
+    /// The server of the bucket.
+    pub endpoint: Option<String>,
+    /// The bucket's region.
+    pub region: Option<String>,
+    /// Whoever signs the requests.
+    pub access_key: Option<Secret>,
+    /// And with what.
+    pub secret_key: Option<Secret>,
+    /// Without TLS.
+    pub allow_http: bool,
 }
 
 /// A configuration with the origin of each value.
@@ -172,10 +208,29 @@ pub fn load(sources: &Sources) -> Result<Resolved, ConfigError> {
         engine: EngineConfig {
             memtable_bytes: reader.sized("engine.memtable_bytes"),
             cache_bytes: reader.sized("engine.cache_bytes"),
+            scrub_bytes_per_s: reader.number("engine.scrub_bytes_per_s"),
         },
         log: LogConfig {
             segment_bytes: reader.number("log.segment_bytes"),
             direct: reader.bool("log.direct"),
+        },
+        series: SeriesConfig {
+            hot_days: reader.sized("series.hot_days"),
+            kept_days: reader.sized("series.kept_days"),
+            rollups_days: [
+                reader.sized("series.rollup_1m_days"),
+                reader.sized("series.rollup_15m_days"),
+                reader.sized("series.rollup_1h_days"),
+            ],
+            tend_every: Duration::from_secs(reader.number("series.tend_s")),
+        },
+        cold: ColdConfig {
+            url: reader.text("cold.url"),
+            endpoint: reader.text("cold.endpoint"),
+            region: reader.text("cold.region"),
+            access_key: reader.secret("cold.access_key"),
+            secret_key: reader.secret("cold.secret_key"),
+            allow_http: reader.bool("cold.allow_http"),
         },
     };
     assert!(config.node.shards > 0 && config.node.partitions > 0, "ranges are checked above");
@@ -262,6 +317,13 @@ impl Reader<'_> {
         match self.get(name)? {
             Value::Identity(identity) => Some(identity.clone()),
             other => panic!("{name} is a name, not {other:?}"),
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        match self.get(name)? {
+            Value::Text(text) => Some(text.clone()),
+            other => panic!("{name} is a text, not {other:?}"),
         }
     }
 

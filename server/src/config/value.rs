@@ -40,6 +40,8 @@ pub enum Kind {
     Path,
     /// The name of a site, a station or a driver.
     Identity,
+    /// A line of text, such as an address on the web.
+    Text,
     /// Text that is never shown.
     Secret {
         /// The fewest characters.
@@ -59,6 +61,7 @@ impl fmt::Display for Kind {
             Kind::Address => f.write_str("address, ip:port"),
             Kind::Path => f.write_str("path"),
             Kind::Identity => f.write_str("name, at most 48 characters"),
+            Kind::Text => f.write_str("text"),
             Kind::Secret { min } => write!(f, "secret, at least {min} characters"),
         }
     }
@@ -76,6 +79,7 @@ impl Kind {
             Kind::Address => "ADDR",
             Kind::Path => "PATH",
             Kind::Identity => "NAME",
+            Kind::Text => "TEXT",
             Kind::Secret { .. } => "SECRET",
         }
     }
@@ -100,6 +104,8 @@ pub enum Value {
     Path(PathBuf),
     /// A name.
     Identity(Identity),
+    /// A text.
+    Text(String),
     /// A secret.
     Secret(Secret),
 }
@@ -149,6 +155,10 @@ pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Path if text.is_empty() => Err("a path must not be empty".into()),
         Kind::Path => Ok(Value::Path(PathBuf::from(text))),
         Kind::Identity => Identity::new(text).map(Value::Identity).map_err(|e| e.to_string()),
+        Kind::Text if text.is_empty() || text.chars().any(char::is_control) => {
+            Err("a text must not be empty, and be of one line".into())
+        }
+        Kind::Text => Ok(Value::Text(text.into())),
         Kind::Secret { min } => secret(text, min),
     }
 }

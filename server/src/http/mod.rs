@@ -40,6 +40,7 @@ use crate::control::Control;
 use auth::ApiKey;
 use axum::Router;
 use live::Live;
+pub(crate) use live::now;
 use novax_model::Duration;
 use std::future::Future;
 use std::io;

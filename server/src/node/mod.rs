@@ -3,6 +3,7 @@
 mod data;
 pub mod driver;
 pub mod stores;
+pub mod tiers;
 
 use crate::config::Config;
 use crate::control::{Control, Request, ShardPort};
@@ -19,14 +20,18 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use novax_charging::rows::Keyspace;
 use novax_charging::{Partition, PartitionConfig};
+use novax_engine::tools::{ScrubFinding, ScrubPosition, Scrubber};
 use novax_engine::{Engine, Options, SharedCache, Worker};
 use novax_model::{Duration, Identity, PartitionId};
 use novax_query::{Source, SourceError};
 use novax_raft::{LogConfig, MultiRaft, Recovered};
+use novax_tsdb::query::SeriesSource;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
+use tiers::Tiers;
 use tokio::sync::{mpsc, watch};
 
 /// Requests of the control plane that may wait for one shard.
@@ -37,6 +42,8 @@ const MESH_MAX: usize = 16_384;
 const UNKNOWN_MAX: usize = 4_096;
 /// After the order to stop, requests under way have this long to finish.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between two passes of a scrubber over a store.
+const SCRUB_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// This node's number in its Raft groups; a cluster gives others.
 const NODE_ID: u64 = 1;
 
@@ -68,6 +75,9 @@ pub enum NodeError {
     /// A store does not open or close.
     #[error("a store: {0}")]
     Store(#[from] novax_engine::Error),
+    /// The cold tier does not open.
+    #[error("the cold tier: {0}")]
+    Cold(#[from] novax_cold::ColdError),
     /// The rows of a store are not a state.
     #[error("partition {partition} does not restore: {reason}")]
     Restore {
@@ -127,9 +137,20 @@ fn recover(config: &Config, data: &DataDir) -> Result<Recovery, NodeError> {
         let machine = restore(id, &mut engine)?;
         let last = recovered.entries_after(id, 0).last().map_or(0, |(index, _)| index);
         let replay_until = last.max(machine.applied_index());
-        slots.push(Slot::new(id, machine, engine, replay_until));
+        let mut slot = Slot::new(id, machine, engine, replay_until);
+        slot.scrub(scrubber(config, id), Instant::now(), http::now());
+        slots.push(slot);
     }
     Ok(Recovery { recovered, slots, worker })
+}
+
+/// Reads the tables of a partition again and again, and says what it finds.
+fn scrubber(config: &Config, id: PartitionId) -> Scrubber {
+    let tell = move |finding: &ScrubFinding| {
+        eprintln!("novax: partition {id}: {}\n    -> {}", finding.error, finding.error.advice());
+    };
+    let (speed, from) = (config.engine.scrub_bytes_per_s, ScrubPosition::default());
+    Scrubber::new(speed, SCRUB_PAUSE, from, Box::new(tell))
 }
 
 fn restore(id: PartitionId, engine: &mut Engine) -> Result<Partition, NodeError> {
@@ -164,7 +185,7 @@ pub struct Node {
     stop: watch::Sender<bool>,
     // Last, so that stores are closed before their worker ends.
     _worker: Worker,
-    _data: DataDir,
+    data: DataDir,
 }
 
 impl std::fmt::Debug for Node {
@@ -231,7 +252,7 @@ impl Node {
             runtime,
             stop,
             _worker: worker,
-            _data: data,
+            data,
         };
         node.start_control_plane(config, http, sql, unknown_stations, stopped)?;
         Ok(node)
@@ -245,6 +266,9 @@ impl Node {
         mut unknown: mpsc::Receiver<Identity>,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), NodeError> {
+        let (data, partitions) = (&self.data.path, self.data.partitions);
+        let handle = self.runtime.handle();
+        let tiers = handle.block_on(Tiers::open(config, data, partitions, handle))?;
         let _in_runtime = self.runtime.enter();
         let into_tokio = |listener: TcpListener| {
             listener.set_nonblocking(true)?;
@@ -264,7 +288,8 @@ impl Node {
                 eprintln!("novax: the HTTP API ended: {error}");
             }
         });
-        let source = Arc::new(ControlSource(self.control.clone()));
+        let source =
+            Arc::new(ControlSource { control: self.control.clone(), tiers: tiers.clone() });
         let options = novax_query::SqlConfig {
             statement_timeout: config.sql.statement_timeout,
             sessions_max: config.sql.sessions_max,
@@ -279,6 +304,7 @@ impl Node {
             }
         });
         self.serving = vec![serve_http, serve_sql];
+        self.tend_tiers(config.series.tend_every, tiers);
         let site = config.ocpp.auto_approve_site.clone();
         let control = self.control.clone();
         self.runtime.spawn(async move {
@@ -290,6 +316,20 @@ impl Node {
             }
         });
         Ok(())
+    }
+
+    /// Moves and lets go what is old, now and then. A round that the end of the node cuts short is made good
+    /// by the next one.
+    fn tend_tiers(&self, every: Duration, tiers: Tiers) {
+        let control = self.control.clone();
+        self.runtime.spawn(async move {
+            let mut due = tokio::time::interval(every);
+            due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                due.tick().await;
+                tiers.tend(&control, http::now()).await;
+            }
+        });
     }
 
     /// Runs a future on the control plane's threads.
@@ -328,7 +368,10 @@ impl Node {
     }
 }
 
-struct ControlSource(Control);
+struct ControlSource {
+    control: Control,
+    tiers: Tiers,
+}
 
 impl Source for ControlSource {
     fn snapshots(
@@ -336,9 +379,16 @@ impl Source for ControlSource {
         with_series: bool,
     ) -> BoxFuture<'_, Result<Vec<(PartitionId, novax_engine::Snapshot)>, SourceError>> {
         async move {
-            self.0.snapshots(with_series).await.map_err(|error| SourceError(error.to_string()))
+            self.control
+                .snapshots(with_series)
+                .await
+                .map_err(|error| SourceError(error.to_string()))
         }
         .boxed()
+    }
+
+    fn colder(&self, partition: PartitionId) -> Vec<Arc<dyn SeriesSource>> {
+        self.tiers.colder(partition)
     }
 }
 

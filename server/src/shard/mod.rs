@@ -437,6 +437,9 @@ impl Shard {
             self.redeliver(partition);
         }
         self.move_approved();
+        for slot in self.slots.values_mut() {
+            slot.tend_scrubber(self.now);
+        }
         self.shorten_log();
         self.tend_stores();
     }

@@ -47,6 +47,12 @@ impl Shard {
                 });
                 let _ = reply.send(snapshots.collect());
             }
+            Request::DropWindows { partition, keyspace, until, seen } => {
+                if let Some(slot) = self.slots.get_mut(&partition) {
+                    let dropped = slot.engine.drop_windows_before(keyspace as u8, until.0, &seen);
+                    dropped.expect("every table of a partition has a keyspace");
+                }
+            }
             Request::Totals { reply } => {
                 let _ = reply.send(self.totals());
             }

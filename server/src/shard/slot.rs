@@ -2,11 +2,13 @@
 
 use super::waiter::{StationReplyTo, Waiter};
 use novax_charging::{Command, Partition, RowWrite, encode_entry};
+use novax_engine::tools::Scrubber;
 use novax_engine::{Batch, Engine};
 use novax_model::{Duration, MeterTick, PartitionId, Timestamp};
 use novax_raft::{Committed, MultiRaft};
 use novax_tsdb::{BLOCK_TICKS_MAX, BlockBuilder};
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 /// Commands that may wait for the next entry of a partition; more are answered "overloaded".
 pub const COMMANDS_WAITING_MAX: usize = 16_384;
@@ -35,6 +37,7 @@ pub struct Slot {
     pub stalled: bool,
     /// Outbox rows that are being delivered.
     pub delivering: BTreeSet<u64>,
+    scrubber: Option<Scrubbing>,
     batch: Batch,
     commands: Vec<Command>,
     waiters: Vec<Waiter>,
@@ -42,6 +45,14 @@ pub struct Slot {
     block: BlockBuilder,
     block_since: Option<Timestamp>,
     block_waiters: Vec<StationReplyTo>,
+}
+
+/// The scrubber of a slot's store, and when it was put there by both clocks: the shard's time is an argument.
+#[derive(Debug)]
+struct Scrubbing {
+    scrubber: Scrubber,
+    since: Instant,
+    since_at: Timestamp,
 }
 
 /// What applying an entry brought.
@@ -65,6 +76,7 @@ impl Slot {
             caught_up: false,
             stalled: false,
             delivering: BTreeSet::new(),
+            scrubber: None,
             batch: Batch::new(),
             commands: Vec::new(),
             waiters: Vec::new(),
@@ -72,6 +84,20 @@ impl Slot {
             block: BlockBuilder::new(),
             block_since: None,
             block_waiters: Vec::new(),
+        }
+    }
+
+    /// Has the store's tables read again, slowly and for ever, by the store's worker.
+    pub fn scrub(&mut self, scrubber: Scrubber, since: Instant, since_at: Timestamp) {
+        self.scrubber = Some(Scrubbing { scrubber, since, since_at });
+    }
+
+    /// Lets the scrubber go on. Cheap.
+    pub fn tend_scrubber(&mut self, now: Timestamp) {
+        let Some(Scrubbing { scrubber, since, since_at }) = &mut self.scrubber else { return };
+        let passed = Duration::from_micros(now.0.saturating_sub(since_at.0));
+        if let Err(error) = scrubber.poll(&self.engine, *since + passed) {
+            eprintln!("novax: the scrubber of partition {}: {error}", self.id);
         }
     }
 

@@ -154,6 +154,7 @@ impl Shard {
             Request::Totals { reply } => {
                 let _ = reply.send(self.totals());
             }
+            Request::DropWindows { .. } => {}
             Request::Stop => unreachable!("taken by the loop"),
         }
     }
