@@ -9,7 +9,7 @@ use crate::blob::{self, BlobFile};
 use crate::disk::{Disk, DiskLock, RealDisk};
 use crate::error::Error;
 use crate::ingest::{self, BuiltTables, Ingest, TableBuilder};
-use crate::jobs::{Checkpoint, Compaction, Done, DropWindows, Flush, Shared};
+use crate::jobs::{Checkpoint, Compaction, Done, DropWindows, Flush, Shared, Target};
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::Options;
@@ -26,7 +26,7 @@ use crate::version::Version;
 use crate::worker::{Handle, Job, Priority, Refused, Worker};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -418,7 +418,8 @@ impl Engine {
     /// Takes in what the worker has finished and hands it what is due. Cheap when nothing is.
     ///
     /// # Errors
-    /// When a flush or compaction has failed since the last call, with the reason. The store stays as it was,
+    /// When a flush, compaction or ingest has failed since the last call, with the reason; [`Engine::progress`] tells
+    /// how far things are all the same. The store stays as it was,
     /// reads go on, and the job is tried again by itself after a while; but a table that was found damaged is left
     /// alone from then on ([`Stats::quarantined`]).
     pub fn poll(&mut self) -> Result<Progress, Error> {
@@ -443,7 +444,10 @@ impl Engine {
         self.shared.pacer.set_lifted(piled || self.memtable.bytes() >= in_memory);
     }
 
-    fn progress(&self) -> Progress {
+    /// How far the background work is, as the last [`Engine::poll`] left it: also where that told of an error, since
+    /// whoever was held back must not wait for the next one.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
         let options = &self.shared.options;
         let memory_max = options.memtable_bytes_max.saturating_mul(STALL_FACTOR);
         let level0_max = options.level0_tables_max.saturating_mul(STALL_FACTOR);
@@ -617,8 +621,16 @@ impl Engine {
         self.start_ingest_due(now)?;
         while self.plan_due {
             let (options, clock_s) = (&self.shared.options, self.flushed_clock_s);
-            match self.planner.next(&self.version, options, clock_s) {
-                Some(job) => self.start_compaction(Box::new(job))?,
+            // A table in the making may have a number already, and be newer than those that are there.
+            let ingests = self.waiting.is_due() || !self.ingest.is_idle();
+            let is_quiet = self.flush.is_idle() && !ingests;
+            match self.planner.next(&self.version, options, clock_s, is_quiet) {
+                Some(mut job) => {
+                    if job.target == Target::Level(0) {
+                        job.number = Some(self.shared.next_file.fetch_add(1, Ordering::AcqRel));
+                    }
+                    self.start_compaction(Box::new(job))?;
+                }
                 None => self.plan_due = false,
             }
         }

@@ -93,6 +93,8 @@ pub(crate) struct Compaction {
     pub(crate) clock_s: u64,
     /// Blob files that are mostly garbage: values in them are written anew.
     pub(crate) rewrites: Arc<BTreeSet<u64>>,
+    /// Of the output in level 0, taken while no newer table was in the making; none for other targets.
+    pub(crate) number: Option<u64>,
     pub(crate) built: Option<Written>,
 }
 
@@ -120,8 +122,8 @@ impl Compaction {
     /// True when runs older than the inputs may hold `key`.
     fn is_below(&self, key: &[u8]) -> bool {
         match self.target {
+            Target::Level(0) | Target::Window { is_oldest: false, .. } => true,
             Target::Level(level) => self.version.is_below(level, key),
-            Target::Window { is_oldest: false, .. } => true,
             Target::Window { .. } => {
                 let mut to = key.to_vec();
                 to.push(0);
@@ -133,6 +135,7 @@ impl Compaction {
     /// True when runs older than the inputs may hold keys of `range`.
     fn is_range_below(&self, range: &KeyRange) -> bool {
         match self.target {
+            Target::Level(0) => true,
             Target::Level(level) => self.version.is_range_below(level, range),
             // What a keyspace in windows still has in levels is deleted by tables there.
             Target::Window { is_oldest, .. } => !is_oldest,
@@ -351,10 +354,12 @@ impl Shared {
         let runs = job.sources.iter().filter(|run| !run.is_empty());
         let sources = runs.map(|run| Source::tables(run, &all, forward, false)).collect();
         let bytes_max = match job.target {
+            Target::Level(0) | Target::Window { .. } => u64::MAX,
             Target::Level(_) => self.options.table_bytes_max,
-            Target::Window { .. } => u64::MAX,
         };
+        assert_eq!(job.number.is_some(), job.target == Target::Level(0), "its age is its number");
         let mut output = Output::new(self, bytes_max, Some(&self.pacer));
+        output.set_number(job.number);
         let result = job.ranges_kept().and_then(|ranges| {
             output.begin(job.target, ranges);
             self.merge_into(job, Merge::new(sources, forward, None), &mut output)?;

@@ -43,6 +43,8 @@ pub(crate) struct Output<'a> {
     /// How much of the table at hand was asked for.
     paid_bytes: u64,
     target: Target,
+    /// For the next table, which takes it instead of a new one.
+    number: Option<u64>,
     writer: Option<TableWriter>,
     /// What the stream at hand deletes in older runs.
     ranges: RangeSet,
@@ -66,6 +68,7 @@ impl<'a> Output<'a> {
             pacer,
             paid_bytes: 0,
             target: Target::Level(0),
+            number: None,
             writer: None,
             ranges: RangeSet::default(),
             lower: Vec::new(),
@@ -76,6 +79,11 @@ impl<'a> Output<'a> {
             metas: Vec::new(),
             blobs: Vec::new(),
         }
+    }
+
+    /// Makes the next table have this number.
+    pub(crate) fn set_number(&mut self, number: Option<u64>) {
+        self.number = number;
     }
 
     /// Begins a stream.
@@ -150,7 +158,8 @@ impl<'a> Output<'a> {
 
     fn writer(&mut self) -> Result<&mut TableWriter, Error> {
         if self.writer.is_none() {
-            let number = self.shared.next_file.fetch_add(1, Ordering::AcqRel);
+            let another = || self.shared.next_file.fetch_add(1, Ordering::AcqRel);
+            let number = self.number.take().unwrap_or_else(another);
             self.names.push(file_name(number));
             let dir = self.shared.context.dir();
             self.writer = Some(TableWriter::create(self.shared.disk(), dir, number)?);

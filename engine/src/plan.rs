@@ -1,25 +1,38 @@
 //! Which tables to compact next. Leveled: a level that holds too much gives tables to the one below. Where
 //! none does, tables that are mostly tombstones sink until they meet what they delete: a keyspace that is
 //! used as a queue would otherwise leave a trail of dead keys for every scan to wade through. Windows: tables of
-//! like size become one.
+//! like size become one, and so do those of level 0 that a damaged table keeps from sinking.
 //!
 //! Invariants: two compactions that run at once share no table and write no keys of the same level; none touches a
-//! table that was found damaged; one place is kept for level 0, which the others must not starve.
+//! table that was found damaged, and no key gets past an older entry of its own in one; one place is kept for what
+//! makes room in level 0, which the others must not starve.
 
 use crate::jobs::{Compaction, DropWindows, Target};
 use crate::options::{LEVELS, Options};
 use crate::table::{KeyRange, Table};
 use crate::version::{Place, Ranked, Version};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// As many tables of like size in a window become one.
-const WINDOW_TABLES_MAX: usize = 4;
-/// With so many tables in a window, all become one, whatever their size.
-const WINDOW_TABLES_LIMIT: usize = 12;
+#[cfg(test)]
+mod tests;
+
+/// As many tables of like size become one, in a window or in a level 0 that cannot sink.
+const TABLES_MAX: usize = 4;
+/// With so many tables there, all become one, whatever their size.
+const TABLES_LIMIT: usize = 12;
 
 /// Header and footer of a small file are no garbage.
 const BLOB_BYTES_SPARED: u64 = 256;
+
+/// Level 0, newest first.
+struct Level0 {
+    /// May sink.
+    sinking: Vec<Arc<Table>>,
+    /// Has to stay, and may become one: all of it is newer than any damaged table of the level.
+    staying: Vec<Arc<Table>>,
+}
 
 /// What runs now.
 #[derive(Debug)]
@@ -80,16 +93,40 @@ impl Planner {
         &self.quarantined
     }
 
-    /// How many tables of level 0 wait to sink, and can.
+    /// How many tables of level 0 wait to sink, or to become one, and can.
     pub(crate) fn level0_waiting(&self, version: &Version) -> usize {
-        self.sinkable(version).len()
+        if self.quarantined.is_empty() {
+            return version.level(0).len();
+        }
+        let Level0 { sinking, staying } = self.part_level0(version);
+        sinking.len() + staying.len().saturating_sub(TABLES_LIMIT)
     }
 
-    /// The tables of level 0 that may sink: those that are newer than a damaged one must stay above it.
-    fn sinkable<'a>(&self, version: &'a Version) -> &'a [Arc<Table>] {
+    /// Level 0 and what may become of it. What overlaps a damaged table that is older must stay above it, and so must
+    /// what overlaps one that stays; nor can anything get past a damaged table of level 1.
+    fn part_level0(&self, version: &Version) -> Level0 {
         let tables = version.level(0);
-        let oldest = tables.iter().rposition(|table| self.is_damaged(table)).map_or(0, |at| at + 1);
-        tables.get(oldest..).unwrap_or_default()
+        if self.quarantined.is_empty() {
+            return Level0 { sinking: tables.to_vec(), staying: Vec::new() };
+        }
+        let (mut sinking, mut staying) = (Vec::new(), Vec::new());
+        let bars = version.level(1).iter().filter(|table| self.is_damaged(table));
+        let mut bars: Vec<&Arc<Table>> = bars.collect();
+        for table in tables.iter().rev() {
+            if self.is_damaged(table) {
+                // What is older than this one gets no newer companions.
+                staying.clear();
+                bars.push(table);
+            } else if bars.iter().any(|bar| share_keys(bar, table)) {
+                staying.push(Arc::clone(table));
+                bars.push(table);
+            } else {
+                sinking.push(Arc::clone(table));
+            }
+        }
+        sinking.reverse();
+        staying.reverse();
+        Level0 { sinking, staying }
     }
 
     fn is_damaged(&self, table: &Table) -> bool {
@@ -142,34 +179,68 @@ impl Planner {
         Some(DropWindows { id, tables })
     }
 
-    /// The next compaction, or none when nothing is due that may run beside what runs already.
+    /// The next compaction, or none when nothing is due that may run beside what runs already. `is_quiet`: no newer
+    /// table of level 0 is in the making.
     pub(crate) fn next(
         &mut self,
         version: &Arc<Version>,
         options: &Options,
         clock_s: u64,
+        is_quiet: bool,
     ) -> Option<Compaction> {
         if self.running.len() >= options.compactions_max {
             return None;
         }
         self.look_for_garbage(version);
         let level0_runs = self.running.iter().any(|running| running.from_level0);
-        if !level0_runs
-            && version.level(0).len() >= options.level0_tables_max
-            && let Some(job) = self.level0(version, clock_s)
-        {
-            return Some(job);
+        let mut level0_waits = false;
+        if !level0_runs && version.level(0).len() >= options.level0_tables_max.min(TABLES_MAX) {
+            let level0 = self.part_level0(version);
+            level0_waits = level0.sinking.len() >= options.level0_tables_max;
+            if level0_waits && let Some(job) = self.upper(version, options, &level0, clock_s) {
+                return Some(job);
+            }
+            if is_quiet && let Some(job) = self.within_level0(version, &level0, clock_s) {
+                return Some(job);
+            }
         }
         // The last place is for level 0.
         let places = if level0_runs { 0 } else { usize::from(options.compactions_max > 1) };
         if self.running.len() + places >= options.compactions_max {
             return None;
         }
-        self.window(version, clock_s)
-            .or_else(|| self.full_level(version, options, clock_s))
+        let window = self.window(version, clock_s);
+        if window.is_some() {
+            return window;
+        }
+        if level0_waits {
+            // It waits for tables of level 1 that others work on: no more of them begin.
+            return self.full_level(version, options, clock_s, 2..LEVELS - 1);
+        }
+        self.full_level(version, options, clock_s, 1..LEVELS - 1)
             .or_else(|| self.mostly_dead(version, clock_s))
             .or_else(|| self.expired(version, clock_s))
             .or_else(|| self.with_garbage(version, clock_s))
+    }
+
+    /// What makes room in level 0, which has too many tables. All of level 1 is written again when it sinks: where
+    /// level 1 is further past its limit, it comes first, or it would grow as long as level 0 is in need.
+    fn upper(
+        &mut self,
+        version: &Arc<Version>,
+        options: &Options,
+        level0: &Level0,
+        clock_s: u64,
+    ) -> Option<Compaction> {
+        let (held, limit) = (self.held_bytes(version, 1), options.level_bytes_max(1));
+        let (sinking, max) = (level0.sinking.len() as u128, options.level0_tables_max as u128);
+        if held > limit
+            && u128::from(held) * max > sinking * u128::from(limit)
+            && let Some(job) = self.full_level(version, options, clock_s, 1..2)
+        {
+            return Some(job);
+        }
+        self.level0(version, level0, clock_s)
     }
 
     /// Finds the blob files of which more is garbage than not.
@@ -234,7 +305,8 @@ impl Planner {
         let is_move = is_move(&sources, target, from_level0, clock_s);
         let version = Arc::clone(version);
         let rewrites = Arc::clone(&self.garbage);
-        Some(Compaction { id, sources, target, is_move, version, clock_s, rewrites, built: None })
+        let (number, built) = (None, None);
+        Some(Compaction { id, sources, target, is_move, version, clock_s, rewrites, number, built })
     }
 
     fn start(
@@ -250,25 +322,51 @@ impl Planner {
         id
     }
 
-    /// All of level 0 that may sink: a newer table must never come to lie below an older one.
-    fn level0(&mut self, version: &Arc<Version>, clock_s: u64) -> Option<Compaction> {
-        let inputs = self.sinkable(version);
-        let range = extent(inputs.iter())?;
-        let mut sources: Vec<Vec<_>> = inputs.iter().map(|table| vec![Arc::clone(table)]).collect();
-        sources.push(version.touched(1, &range).to_vec());
-        self.job(version, sources, Target::Level(1), clock_s, true)
+    /// All of level 0 that may sink: a newer table must never come to lie below an older one. Where a damaged table
+    /// of level 1 lies in between, those on one side of it.
+    fn level0(
+        &mut self,
+        version: &Arc<Version>,
+        level0: &Level0,
+        clock_s: u64,
+    ) -> Option<Compaction> {
+        let range = extent(&level0.sinking)?;
+        let is_barred = version.touched(1, &range).iter().any(|table| self.is_damaged(table));
+        let parts = if is_barred { apart(&level0.sinking) } else { vec![level0.sinking.clone()] };
+        parts.into_iter().find_map(|inputs| {
+            let range = extent(&inputs)?;
+            let mut sources: Vec<Vec<_>> = inputs.into_iter().map(|table| vec![table]).collect();
+            sources.push(version.touched(1, &range).to_vec());
+            self.job(version, sources, Target::Level(1), clock_s, true)
+        })
     }
 
-    /// Gives a table of the level that is furthest past its limit to the one below.
+    /// Tables of level 0 that cannot sink become one, so that they do not pile up.
+    fn within_level0(
+        &mut self,
+        version: &Arc<Version>,
+        level0: &Level0,
+        clock_s: u64,
+    ) -> Option<Compaction> {
+        let sizes = level0.staying.iter().map(|table| table.meta().bytes);
+        let chosen = level0.staying.get(..like_sized(sizes, TABLES_MAX)?)?;
+        let sources = chosen.iter().map(|table| vec![Arc::clone(table)]).collect();
+        self.job(version, sources, Target::Level(0), clock_s, true)
+    }
+
+    /// Gives a table of that of `levels` which is furthest past its limit to the one below.
     fn full_level(
         &mut self,
         version: &Arc<Version>,
         options: &Options,
         clock_s: u64,
+        levels: Range<usize>,
     ) -> Option<Compaction> {
-        let mut full: Vec<(u64, usize)> = (1..LEVELS - 1)
+        assert!(levels.start > 0 && levels.end < LEVELS);
+        let mut full: Vec<(u64, usize)> = levels
             .filter_map(|level| {
-                let (held, limit) = (version.level_bytes(level), options.level_bytes_max(level));
+                let (held, limit) =
+                    (self.held_bytes(version, level), options.level_bytes_max(level));
                 // A level at its limit is full, not past it.
                 (held > limit).then(|| (held.saturating_mul(1000) / limit.max(1), level))
             })
@@ -284,6 +382,23 @@ impl Planner {
             }
         }
         None
+    }
+
+    /// What a level holds, less what is on its way down already.
+    fn held_bytes(&self, version: &Version, level: usize) -> u64 {
+        version.level_bytes(level) - self.sinking_bytes(version, level)
+    }
+
+    /// How much of a level running compactions take to the one below.
+    fn sinking_bytes(&self, version: &Version, level: usize) -> u64 {
+        let down = |running: &&Running| running.target == Some(Target::Level(level + 1));
+        let numbers = self.running.iter().filter(down).flat_map(|running| &running.tables);
+        let numbers: BTreeSet<&u64> = numbers.collect();
+        if numbers.is_empty() {
+            return 0;
+        }
+        let tables = version.level(level).iter().map(|table| table.meta());
+        tables.filter(|meta| numbers.contains(&meta.number)).map(|meta| meta.bytes).sum()
     }
 
     /// The job that lets one table go down a level.
@@ -357,7 +472,14 @@ impl Planner {
         }
         for (&(keyspace, window), tables) in version.windows() {
             let is_past = newest.get(&keyspace).is_some_and(|newest| window < *newest);
-            let Some(chosen) = self.like_sized(tables, is_past) else { continue };
+            let limit = if is_past { 2 } else { TABLES_MAX };
+            // Never across one that is damaged: what is newer must not come to lie under it.
+            let free = tables.iter().take_while(|ranked| self.is_free(&ranked.table)).count();
+            let free = tables.get(..free).unwrap_or_default();
+            let sizes = free.iter().map(|ranked| ranked.table.meta().bytes);
+            let Some(chosen) = like_sized(sizes, limit).and_then(|count| free.get(..count)) else {
+                continue;
+            };
             let rank = chosen.iter().map(|ranked| ranked.rank).max().unwrap_or_default();
             let is_oldest =
                 chosen.last().map(|ranked| ranked.rank) == tables.last().map(|ranked| ranked.rank);
@@ -369,26 +491,49 @@ impl Planner {
         }
         None
     }
+}
 
-    /// The newest tables of a window, as far as each is no more than twice as big as all newer ones together.
-    fn like_sized<'a>(&self, tables: &'a [Ranked], is_past: bool) -> Option<&'a [Ranked]> {
-        let limit = if is_past { 2 } else { WINDOW_TABLES_MAX };
-        // Never across one that is damaged: what is newer must not come to lie under it.
-        let free = tables.iter().take_while(|ranked| self.is_free(&ranked.table)).count();
-        let free = tables.get(..free)?;
-        if free.len() >= WINDOW_TABLES_LIMIT {
-            return Some(free);
-        }
-        let (mut chosen, mut bytes) = (0, 0u64);
-        for ranked in free {
-            let size = ranked.table.meta().bytes;
-            if chosen > 0 && size > bytes.saturating_mul(2) {
-                break;
-            }
-            (chosen, bytes) = (chosen + 1, bytes.saturating_add(size));
-        }
-        (chosen >= limit).then(|| free.get(..chosen)).flatten()
+/// How many of the newest tables are to become one: as far as each is no more than twice as big as all newer ones
+/// together. None where these are fewer than `limit`.
+fn like_sized(sizes: impl ExactSizeIterator<Item = u64>, limit: usize) -> Option<usize> {
+    if sizes.len() >= TABLES_LIMIT {
+        return Some(sizes.len());
     }
+    let (mut chosen, mut bytes) = (0, 0u64);
+    for size in sizes {
+        if chosen > 0 && size > bytes.saturating_mul(2) {
+            break;
+        }
+        (chosen, bytes) = (chosen + 1, bytes.saturating_add(size));
+    }
+    (chosen >= limit).then_some(chosen)
+}
+
+fn share_keys(a: &Table, b: &Table) -> bool {
+    let (a, b) = (a.meta(), b.meta());
+    a.smallest <= b.largest && b.smallest <= a.largest
+}
+
+/// Parts that share no keys with each other, each in the order of `tables`.
+fn apart(tables: &[Arc<Table>]) -> Vec<Vec<Arc<Table>>> {
+    let mut order: Vec<usize> = (0..tables.len()).collect();
+    order.sort_by(|&a, &b| tables[a].meta().smallest.cmp(&tables[b].meta().smallest));
+    let mut parts: Vec<(&[u8], Vec<usize>)> = Vec::new();
+    for at in order {
+        let meta = tables[at].meta();
+        match parts.last_mut() {
+            Some((end, part)) if *end >= &meta.smallest[..] => {
+                part.push(at);
+                *end = (*end).max(&meta.largest);
+            }
+            _ => parts.push((&meta.largest, vec![at])),
+        }
+    }
+    let part = |(_, mut part): (&[u8], Vec<usize>)| {
+        part.sort_unstable();
+        part.into_iter().map(|at| Arc::clone(&tables[at])).collect()
+    };
+    parts.into_iter().map(part).collect()
 }
 
 /// The oldest tables of a window up to the first that does not pass: with an older one left below, what a newer one

@@ -177,6 +177,8 @@ fn a_full_disk_is_reported_reads_go_on_and_room_mends_it() {
         assert_eq!(snapshot.get(0, b"before").unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(snapshot.get(0, b"during").unwrap().map(|value| value.len()), Some(3_000));
         assert_eq!(store.engine.flushed_mark(), 1);
+        let progress = store.engine.progress();
+        assert!(progress.flush_in_flight && progress.flushed_mark == 1, "{progress:?}");
         assert_eq!(store.engine.stats().last_error, Some(error.to_string()));
     }
     disk.set_bytes_free(None);

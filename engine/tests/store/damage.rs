@@ -137,6 +137,37 @@ fn a_compaction_that_meets_damage_reports_it_and_leaves_everything_in_place() {
 }
 
 #[test]
+fn flushes_above_a_damaged_table_do_not_pile_up() {
+    let (disk, tables) = three_tables();
+    disk.rot(&tables[1].0, 10, 0);
+    let mut store = Store::open(&disk, small()).unwrap();
+    assert!(store.drain().is_err());
+    let ends: [(u8, &[u8]); 3] = [(0, b""), (1, b"middle"), (2, &[0xff; 9])];
+    for mark in 10..90u64 {
+        // From one end to the other: none of it can get past the damage.
+        let value = mark.to_be_bytes();
+        store.put(mark, &ends.map(|(keyspace, key)| (keyspace, key, &value[..])));
+        let progress = store.flush().unwrap();
+        assert!(!progress.stalled && progress.flushed_mark == mark);
+        let stats = store.engine.stats();
+        assert!(stats.levels[0].tables < 20, "{stats:?}");
+        assert_eq!(stats.quarantined.len(), 1, "{stats:?}");
+    }
+    assert!(store.engine.stats().compactions > 10, "they become one now and then");
+    let check = |store: &mut Store| {
+        let snapshot = store.engine.snapshot();
+        for (keyspace, key) in ends {
+            let found = snapshot.get(keyspace, key).unwrap();
+            assert_eq!(found.as_deref(), Some(&89u64.to_be_bytes()[..]));
+        }
+    };
+    check(&mut store);
+    store.engine.close().unwrap();
+    let mut store = Store::open(&disk.crash(5), small()).unwrap();
+    check(&mut store);
+}
+
+#[test]
 fn a_flipped_bit_in_the_manifest_stops_the_opening_or_costs_the_last_edit_alone() {
     let (disk, _) = three_tables();
     let manifest = Path::new(DIR).join("MANIFEST");
