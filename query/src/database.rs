@@ -7,6 +7,7 @@
 use crate::catalog;
 use crate::config::SqlConfig;
 use crate::error::Error;
+use crate::pushdown::PushAggregates;
 use crate::scan::Provider;
 use crate::source::{ScanCounters, Scope, Source};
 use crate::statement::{self, Action};
@@ -28,6 +29,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -311,10 +313,14 @@ fn base_state(config: &SqlConfig, workers: usize) -> Result<SessionState, Error>
         .with_memory_pool(Arc::new(GreedyMemoryPool::new(config.memory_bytes_max)))
         .with_disk_manager_builder(no_files)
         .build_arc()?;
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> =
+        vec![Arc::new(PushAggregates)];
+    rules.extend(PhysicalOptimizer::new().rules);
     let mut state = SessionStateBuilder::new()
         .with_config(session)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_physical_optimizer_rules(rules)
         .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build();
     catalog::functions::register(&mut state)?;

@@ -11,6 +11,7 @@
 //! * [`database`]: plans and runs statements on threads of its own, within limits
 //! * `catalog`: what PostgreSQL clients ask about the tables: `pg_catalog`, `information_schema`
 //! * `statement`: from text to what is to be done, reading only
+//! * `pushdown`: aggregates that scans work out themselves
 //! * `scan`, `tables`: the tables as DataFusion sees them, and their rows and columns
 //! * [`series`]: meter series as the store has them
 //! * [`source`], `filter`, `cells`, `datetime`, [`config`], [`error`]
@@ -28,6 +29,7 @@ pub mod database;
 mod datetime;
 pub mod error;
 mod filter;
+mod pushdown;
 mod scan;
 pub mod series;
 pub mod shell;

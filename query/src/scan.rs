@@ -7,6 +7,7 @@
 use crate::error::Error;
 use crate::filter::{Pushed, push};
 use crate::source::{ScanCounters, Scope, Tally};
+use crate::tables::totals::Totals;
 use crate::tables::{Cursor, Scan, Step, Table, schema_of};
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
@@ -106,6 +107,7 @@ impl TableProvider for Provider {
 }
 
 /// What is wanted of all parts of a scan together.
+#[derive(Clone)]
 struct Wanted {
     projection: Vec<usize>,
     schema: SchemaRef,
@@ -116,9 +118,12 @@ struct Wanted {
     colder: Vec<Vec<Arc<dyn SeriesSource>>>,
 }
 
-/// The plan node of a scan. Each of its partitions reads some of the store's.
-struct ScanExec {
+/// The plan node of a scan, or of a scan whose rows are summed up before they leave it. Each of its
+/// partitions reads some of the store's.
+pub(crate) struct ScanExec {
     table: Arc<dyn Table>,
+    /// What its rows are summed up to.
+    totals: Option<Arc<Totals>>,
     scan: Wanted,
     counters: Arc<ScanCounters>,
     properties: Arc<PlanProperties>,
@@ -133,14 +138,29 @@ impl ScanExec {
         ways: usize,
     ) -> ScanExec {
         let ways = ways.min(scan.snapshots.len()).max(1);
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(scan.schema.clone()),
-            Partitioning::UnknownPartitioning(ways),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
+        let properties = properties(&scan.schema, ways);
         let metrics = ExecutionPlanMetricsSet::new();
-        ScanExec { table, scan, counters, properties: Arc::new(properties), metrics }
+        ScanExec { table, totals: None, scan, counters, properties, metrics }
+    }
+
+    /// The table whose rows it gives, all that pass its filters; `None` when it gives something else.
+    pub(crate) fn whole_table(&self) -> Option<&'static str> {
+        let is_whole = self.totals.is_none() && self.scan.limit == usize::MAX;
+        is_whole.then(|| self.table.name())
+    }
+
+    /// The same scan, whose rows are summed up to rows of this schema.
+    pub(crate) fn summed(&self, totals: Totals, schema: SchemaRef) -> ScanExec {
+        assert!(self.whole_table().is_some(), "rows are summed up once, and all of them");
+        let ways = self.properties.output_partitioning().partition_count();
+        ScanExec {
+            table: self.table.clone(),
+            totals: Some(Arc::new(totals)),
+            properties: properties(&schema, ways),
+            scan: Wanted { schema, ..self.scan.clone() },
+            counters: self.counters.clone(),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
     }
 
     /// The part of the scan that one partition of this node does: every n-th snapshot.
@@ -160,9 +180,19 @@ impl ScanExec {
                 statement: self.counters.clone(),
                 decoded: count("chunks_decoded"),
                 skipped: count("chunks_skipped"),
+                summarized: count("chunks_summarized"),
             },
         }
     }
+}
+
+fn properties(schema: &SchemaRef, ways: usize) -> Arc<PlanProperties> {
+    Arc::new(PlanProperties::new(
+        EquivalenceProperties::new(schema.clone()),
+        Partitioning::UnknownPartitioning(ways),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    ))
 }
 
 impl fmt::Debug for ScanExec {
@@ -176,9 +206,14 @@ impl fmt::Debug for ScanExec {
 
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> =
-            self.scan.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "ScanExec: table={}, columns=[{}]", self.table.name(), columns.join(", "))?;
+        write!(f, "{}: table={}", self.name(), self.table.name())?;
+        if let Some(totals) = &self.totals {
+            write!(f, ", {totals}")?;
+        } else {
+            let columns: Vec<&str> =
+                self.scan.schema.fields().iter().map(|field| field.name().as_str()).collect();
+            write!(f, ", columns=[{}]", columns.join(", "))?;
+        }
         write!(f, "{}", self.scan.pushed)?;
         if self.scan.limit != usize::MAX {
             write!(f, ", limit={}", self.scan.limit)?;
@@ -189,7 +224,7 @@ impl DisplayAs for ScanExec {
 
 impl ExecutionPlan for ScanExec {
     fn name(&self) -> &'static str {
-        "ScanExec"
+        if self.totals.is_some() { "AggregateScanExec" } else { "ScanExec" }
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -219,7 +254,10 @@ impl ExecutionPlan for ScanExec {
         let scan = self.part(partition);
         let schema = scan.schema.clone();
         let baseline = BaselineMetrics::new(&self.metrics, partition);
-        let cursor = self.table.cursor(scan);
+        let cursor = match &self.totals {
+            Some(totals) => totals.cursor(scan),
+            None => self.table.cursor(scan),
+        };
         let batches = stream::try_unfold(cursor, step).map(move |batch: Result<RecordBatch>| {
             if let Ok(batch) = &batch {
                 baseline.record_output(batch.num_rows());

@@ -40,6 +40,8 @@ pub struct ScanCounters {
     pub chunks_decoded: AtomicU64,
     /// Series chunks that their time bounds ruled out.
     pub chunks_skipped: AtomicU64,
+    /// Series chunks of which only the header was read, for it has what an aggregate asks for.
+    pub chunks_summarized: AtomicU64,
 }
 
 /// Where one part of a scan counts: for the statement, and for its node in the plan.
@@ -48,6 +50,7 @@ pub(crate) struct Tally {
     pub(crate) statement: Arc<ScanCounters>,
     pub(crate) decoded: Count,
     pub(crate) skipped: Count,
+    pub(crate) summarized: Count,
 }
 
 impl Tally {
@@ -62,6 +65,11 @@ impl Tally {
     pub(crate) fn chunk_decoded(&self) {
         self.decoded.add(1);
         self.statement.chunks_decoded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn chunk_summarized(&self) {
+        self.summarized.add(1);
+        self.statement.chunks_summarized.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn chunk_skipped(&self) {

@@ -6,11 +6,13 @@
 //! * A scan reads the snapshots it was given and nothing else.
 //! * Filters a table takes are applied exactly.
 
+mod reading;
 mod rollups;
 mod rows;
 mod series;
 mod spec;
-mod telemetry;
+pub(crate) mod telemetry;
+pub(crate) mod totals;
 
 use crate::cells::Kind;
 use crate::error::Error;

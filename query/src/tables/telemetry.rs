@@ -1,26 +1,22 @@
 //! The table over meter series. Rows are the ticks of compressed chunks, merged where chunks overlap;
 //! only chunks of the stations asked for are read, only those that touch the time asked for are
 //! decoded, and of those only the columns asked for.
-//!
-//! A series is read day by day, for no chunk reaches from one UTC day into the next: what overlaps is
-//! of one day.
 
+use super::reading::Reading;
 use super::series::{
-    self, Batch, Part, Place, SeriesColumn, ask, bounds, damaged, hot, infos, micros, open_part,
-    scaled, unreadable,
+    self, Batch, Part, Place, SeriesColumn, damaged, infos, micros, open_part, scaled,
 };
 use super::{BATCH_ROWS_MAX, ColumnInfo, Cursor, STEP_ENTRIES_MAX, Scan, Step, Table};
 use crate::cells::{Builder, Cell, HUNDREDTHS, Kind, TENTHS};
 use crate::error::Error;
 use crate::filter::Pushable;
-use novax_model::{MEASURANDS, Measurand, Timestamp};
+use novax_model::{MEASURANDS, Measurand};
 use novax_tsdb::clean::Row;
-use novax_tsdb::head::day_of;
-use novax_tsdb::query::{Body, Runs};
-use novax_tsdb::{CHUNK_TICKS_MAX, Chunk, DAY_US, Remark};
+use novax_tsdb::query::Body;
+use novax_tsdb::{CHUNK_TICKS_MAX, Chunk, Remark};
 use std::collections::{BTreeMap, VecDeque};
 
-const NAME: &str = "telemetry";
+pub(crate) const NAME: &str = "telemetry";
 
 #[derive(Debug)]
 pub(super) struct Telemetry;
@@ -54,6 +50,13 @@ const COLUMNS: [SeriesColumn<Content>; 13] = [
     ("raw", Kind::Text, Content::Raw, true),
 ];
 
+/// What a column of this name measures, and its type.
+pub(crate) fn measurand(name: &str) -> Option<(Measurand, Kind)> {
+    let columns: &'static [SeriesColumn<Content>] = &COLUMNS;
+    let (_, kind, content, _) = columns.iter().find(|column| column.0 == name)?;
+    if let Content::Value(measurand) = content { Some((*measurand, *kind)) } else { None }
+}
+
 impl Table for Telemetry {
     fn name(&self) -> &'static str {
         NAME
@@ -77,7 +80,8 @@ impl Table for Telemetry {
 
     fn cursor(&self, scan: Scan) -> Box<dyn Cursor> {
         let partitions = (0..scan.snapshots.len()).collect();
-        Box::new(TelemetryCursor { left: scan.limit, partitions, part: None, reading: None, scan })
+        let (left, merged) = (scan.limit, VecDeque::new());
+        Box::new(TelemetryCursor { left, partitions, part: None, reading: None, merged, scan })
     }
 }
 
@@ -89,21 +93,10 @@ struct TelemetryCursor {
     part: Option<Part>,
     /// The series of it being read.
     reading: Option<Reading>,
+    /// Rows of its chunks that overlapped.
+    merged: VecDeque<Row>,
     /// How many rows may still be given.
     left: usize,
-}
-
-/// A series on its way through the time asked for.
-struct Reading {
-    series: u64,
-    place: Place,
-    /// Where to look on; `None` when all was looked at.
-    next: Option<Timestamp>,
-    until: Timestamp,
-    /// What was found of the day and is not yet given.
-    runs: Runs,
-    /// Rows of chunks that overlapped.
-    merged: VecDeque<Row>,
 }
 
 impl Cursor for TelemetryCursor {
@@ -133,7 +126,7 @@ impl TelemetryCursor {
         {
             let Some(part) = &mut self.part else { return Ok(()) };
             let Some(reading) = &mut self.reading else {
-                self.reading = next_reading(&self.scan, part)?;
+                self.reading = Reading::next(&self.scan, part)?;
                 entries += 1;
                 if self.reading.is_none() {
                     self.part = None;
@@ -141,14 +134,14 @@ impl TelemetryCursor {
                 continue;
             };
             let rows_max = self.left - batch.rows;
-            if !reading.merged.is_empty() {
-                let count = reading.merged.len().min(CHUNK_TICKS_MAX);
-                let rows: Vec<Row> = reading.merged.drain(..count).collect();
+            if !self.merged.is_empty() {
+                let count = self.merged.len().min(CHUNK_TICKS_MAX);
+                let rows: Vec<Row> = self.merged.drain(..count).collect();
                 add(batch, &self.scan, &reading.place, &Ticks::Rows(&rows), rows_max)?;
             } else if let Some(run) = reading.runs.next() {
                 self.scan.tally.chunk_decoded();
                 match run.map_err(damaged)? {
-                    Body::Rows(rows) => reading.merged = rows.into(),
+                    Body::Rows(rows) => self.merged = rows.into(),
                     Body::Chunk(bytes) => {
                         let chunk = Chunk::open(&bytes).map_err(damaged)?;
                         add(batch, &self.scan, &reading.place, &Ticks::Chunk(&chunk), rows_max)?;
@@ -156,7 +149,7 @@ impl TelemetryCursor {
                 }
             } else {
                 entries += 1;
-                match load_day(&self.scan, part.at, reading)? {
+                match reading.load_day(&self.scan, part.at)? {
                     Some(read) => entries += read,
                     None => self.reading = None,
                 }
@@ -164,55 +157,6 @@ impl TelemetryCursor {
         }
         Ok(())
     }
-}
-
-/// The next series that is wanted, at the begin of the time asked for.
-fn next_reading(scan: &Scan, part: &mut Part) -> Result<Option<Reading>, Error> {
-    let Some((from, until)) = bounds(scan) else { return Ok(None) };
-    let at = part.at;
-    let lowest = |from: u64| -> Result<Option<u64>, Error> {
-        let found = ask(scan, at, |source| source.next_series(from))?;
-        Ok(found.into_iter().flatten().min())
-    };
-    let Some(series) = part.next_series(lowest)? else { return Ok(None) };
-    let mut stretches = Vec::new();
-    if from > Timestamp::ZERO {
-        if let Some(stretch) = hot(scan, at).reaching(series, from).map_err(unreadable)? {
-            scan.tally.entry();
-            stretches.push(stretch);
-        }
-    }
-    let place = part.place(scan, series, NAME)?;
-    let (runs, merged) = (Runs::new(stretches), VecDeque::new());
-    Ok(Some(Reading { series, place, next: Some(from), until, runs, merged }))
-}
-
-/// Finds the stretches of the next day that has any, and says how many were read; `None` when there is
-/// no such day.
-fn load_day(scan: &Scan, at: usize, reading: &mut Reading) -> Result<Option<usize>, Error> {
-    let (series, until) = (reading.series, reading.until);
-    let Some(from) = reading.next.take() else { return Ok(None) };
-    let times = ask(scan, at, |source| source.next_time(series, from))?;
-    let found = times.into_iter().flatten().min().filter(|found| *found <= until);
-    let Some(found) = found else { return Ok(None) };
-    let midnight = Timestamp(day_of(found).0.saturating_add(DAY_US - 1));
-    let (low, high) = (from.max(day_of(found)), midnight.min(until));
-    let all = ask(scan, at, |source| source.stretches(series, low, high))?;
-    let mut stretches: Vec<_> = all.into_iter().flatten().collect();
-    let read = stretches.len();
-    stretches.retain(|stretch| {
-        scan.tally.entry();
-        let touches = stretch.touches(low, high);
-        if !touches {
-            scan.tally.chunk_skipped();
-        }
-        touches
-    });
-    if midnight < until {
-        reading.next = Some(Timestamp(midnight.0 + 1));
-    }
-    reading.runs = Runs::new(stretches);
-    Ok(Some(read))
 }
 
 /// Ticks of a chunk, or merged from several.
@@ -359,6 +303,7 @@ fn raw_text(remark: &Remark) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use novax_model::Timestamp;
     use novax_tsdb::Flags;
 
     #[test]

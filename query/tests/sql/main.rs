@@ -9,3 +9,4 @@ mod protocol;
 mod pushdown;
 mod shell;
 mod store;
+mod totals;

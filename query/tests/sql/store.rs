@@ -20,11 +20,13 @@ use novax_model::{
 };
 use novax_query::{Database, Source, SourceError, SqlConfig};
 use novax_tsdb::clean::Limits;
+use novax_tsdb::query::{self, Rank, SeriesSource, Stretch};
 use novax_tsdb::{OpenSeries, SeriesRow};
 use rkyv::rancor;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{oneshot, watch};
 use tokio_postgres::{Client, NoTls};
 
@@ -43,6 +45,8 @@ pub(crate) struct Store {
     snapshots: Vec<(PartitionId, Snapshot)>,
     pub(crate) asked: watch::Sender<usize>,
     pub(crate) asked_with_series: AtomicUsize,
+    /// A colder tier of the first partition.
+    cold: Arc<ColdChunks>,
     /// The engines' files; gone when the store is.
     _dir: tempfile::TempDir,
 }
@@ -55,6 +59,50 @@ impl Source for Store {
         self.asked_with_series.fetch_add(usize::from(with_series), Ordering::Relaxed);
         self.asked.send_modify(|asked| *asked += 1);
         async { Ok(self.snapshots.clone()) }.boxed()
+    }
+
+    fn colder(&self, partition: PartitionId) -> Vec<Arc<dyn SeriesSource>> {
+        if partition == PartitionId(0) { vec![self.cold.clone()] } else { Vec::new() }
+    }
+}
+
+/// Chunks by series, with their ranks: a colder tier in memory.
+#[derive(Default)]
+pub(crate) struct ColdChunks(Mutex<BTreeMap<u64, Vec<(Rank, Vec<u8>)>>>);
+
+impl ColdChunks {
+    fn all(&self, series: u64) -> Vec<Stretch> {
+        let chunks = self.0.lock().expect("no panic");
+        let chunks = chunks.get(&series).into_iter().flatten();
+        chunks.map(|(rank, bytes)| Stretch::chunk(*rank, bytes.clone()).expect("a chunk")).collect()
+    }
+
+    fn put(&self, series: u64, rank: Rank, bytes: Vec<u8>) {
+        self.0.lock().expect("no panic").entry(series).or_default().push((rank, bytes));
+    }
+}
+
+impl SeriesSource for ColdChunks {
+    fn next_series(&self, from: u64) -> Result<Option<u64>, query::SourceError> {
+        Ok(self.0.lock().expect("no panic").range(from..).next().map(|(series, _)| *series))
+    }
+
+    fn next_time(
+        &self,
+        series: u64,
+        from: Timestamp,
+    ) -> Result<Option<Timestamp>, query::SourceError> {
+        let reaching = self.all(series).into_iter().filter(|stretch| stretch.last() >= from);
+        Ok(reaching.map(|stretch| stretch.first().max(from)).min())
+    }
+
+    fn stretches(
+        &self,
+        series: u64,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Stretch>, query::SourceError> {
+        Ok(self.all(series).into_iter().filter(|stretch| stretch.touches(from, until)).collect())
     }
 }
 
@@ -101,6 +149,41 @@ impl Store {
         })
     }
 
+    /// Three series of two stations in one partition and one of another station in another, days of
+    /// ticks each: with values missing, late, twice, and in a colder tier. `seed` chooses.
+    pub(crate) fn random(seed: u64) -> Arc<Store> {
+        let cold = ColdChunks::default();
+        let fill = |number: u16, batch: &mut Batch| {
+            let stations: &[(&str, u32, &[u16])] = match number {
+                0 => &[("CP-1", 1, &[1, 2]), ("CP-2", 2, &[1])],
+                1 => &[("CP-3", 1, &[1])],
+                _ => &[],
+            };
+            for (name, station_number, evses) in stations {
+                let row = archive!(&station(name, *station_number));
+                put(batch, Keyspace::Stations, name.as_bytes().to_vec(), row);
+                for evse in *evses {
+                    let connector = ConnectorRef { evse: *evse, connector: 1 };
+                    let series = novax_charging::rows::series_id(*station_number, connector);
+                    let mut dice = Dice(seed ^ (series << 20) ^ (u64::from(number) << 60));
+                    let ticks = random_ticks(&mut dice, u64::from(*evse + number * 2));
+                    let is_cold = number == 0;
+                    write_series(batch, series, ticks, |bytes, rank| {
+                        let (copies, keeps) = (is_cold && dice.one_in(3), !dice.one_in(2));
+                        if copies {
+                            cold.put(series, rank, bytes.to_vec());
+                        }
+                        keeps || !copies
+                    });
+                }
+            }
+        };
+        let store = Store::build(fill);
+        let Ok(mut store) = Arc::try_unwrap(store) else { unreachable!("nobody else has it") };
+        store.cold = Arc::new(cold);
+        Arc::new(store)
+    }
+
     fn build(fill: impl Fn(u16, &mut Batch)) -> Arc<Store> {
         let dir = tempfile::tempdir().expect("a folder for the store");
         let worker = Worker::start(1).expect("a thread for the store");
@@ -118,7 +201,8 @@ impl Store {
             })
             .collect();
         let (asked, _) = watch::channel(0);
-        Arc::new(Store { snapshots, asked, asked_with_series: AtomicUsize::new(0), _dir: dir })
+        let (asked_with_series, cold) = (AtomicUsize::new(0), Arc::default());
+        Arc::new(Store { snapshots, asked, asked_with_series, cold, _dir: dir })
     }
 
     pub(crate) fn database(self: &Arc<Store>) -> Arc<Database> {
@@ -407,19 +491,94 @@ fn series(batch: &mut Batch, station_number: u32, ticks: u64, step_us: u64) {
     }
 }
 
-/// A series as the state machine writes it: chunks, rollups and its open end.
+/// Ticks in time, then late ones.
 fn late_series(batch: &mut Batch) {
     let series = novax_charging::rows::series_id(1, ConnectorRef { evse: 1, connector: 1 });
-    let limits = Limits::default();
-    let mut open = OpenSeries::new();
-    let mut rows = Vec::new();
-    for n in (0..1_000_u64).chain(1_500..3_000).chain(1_000..1_500) {
+    let numbers = (0..1_000_u64).chain(1_500..3_000).chain(1_000..1_500);
+    let ticks = numbers.map(|n| {
         let at = Timestamp(DAY_US + n * 5 * SECOND_US);
         let mut tick = MeterTick { at, ..MeterTick::default() };
         let value = i64::try_from(n).expect("few ticks");
         tick.set(Measurand::Power, value);
         tick.set(Measurand::Energy, value);
-        open.take(&limits, Timestamp(DAY_US + 20_000 * SECOND_US), tick, &mut rows);
+        tick
+    });
+    write_series(batch, series, ticks.collect(), |_, _| true);
+}
+
+/// Numbers that look random (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    fn value(&mut self, bound: u64) -> i64 {
+        i64::try_from(self.below(bound)).expect("a small bound")
+    }
+}
+
+/// Ticks in the order they come in. Those of series with different numbers have different stamps.
+fn random_ticks(dice: &mut Dice, number: u64) -> Vec<MeterTick> {
+    let (mut in_time, mut late) = (Vec::new(), Vec::new());
+    let (mut at, mut energy, mut gaps) = (DAY_US + number, 0, false);
+    for _ in 0..dice.below(2_500) + 1 {
+        at += (dice.below(20) + 1) * SECOND_US;
+        if dice.one_in(700) {
+            at += dice.below(3) * 86_400 * SECOND_US;
+        }
+        gaps ^= dice.one_in(300);
+        energy += dice.value(40);
+        let mut tick = MeterTick { at: Timestamp(at), ..MeterTick::default() };
+        tick.set(Measurand::Energy, energy);
+        tick.set(Measurand::Voltage, 2_250 + dice.value(100));
+        if !gaps || dice.one_in(2) {
+            tick.set(Measurand::Power, dice.value(22_000));
+            tick.set(Measurand::Temperature, dice.value(300) - 100);
+        }
+        if dice.one_in(10) {
+            tick.set(Measurand::Soc, dice.value(1_000));
+        }
+        if dice.one_in(15) {
+            late.push(tick);
+        } else {
+            in_time.push(tick);
+            if dice.one_in(50) {
+                in_time.push(tick);
+            }
+        }
+        if dice.one_in(400) {
+            in_time.append(&mut late);
+        }
+    }
+    in_time.append(&mut late);
+    in_time
+}
+
+/// A series as the state machine writes it: chunks, rollups and its open end. `keep` says of a sealed
+/// chunk whether it stays in the store.
+fn write_series(
+    batch: &mut Batch,
+    series: u64,
+    ticks: Vec<MeterTick>,
+    mut keep: impl FnMut(&[u8], Rank) -> bool,
+) {
+    let limits = Limits::default();
+    let newest = ticks.iter().map(|tick| tick.at.0).max().unwrap_or(0);
+    let now = Timestamp(newest + 10_000 * SECOND_US);
+    let mut open = OpenSeries::new();
+    let mut rows = Vec::new();
+    for tick in ticks {
+        open.take(&limits, now, tick, &mut rows);
     }
     rows.append(&mut open.snapshot());
     for row in rows {
@@ -429,7 +588,9 @@ fn late_series(batch: &mut Batch) {
                     None => series_key(series, first).to_vec(),
                     Some(sequence) => numbered_series_key(series, first, sequence).to_vec(),
                 };
-                put(batch, Keyspace::Series, key, bytes);
+                if keep(&bytes, sequence.map_or(Rank::BASE, Rank::late)) {
+                    put(batch, Keyspace::Series, key, bytes);
+                }
             }
             SeriesRow::Rollup { resolution, first, sequence, bytes } => {
                 let key = numbered_series_key(series, first, sequence).to_vec();
