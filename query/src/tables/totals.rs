@@ -35,7 +35,10 @@ pub(crate) enum Group {
     Connector,
     Partition,
     /// Stretches of time of this length, counted from the epoch; told in nanoseconds or microseconds.
-    Bucket { width_us: i64, is_nanos: bool },
+    Bucket {
+        width_us: i64,
+        is_nanos: bool,
+    },
 }
 
 /// What is told of the ticks of a group.
