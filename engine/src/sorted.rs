@@ -93,7 +93,7 @@ impl SortedRun {
             let mut rest = alike.iter().peekable();
             while let Some(one) = rest.next() {
                 let key = slot(*one).key(&bytes);
-                if !rest.peek().is_some_and(|next| slot(**next).key(&bytes) == key) {
+                if rest.peek().is_none_or(|next| slot(**next).key(&bytes) != key) {
                     sorted.push(*slot(*one));
                 }
             }

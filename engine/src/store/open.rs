@@ -6,8 +6,7 @@
 //!
 //! Nothing is compacted meanwhile, as long as level 0 does not grow so long that writes would be held up by it.
 //!
-//! Memory: at most five chunks, one with each of the threads and one that waits before each hand-over, beside a
-//! segment of the log and the memtable.
+//! Memory: at most four chunks, one with each of the threads, beside a segment of the log and the memtable.
 
 use super::error::Error;
 use super::intake::{LENGTH_BYTES, Records};

@@ -66,7 +66,7 @@ fn a_log_longer_than_memory_comes_back_in_tables() {
         let key = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 1_000).to_be_bytes();
         if number % 5 == 0 {
             batch.delete(1, &key);
-            model.remove(&key.to_vec());
+            model.remove(key.as_slice());
         } else {
             batch.put(1, &key, &[number as u8; 20]);
             model.insert(key.to_vec(), vec![number as u8; 20]);
