@@ -109,6 +109,17 @@ impl Batch {
         self.push(ks, Kind::Merge, key, operand);
     }
 
+    /// Adds a change.
+    pub(crate) fn push_change(&mut self, keyspace: u8, change: &Change<'_>) {
+        match *change {
+            Change::Put { key, value, expires: Expires::NEVER } => self.put(keyspace, key, value),
+            Change::Put { key, value, expires } => self.put_until(keyspace, key, value, expires.0),
+            Change::Delete { key } => self.delete(keyspace, key),
+            Change::DeleteRange { from, to } => self.delete_range(keyspace, from, to),
+            Change::Merge { key, operand } => self.merge(keyspace, key, operand),
+        }
+    }
+
     /// As [`Batch::put`], for who owns the bytes.
     ///
     /// # Panics

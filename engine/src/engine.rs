@@ -9,7 +9,7 @@ use crate::blob::{self, BlobFile};
 use crate::disk::{Disk, DiskLock, RealDisk};
 use crate::error::Error;
 use crate::ingest::{self, BuiltTables, Ingest, TableBuilder};
-use crate::jobs::{Checkpoint, Compaction, Done, DropWindows, Flush, Shared, Target};
+use crate::jobs::{Checkpoint, Compaction, Done, DropWindows, Flush, FlushRun, Shared, Target};
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::Options;
@@ -18,6 +18,7 @@ use crate::pacer::Pacer;
 use crate::plan::Planner;
 use crate::resident::Fetches;
 use crate::snapshot::{Inner, Snapshot};
+use crate::sorted::SortedRun;
 use crate::table::cache::{BlockCache, SharedCache};
 use crate::table::{Table, TableContext, TableMeta, file_number, is_loose_name};
 use crate::trash::Trash;
@@ -31,7 +32,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Beside the compactions: a flush, a drop, an ingest, a checkpoint and a sweep, and one of each whose report is not read yet.
+/// Beside the compactions: a flush, a drop, an ingest, a checkpoint and a sweep, and one of each whose
+/// report is not read yet.
 const OTHER_JOBS_MAX: usize = 10;
 /// The wait between attempts doubles this often.
 const RETRY_DOUBLINGS_MAX: u32 = 6;
@@ -40,6 +42,9 @@ const PACE_FACTOR: usize = 2;
 /// With so many memtables' worth unflushed, or tables in level 0 as a multiple of their limit, the
 /// owner should write less.
 const STALL_FACTOR: usize = 4;
+/// While compactions are held, up to so many tables in level 0, as a multiple of their limit, wait for the end of it:
+/// less than what makes the owner write less, which it should not have to do when that end comes.
+const HELD_FACTOR: usize = 3;
 
 /// How far the background work is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,6 +192,8 @@ pub struct Engine {
     flush_asked: bool,
     /// A compaction may be due: looked at once after each change of the version.
     plan_due: bool,
+    /// Compactions wait until level 0 has too many tables: see [`Engine::hold_compactions`].
+    held: bool,
     flush: Slot<Flush>,
     /// Compactions that failed; the others that the planner knows of are running.
     failed: Vec<(Box<Compaction>, Instant)>,
@@ -272,6 +279,7 @@ impl Engine {
             flushed_clock_s: state.clock_s,
             flush_asked: false,
             plan_due: true,
+            held: false,
             flush: Slot::Idle,
             failed: Vec::new(),
             dropping: Slot::Idle,
@@ -307,6 +315,47 @@ impl Engine {
             }
         }
         batch.clear();
+    }
+
+    /// True when [`Engine::take_sorted`] may be called. Where nothing is left in memory, it is so at last, after some
+    /// [`Engine::poll`].
+    pub(crate) fn can_take_sorted(&self) -> bool {
+        self.flush.is_idle() && self.memtable.unflushed_bytes() == 0
+    }
+
+    /// Has a run written to tables that never was in memory, and is in no snapshot until [`Engine::poll`] has taken in
+    /// that it is: for a start, when nobody reads.
+    ///
+    /// # Errors
+    /// When there is no worker any more.
+    ///
+    /// # Panics
+    /// When the mark falls, or the run would overtake what is in memory.
+    pub(crate) fn take_sorted(
+        &mut self,
+        run: SortedRun,
+        mark: u64,
+        time_s: Option<u64>,
+    ) -> Result<(), Error> {
+        assert!(self.can_take_sorted(), "runs are flushed in the order in which they came");
+        assert!(mark >= self.mark, "mark falls from {} to {mark}", self.mark);
+        self.let_go_of_snapshot();
+        self.mark = mark;
+        self.clock_s = self.clock_s.max(time_s.unwrap_or_default());
+        let (clock_s, version) = (self.clock_s, Arc::clone(&self.version));
+        let run = FlushRun::Sorted(Arc::new(run));
+        self.start_flush(Box::new(Flush { run, mark, clock_s, version, built: None }))
+    }
+
+    /// Puts compactions off, as far as level 0 allows, or no longer: while a start is in a hurry.
+    pub(crate) fn hold_compactions(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Whether compactions wait.
+    fn is_held(&self) -> bool {
+        let level0_max = self.shared.options.level0_tables_max.saturating_mul(HELD_FACTOR);
+        self.held && self.planner.level0_waiting(&self.version) <= level0_max
     }
 
     /// Drops the kept view before memory is written to, so that nothing is copied for its sake.
@@ -573,8 +622,10 @@ impl Engine {
         assert!(job.mark >= self.flushed_mark && job.clock_s >= self.flushed_clock_s);
         (self.flushed_mark, self.flushed_clock_s) = (job.mark, job.clock_s);
         self.after_flush();
-        let runs = self.memtable.thaw().into_iter().chain([job.run]);
-        self.shared.context.trash.add_runs(runs.collect());
+        if let FlushRun::Frozen(run) = job.run {
+            let runs = self.memtable.thaw().into_iter().chain([run]);
+            self.shared.context.trash.add_runs(runs.collect());
+        }
     }
 
     fn install_compaction(&mut self, job: &Compaction) {
@@ -619,7 +670,7 @@ impl Engine {
             self.start_drop(Box::new(job))?;
         }
         self.start_ingest_due(now)?;
-        while self.plan_due {
+        while self.plan_due && !self.is_held() {
             let (options, clock_s) = (&self.shared.options, self.flushed_clock_s);
             // A table in the making may have a number already, and be newer than those that are there.
             let ingests = self.waiting.is_due() || !self.ingest.is_idle();
@@ -659,7 +710,7 @@ impl Engine {
         }
         // A view that nobody else holds must not make the next writes copy.
         self.let_go_of_snapshot();
-        let run = self.memtable.freeze();
+        let run = FlushRun::Frozen(self.memtable.freeze());
         let version = Arc::clone(&self.version);
         let (mark, clock_s) = (self.mark, self.clock_s);
         self.start_flush(Box::new(Flush { run, mark, clock_s, version, built: None }))
@@ -669,7 +720,7 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         // Should the worker refuse, the job is dropped with the closure: keep what makes another.
         let again = Box::new(Flush {
-            run: Arc::clone(&job.run),
+            run: job.run.clone(),
             version: Arc::clone(&job.version),
             built: job.built.clone(),
             ..*job

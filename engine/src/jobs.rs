@@ -11,12 +11,12 @@ use crate::error::Error;
 use crate::ingest::Ingest;
 use crate::manifest::{Edit, Manifest, State, write_whole};
 use crate::memtable::MemRun;
-use crate::memtable::tree::Item;
 use crate::merge::{Merge, Rules, Source, Verdict, ranges_of};
 use crate::options::{LEVELS, Options};
 use crate::output::{Output, Written};
 use crate::pacer::Pacer;
 use crate::ranges::RangeSet;
+use crate::sorted::SortedRun;
 use crate::table::{Direction, KeyRange, Table, TableContext};
 use crate::version::{Place, Version};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,9 +51,50 @@ pub(crate) enum Done {
     Sweep,
 }
 
-/// A frozen run on its way to level 0 and to the windows of its keys.
+/// What a flush writes.
+#[derive(Clone)]
+pub(crate) enum FlushRun {
+    /// What was in memory.
+    Frozen(Arc<MemRun>),
+    /// What never was in the memtable.
+    Sorted(Arc<SortedRun>),
+}
+
+impl FlushRun {
+    /// What it deletes in older runs.
+    fn ranges(&self) -> RangeSet {
+        match self {
+            FlushRun::Frozen(run) => run.ranges().as_ref().clone(),
+            FlushRun::Sorted(_) => RangeSet::default(),
+        }
+    }
+
+    /// Passes the entries of a keyspace on, their keys rising.
+    fn each<'a>(
+        &'a self,
+        keyspace: u8,
+        mut take: impl FnMut(&'a [u8], Entry<'a>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match self {
+            FlushRun::Frozen(run) => {
+                let Some(tree) = run.tree(keyspace) else { return Ok(()) };
+                let mut cursor = tree.cursor(&[], None, Direction::Forward);
+                while let Some(item) = cursor.current() {
+                    take(item.key(), item.entry())?;
+                    cursor.advance();
+                }
+                Ok(())
+            }
+            FlushRun::Sorted(run) => {
+                run.entries(keyspace).try_for_each(|(key, entry)| take(key, entry))
+            }
+        }
+    }
+}
+
+/// A run on its way to level 0 and to the windows of its keys.
 pub(crate) struct Flush {
-    pub(crate) run: Arc<MemRun>,
+    pub(crate) run: FlushRun,
     pub(crate) mark: u64,
     /// At the mark.
     pub(crate) clock_s: u64,
@@ -264,19 +305,16 @@ impl Shared {
     }
 
     fn write_levels(&self, job: &Flush, output: &mut Output<'_>) -> Result<(), Error> {
-        output.begin(Target::Level(0), job.run.ranges().as_ref().clone());
+        output.begin(Target::Level(0), job.run.ranges());
         let mut internal = Vec::new();
         for keyspace in 0..self.options.keyspaces {
             if self.options.compaction(keyspace).window().is_some() {
                 continue;
             }
-            let Some(tree) = job.run.tree(keyspace) else { continue };
-            let mut cursor = tree.cursor(&[], None, Direction::Forward);
-            while let Some(item) = cursor.current() {
-                put_internal(&mut internal, keyspace, item.key());
-                output.add(&internal, self.as_flushed(item.entry(), job.clock_s))?;
-                cursor.advance();
-            }
+            job.run.each(keyspace, |key, entry| {
+                put_internal(&mut internal, keyspace, key);
+                output.add(&internal, self.as_flushed(entry, job.clock_s))
+            })?;
         }
         output.end()
     }
@@ -293,15 +331,13 @@ impl Shared {
         keyspace: u8,
         output: &mut Output<'_>,
     ) -> Result<(), Error> {
-        let Some(tree) = job.run.tree(keyspace) else { return Ok(()) };
         let compaction = self.options.compaction(keyspace);
-        let mut windows: BTreeMap<u64, Vec<&Item>> = BTreeMap::new();
-        let mut cursor = tree.cursor(&[], None, Direction::Forward);
-        while let Some(item) = cursor.current() {
-            let window = compaction.window_of(item.key()).unwrap_or_default();
-            windows.entry(window).or_default().push(item);
-            cursor.advance();
-        }
+        let mut windows: BTreeMap<u64, Vec<(&[u8], Entry<'_>)>> = BTreeMap::new();
+        job.run.each(keyspace, |key, entry| {
+            let window = compaction.window_of(key).unwrap_or_default();
+            windows.entry(window).or_default().push((key, entry));
+            Ok(())
+        })?;
         let end = keyspace.checked_add(1).map(|next| vec![next]);
         let ranges = RangeSet::union(&job.run.ranges().clipped(&[keyspace], end.as_deref()));
         if !ranges.is_empty() {
@@ -316,9 +352,9 @@ impl Shared {
             let ranges = if is_there { ranges.clone() } else { RangeSet::default() };
             let target = Target::Window { keyspace, window, rank: u64::MAX, is_oldest: !is_there };
             output.begin(target, ranges);
-            for item in items {
-                put_internal(&mut internal, keyspace, item.key());
-                output.add(&internal, self.as_flushed(item.entry(), job.clock_s))?;
+            for (key, entry) in items {
+                put_internal(&mut internal, keyspace, key);
+                output.add(&internal, self.as_flushed(entry, job.clock_s))?;
             }
             output.end()?;
         }

@@ -60,6 +60,7 @@ mod plan;
 mod ranges;
 mod resident;
 mod snapshot;
+mod sorted;
 pub mod store;
 mod table;
 pub mod tools;

@@ -144,7 +144,9 @@ fn series(client: &Client, station: &str) -> io::Result<BTreeSet<(String, i64)>>
         };
         let points = page["points"].as_array().ok_or_else(|| io::Error::other("no points"))?;
         found.extend(points.iter().filter_map(|point| {
-            Some((point["at"].as_str()?.to_owned(), point["energy_wh"].as_i64()?))
+            // What was not believed is kept as it was said.
+            let said = point["raw"]["energy_wh"].as_i64().or(point["energy_wh"].as_i64());
+            Some((point["at"].as_str()?.to_owned(), said?))
         }));
         match page["next_from"].as_str() {
             Some(next) => from = next.to_owned(),

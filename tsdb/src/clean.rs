@@ -9,9 +9,7 @@
 //! * A tick that is not newer than all before it neither reads nor changes the memory of values: in
 //!   which order late ticks come does not matter.
 
-use std::time::Duration;
-
-use novax_model::{Measurand, MeterTick, Timestamp};
+use novax_model::{Duration, Measurand, MeterTick, Timestamp};
 
 use crate::bytes::{Reader, put_varint};
 use crate::error::Error;

@@ -5,10 +5,8 @@
 //! written out by [`OpenSeries::snapshot`], and [`OpenSeries::restore`] goes on from there as if it had
 //! never stopped; at most [`LATE_DAYS_MAX`] days of late ticks are open.
 
+use novax_model::{Duration, Measurand, MeterTick, Timestamp};
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use novax_model::{Measurand, MeterTick, Timestamp};
 
 use crate::bytes::{self, Reader, put_varint};
 use crate::clean::{Cleaner, Limits, Row};

@@ -47,7 +47,8 @@ pub(super) struct Records {
     bytes: Vec<u8>,
 }
 
-const LENGTH_BYTES: usize = 4;
+/// What lies before each record in [`Records`].
+pub(super) const LENGTH_BYTES: usize = 4;
 
 impl Records {
     pub(super) fn push(&mut self, record: impl FnOnce(&mut Vec<u8>)) {
@@ -69,6 +70,11 @@ impl Records {
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+    }
+
+    /// All of it as one piece, in which the records lie as [`Records::iter`] gives them.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {

@@ -1,17 +1,22 @@
 //! Opening: the tables as of the last flush, then the log from there, in bounded memory.
 //!
-//! One thread reads and checks the log; one parses and sorts what it finds, a chunk at a time, since a sorted chunk goes
-//! into memory in a fraction of the time; this one puts it there, and the worker flushes it as it does while the
-//! store is in use.
+//! One thread reads and checks the log; one parses and sorts what it finds, a chunk at a time; the worker writes each
+//! sorted chunk as a table, as if it were a memtable that is flushed, which it never was. Only what would make a small
+//! table, or where changes depend on others, goes into the memtable, as it does while the store is in use.
+//!
+//! Nothing is compacted meanwhile, as long as level 0 does not grow so long that writes would be held up by it.
+//!
+//! Memory: at most four chunks, one with each of the threads, beside a segment of the log and the memtable.
 
 use super::error::Error;
-use super::intake::Records;
+use super::intake::{LENGTH_BYTES, Records};
 use super::options::StoreOptions;
 use super::record::{self, Record};
-use crate::batch::{Batch, Change};
+use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::options::Options;
+use crate::sorted::{Slot, SortedRun};
 use crate::worker::Worker;
 use novax_log::{GroupMeta, Replayed, replay};
 use novax_model::PartitionId;
@@ -26,10 +31,10 @@ use std::time::Duration;
 pub(super) const PARTITION: PartitionId = PartitionId(0);
 /// The only term: there is one writer.
 pub(super) const TERM: u64 = 1;
-/// Records handed on at a time: so many bytes, or a quarter of the memtable if that is less.
-const CHUNK_BYTES_MAX: usize = 16 << 20;
-/// Chunks that wait between two threads.
-const CHUNKS_WAITING_MAX: usize = 1;
+/// Records handed on at a time: so many bytes, or what a memtable may hold if that is less.
+const CHUNK_BYTES_MAX: usize = 64 << 20;
+/// Chunks that wait between two threads, beside the one that is to be handed over.
+const CHUNKS_WAITING_MAX: usize = 0;
 /// How long to wait for the worker before looking again, should a failed flush be due once more.
 const WORKER_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -43,6 +48,16 @@ struct Chunk {
     /// The mark of the first.
     first: u64,
     records: Records,
+    /// There was more in the log.
+    is_full: bool,
+}
+
+/// A chunk on its way into tables or memory.
+enum Piece {
+    /// Plain changes: as a run, up to a mark and a time.
+    Run { run: SortedRun, mark: u64, time_s: Option<u64>, is_full: bool },
+    /// There are changes that depend on others: they are taken as they came.
+    AsItCame(Chunk),
 }
 
 /// A store that is as it was before it ended, and not running yet.
@@ -69,18 +84,19 @@ pub(super) fn open(
         let _ = sender.try_send(());
     }));
     let applied = engine.mark();
-    let chunk_bytes = CHUNK_BYTES_MAX.min(options.engine.memtable_bytes_max / 4);
+    engine.hold_compactions(true);
+    let chunk_bytes = CHUNK_BYTES_MAX.min(options.engine.memtable_bytes_max);
     let (chunks, read) = sync_channel(CHUNKS_WAITING_MAX);
-    let (batches, sorted) = sync_channel(CHUNKS_WAITING_MAX);
+    let (pieces, sorted) = sync_channel(CHUNKS_WAITING_MAX);
     let reader = spawn("novax-log-read", {
         let (disk, dir) = (Arc::clone(disk), dir.to_path_buf());
         move || read_log(disk, &dir, applied, chunk_bytes, &chunks)
     })?;
     let sorter = spawn("novax-log-sort", {
         let options = options.engine.clone();
-        move || sort_all(&read, &options, &batches)
+        move || sort_all(&read, &options, &pieces)
     })?;
-    let taken = take_all(&mut engine, &sorted, &news);
+    let taken = take_all(&mut engine, &options.engine, &sorted, &news);
     // Who reads and sorts ends when nobody takes any more, and each says why it did.
     drop(sorted);
     let sorted = sorter.join().unwrap_or(Err(Error::Panicked { thread: "log sorting" }));
@@ -90,6 +106,7 @@ pub(super) fn open(
     let replayed = read?;
     let GroupMeta { last, .. } = replayed.meta();
     assert_eq!(engine.mark(), last.index, "all of the log was taken");
+    engine.hold_compactions(false);
     Ok(Opened { engine, worker, replayed, entries: last.index - applied })
 }
 
@@ -107,14 +124,15 @@ fn read_log(
     chunk_bytes: usize,
     chunks: &SyncSender<Chunk>,
 ) -> Result<Replayed, Error> {
-    let mut chunk = Chunk { first: applied + 1, records: Records::default() };
+    let begin = |first| Chunk { first, records: Records::default(), is_full: false };
+    let mut chunk = begin(applied + 1);
     let replayed = replay(disk, dir, PARTITION, applied, |mark, data| {
         chunk.records.push(|out| out.extend_from_slice(data));
         if chunk.records.bytes() < chunk_bytes {
             return ControlFlow::Continue(());
         }
-        let next = Chunk { first: mark + 1, records: Records::default() };
-        match chunks.send(std::mem::replace(&mut chunk, next)) {
+        chunk.is_full = true;
+        match chunks.send(std::mem::replace(&mut chunk, begin(mark + 1))) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }
@@ -125,88 +143,122 @@ fn read_log(
     Ok(replayed)
 }
 
-/// Makes one batch of each chunk.
+/// Sorts each chunk that can be.
 fn sort_all(
     read: &Receiver<Chunk>,
     options: &Options,
-    batches: &SyncSender<Batch>,
+    pieces: &SyncSender<Piece>,
 ) -> Result<(), Error> {
     for chunk in read {
-        if batches.send(sort(&chunk, options)?).is_err() {
+        if pieces.send(sort(chunk, options)?).is_err() {
             return Err(novax_log::Error::Stopped.into());
         }
     }
     Ok(())
 }
 
-/// A change and its place: sorted by key, then by the order in which they came.
-struct Placed<'a> {
-    keyspace: u8,
-    /// The first bytes of the key, so that few comparisons look at the rest.
-    head: u64,
-    key: &'a [u8],
-    number: usize,
-    change: Change<'a>,
+/// Where the changes of a chunk are that all stand for themselves.
+struct Plain {
+    slots: Vec<Slot>,
+    /// Of the last record.
+    mark: u64,
+    /// The latest of any record.
+    time_s: Option<u64>,
 }
 
-/// One batch of all changes in a chunk: in the order of keys where each stands for itself, and only the last of each
-/// key; as they came where one depends on others.
-fn sort(chunk: &Chunk, options: &Options) -> Result<Batch, Error> {
-    let (mut placed, mut batch) = (Vec::new(), Batch::new());
-    let (mut mark, mut is_plain) = (chunk.first, true);
+/// The changes of a chunk in the order of keys, and only the last of each key; as they came where one depends on
+/// others.
+fn sort(chunk: Chunk, options: &Options) -> Result<Piece, Error> {
+    let Some(Plain { slots, mark, time_s }) = find_plain(&chunk, options)? else {
+        return Ok(Piece::AsItCame(chunk));
+    };
+    let run = SortedRun::new(chunk.records.into_bytes(), &slots);
+    Ok(Piece::Run { run, mark, time_s, is_full: chunk.is_full })
+}
+
+/// Reads a chunk, up to the first change that depends on others if there is one: then it answers none.
+fn find_plain(chunk: &Chunk, options: &Options) -> Result<Option<Plain>, Error> {
+    let (mut slots, mut time_s) = (Vec::new(), None);
+    let (mut mark, mut end) = (chunk.first, 0);
     for bytes in chunk.records.iter() {
+        end += LENGTH_BYTES + bytes.len();
         let bad = |what| Error::BadRecord { mark, what };
         let mut record = Record::open(bytes).map_err(bad)?;
-        if let Some(time_s) = record.time_s {
-            batch.set_time_s(batch.time_s.unwrap_or(0).max(time_s));
-        }
+        time_s = time_s.max(record.time_s);
         while let Some((keyspace, change)) = record.next(options).map_err(bad)? {
-            let key = match change {
-                Change::Put { key, .. } | Change::Delete { key } => key,
-                Change::DeleteRange { from: key, .. } | Change::Merge { key, .. } => {
-                    is_plain = false;
-                    key
-                }
-            };
-            placed.push(Placed { keyspace, head: head(key), key, number: placed.len(), change });
+            match Slot::new(keyspace, &change, end - record.rest_bytes()) {
+                Some(slot) => slots.push(slot),
+                None => return Ok(None),
+            }
         }
         mark += 1;
     }
-    if is_plain {
-        placed.sort_unstable_by(|a, b| {
-            let order = (a.keyspace, a.head).cmp(&(b.keyspace, b.head));
-            order.then_with(|| a.key.cmp(b.key)).then_with(|| a.number.cmp(&b.number))
-        });
-    }
-    let mut all = placed.iter().peekable();
-    while let Some(one) = all.next() {
-        let same = |next: &&Placed<'_>| (next.keyspace, next.key) == (one.keyspace, one.key);
-        if !is_plain || !all.peek().is_some_and(same) {
-            record::push(&mut batch, one.keyspace, &one.change);
-        }
-    }
-    batch.set_mark(mark - 1);
-    Ok(batch)
-}
-
-fn head(key: &[u8]) -> u64 {
-    let mut head = [0; 8];
-    let bytes = key.len().min(8);
-    head[..bytes].copy_from_slice(&key[..bytes]);
-    u64::from_be_bytes(head)
+    Ok(Some(Plain { slots, mark: mark - 1, time_s }))
 }
 
 fn take_all(
     engine: &mut Engine,
-    sorted: &Receiver<Batch>,
+    options: &Options,
+    sorted: &Receiver<Piece>,
     news: &Receiver<()>,
 ) -> Result<(), Error> {
-    for mut batch in sorted {
-        engine.write(&mut batch);
-        // A disk that cannot be written is an error here: memory must not grow beyond its bound.
-        while engine.poll()?.stalled {
-            let _ = news.recv_timeout(WORKER_PATIENCE);
+    let mut in_tables = engine.mark();
+    for piece in sorted {
+        match piece {
+            // What is in memory is older, and has to go first: then this goes there too.
+            Piece::Run { run, mark, time_s, is_full: true } if engine.unflushed_bytes() == 0 => {
+                poll_until(engine, news, Engine::can_take_sorted)?;
+                engine.take_sorted(run, mark, time_s)?;
+                in_tables = mark;
+            }
+            Piece::Run { run, mark, time_s, .. } => {
+                let mut batch = Batch::new();
+                run.put_into(&mut batch);
+                batch.set_mark(mark);
+                time_s.into_iter().for_each(|time_s| batch.set_time_s(time_s));
+                // Both at once would be twice the memory.
+                drop(run);
+                engine.write(&mut batch);
+                poll_until(engine, news, |_| true)?;
+            }
+            Piece::AsItCame(chunk) => take_as_it_came(engine, options, &chunk, news)?,
         }
+    }
+    // What never was in memory can be read only once it is in tables.
+    poll_until(engine, news, |engine| engine.flushed_mark() >= in_tables)
+}
+
+/// Puts records into memory one by one.
+fn take_as_it_came(
+    engine: &mut Engine,
+    options: &Options,
+    chunk: &Chunk,
+    news: &Receiver<()>,
+) -> Result<(), Error> {
+    let (mut batch, mut unpolled_bytes) = (Batch::new(), 0);
+    for (mark, record) in (chunk.first..).zip(chunk.records.iter()) {
+        let decoded = record::decode(record, options, &mut batch);
+        decoded.map_err(|what| Error::BadRecord { mark, what })?;
+        batch.set_mark(mark);
+        engine.write(&mut batch);
+        unpolled_bytes += record.len();
+        if unpolled_bytes >= options.memtable_bytes_max / 4 {
+            unpolled_bytes = 0;
+            poll_until(engine, news, |_| true)?;
+        }
+    }
+    poll_until(engine, news, |_| true)
+}
+
+/// Lets the engine work until it takes more, and `is_done`.
+fn poll_until(
+    engine: &mut Engine,
+    news: &Receiver<()>,
+    is_done: impl Fn(&Engine) -> bool,
+) -> Result<(), Error> {
+    // A disk that cannot be written is an error here: memory must not grow beyond its bound.
+    while engine.poll()?.stalled || !is_done(engine) {
+        let _ = news.recv_timeout(WORKER_PATIENCE);
     }
     Ok(())
 }
@@ -214,11 +266,12 @@ fn take_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Entry;
 
     fn chunk(batches: &[Batch]) -> Chunk {
         let mut records = Records::default();
         batches.iter().for_each(|batch| records.push(|out| record::encode(batch, out)));
-        Chunk { first: 11, records }
+        Chunk { first: 11, records, is_full: false }
     }
 
     fn batch(fill: impl FnOnce(&mut Batch)) -> Batch {
@@ -227,14 +280,14 @@ mod tests {
         batch
     }
 
-    fn changes(batch: &Batch) -> Vec<String> {
+    fn entries(run: &SortedRun, keyspace: u8) -> Vec<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let show = |(keyspace, change): (u8, Change<'_>)| match change {
-            Change::Put { key, value, .. } => format!("{keyspace} {}={}", text(key), text(value)),
-            Change::Delete { key } => format!("{keyspace} -{}", text(key)),
-            other => format!("{keyspace} {other:?}"),
+        let show = |(key, entry): (&[u8], Entry<'_>)| match entry {
+            Entry::Put { value, expires } => format!("{}={} {}", text(key), text(value), expires.0),
+            Entry::Tombstone => format!("-{}", text(key)),
+            other => format!("{other:?}"),
         };
-        batch.changes().map(show).collect()
+        run.entries(keyspace).map(show).collect()
     }
 
     #[test]
@@ -247,15 +300,18 @@ mod tests {
             }),
             batch(|b| b.delete(0, b"z")),
             batch(|b| {
-                b.put(1, b"long key a", b"2");
-                b.put(1, b"long key b", b"3");
-                b.put(1, b"long key b", b"4");
+                b.put_until(1, b"long key a", b"2", 99);
+                b.put_until(1, b"long key b", b"3", 98);
+                b.put_until(1, b"long key b", b"4", 97);
                 b.set_time_s(5);
             }),
         ]);
-        let sorted = sort(&chunk, &Options::default()).unwrap();
-        assert_eq!(changes(&sorted), ["0 -z", "1 long key a=2", "1 long key b=4"]);
-        assert_eq!((sorted.mark, sorted.time_s), (Some(13), Some(7)));
+        let Ok(Piece::Run { run, mark, time_s, .. }) = sort(chunk, &Options::default()) else {
+            panic!("they are plain")
+        };
+        assert_eq!(entries(&run, 0), ["-z"]);
+        assert_eq!(entries(&run, 1), ["long key a=2 99", "long key b=4 97"]);
+        assert_eq!((mark, time_s), (13, Some(7)));
     }
 
     #[test]
@@ -265,16 +321,15 @@ mod tests {
             batch(|b| b.delete_range(0, b"a", b"c")),
             batch(|b| b.put(0, b"b", b"2")),
         ]);
-        let sorted = sort(&chunk, &Options::default()).unwrap();
-        assert_eq!(sorted.len(), 3);
-        assert_eq!([&changes(&sorted)[0], &changes(&sorted)[2]], ["0 b=1", "0 b=2"]);
+        let piece = sort(chunk, &Options::default());
+        assert!(matches!(piece, Ok(Piece::AsItCame(chunk)) if chunk.records.iter().count() == 3));
     }
 
     #[test]
     fn a_record_that_cannot_be_read_is_named_by_its_mark() {
         let mut chunk = chunk(&[batch(|b| b.put(0, b"b", b"1"))]);
         chunk.records.push(|out| out.push(9));
-        let error = sort(&chunk, &Options::default()).unwrap_err();
+        let error = sort(chunk, &Options::default()).err().unwrap();
         assert!(matches!(error, Error::BadRecord { mark: 12, .. }), "{error}");
     }
 }

@@ -113,6 +113,11 @@ impl<'a> Record<'a> {
         Ok(Record { time_s, rest })
     }
 
+    /// How many bytes of it were not read yet: they are the last.
+    pub(crate) fn rest_bytes(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next change, which fits the keyspaces of `options`; none at the end.
     pub(crate) fn next(
         &mut self,
@@ -140,20 +145,9 @@ pub(crate) fn decode(
         batch.set_time_s(time_s);
     }
     while let Some((keyspace, change)) = record.next(options)? {
-        push(batch, keyspace, &change);
+        batch.push_change(keyspace, &change);
     }
     Ok(())
-}
-
-/// Adds a change to a batch.
-pub(crate) fn push(batch: &mut Batch, keyspace: u8, change: &Change<'_>) {
-    match *change {
-        Change::Put { key, value, expires: Expires::NEVER } => batch.put(keyspace, key, value),
-        Change::Put { key, value, expires } => batch.put_until(keyspace, key, value, expires.0),
-        Change::Delete { key } => batch.delete(keyspace, key),
-        Change::DeleteRange { from, to } => batch.delete_range(keyspace, from, to),
-        Change::Merge { key, operand } => batch.merge(keyspace, key, operand),
-    }
 }
 
 fn take_number(rest: &mut &[u8]) -> Result<u64, &'static str> {

@@ -54,6 +54,44 @@ fn many_threads_write_at_once_and_all_of_it_is_there_after_a_crash() {
 }
 
 #[test]
+fn a_log_longer_than_memory_comes_back_in_tables() {
+    let disk = SimDisk::new();
+    let mut large = small();
+    large.engine.memtable_bytes_max = 4 << 20;
+    large.segments_max = 64;
+    let store = Store::open_on(disk.arc(), Path::new(DIR), large).unwrap();
+    let client = store.client();
+    let (mut batch, mut model) = (Batch::new(), std::collections::BTreeMap::new());
+    for number in 0..3_000_u64 {
+        let key = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 1_000).to_be_bytes();
+        if number % 5 == 0 {
+            batch.delete(1, &key);
+            model.remove(key.as_slice());
+        } else {
+            batch.put(1, &key, &[number as u8; 20]);
+            model.insert(key.to_vec(), vec![number as u8; 20]);
+        }
+        while let Err(Error::Busy) = client.write_relaxed(&mut batch) {
+            client.wait_for_room().unwrap();
+        }
+    }
+    batch.put(1, b"last", b"v");
+    client.write(&mut batch).unwrap();
+    model.insert(b"last".to_vec(), b"v".to_vec());
+    drop(store);
+    let store = open(&disk.crash(2));
+    let client = store.client();
+    let snapshot = client.snapshot().unwrap();
+    assert_eq!(snapshot.mark(), 3_001);
+    let found = snapshot.range(1, b"", None).map(Result::unwrap);
+    assert!(found.eq(model), "the last of each key, and nothing that was deleted");
+    let stats = client.stats().unwrap();
+    // Each has taken about 40 bytes of the log: memory alone would be full at a third of them.
+    assert!(stats.engine.flushes >= 10 && stats.flushed_mark > 2_700, "{stats:?}");
+    assert_eq!(store.close().unwrap(), 3_001);
+}
+
+#[test]
 fn one_thread_keeps_many_writes_under_way_and_they_share_log_writes() {
     let disk = SimDisk::new();
     let store = open(&disk);

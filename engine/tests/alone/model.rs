@@ -50,7 +50,8 @@ fn changes(seed: u64, life: u64, mark: u64) -> Vec<Change> {
         let keyspace = rng.below(u64::from(KEYSPACES)) as u8;
         match rng.below(12) {
             0..3 => Change::Delete(keyspace, key(rng)),
-            3 => Change::DeleteRange(keyspace, key(rng), key(rng)),
+            // Some stretches of the log have none, which opening then sorts.
+            3 if mark / 64 % 2 == 1 => Change::DeleteRange(keyspace, key(rng), key(rng)),
             _ => {
                 let key = key(rng);
                 let bytes = if rng.one_in(30) { 1500 } else { rng.below(120) };

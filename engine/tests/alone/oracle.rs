@@ -17,16 +17,21 @@ struct World {
     history: History,
     acknowledged: u64,
     lives: u64,
+    opens: u64,
 }
 
 impl World {
     fn new(seed: u64) -> World {
-        World { seed, history: History::new(seed), acknowledged: 0, lives: 0 }
+        World { seed, history: History::new(seed), acknowledged: 0, lives: 0, opens: 0 }
     }
 
     /// Opens the store and checks what is in it. None if the power went meanwhile.
     fn open(&mut self, disk: &SimDisk) -> Option<Store> {
-        let store = match Store::open_on(disk.arc(), Path::new(DIR), small()) {
+        // What one life keeps in memory is too much for the next, which brings it back in many pieces.
+        self.opens += 1;
+        let mut options = small();
+        options.engine.memtable_bytes_max = if self.opens % 2 == 1 { 24 << 10 } else { 1 << 10 };
+        let store = match Store::open_on(disk.arc(), Path::new(DIR), options) {
             Ok(store) => store,
             Err(error) => {
                 assert!(disk.is_power_gone(), "{error}");

@@ -290,7 +290,8 @@ impl Total {
             Told::Min(_) => vec![of(|all| all.min.into())],
             Told::Max(_) => vec![of(|all| all.max.into())],
             Told::Sum(_) => vec![of(|all| all.sum)],
-            Told::Mean(_) => vec![Some(count), of(|all| all.sum)],
+            // Without values there is no count either: that of none is no mean.
+            Told::Mean(_) => vec![of(|all| all.count.into()), of(|all| all.sum)],
             Told::First { skips_nulls: true, .. } => {
                 all.map_or_else(unset, |all| tick(Some(all.first.1), all.first.0))
             }

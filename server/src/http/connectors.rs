@@ -12,9 +12,10 @@ use axum::extract::{Path, State};
 use novax_charging::Keyspace;
 use novax_charging::rows::{self, ConnectorRow, StationRow, connector_key};
 use novax_engine::Snapshot;
-use novax_model::{ConnectorRef, Identity, MeterTick, Timestamp};
+use novax_model::{ConnectorRef, Identity, Timestamp};
 use novax_query::HotSeries;
 use novax_tsdb::DAY_US;
+use novax_tsdb::clean::Row;
 use novax_tsdb::head::day_of;
 use novax_tsdb::query::{self, SeriesSource, SourceError, Stretch};
 use serde::{Deserialize, Serialize};
@@ -94,7 +95,7 @@ async fn series(
     let Some(ticks) = found else {
         return Err(Problem::not_found("connector", &format!("{station} {connector}")));
     };
-    let next_from = ticks.get(span.limit).map(|tick| micros_text(tick.at));
+    let next_from = ticks.get(span.limit).map(|row| micros_text(row.tick.at));
     let points = ticks.iter().take(span.limit).map(MeterView::from).collect();
     let (evse, connector) = (connector.evse, connector.connector);
     Ok(Json(SeriesView { station, evse, connector, points, next_from }))
@@ -146,7 +147,7 @@ fn history(
     identity: &Identity,
     connector: ConnectorRef,
     span: Span,
-) -> Result<Option<Vec<MeterTick>>, ReadError> {
+) -> Result<Option<Vec<Row>>, ReadError> {
     let key = identity.as_str().as_bytes();
     let Some((partition, station)) =
         rows.find(Keyspace::Stations, key, rows::read::<StationRow>)?
@@ -164,7 +165,7 @@ fn history(
 }
 
 /// The ticks of the span in order, day by day until there are more than its limit.
-fn merged(part: &Snapshot, series: u64, span: Span) -> Result<Vec<MeterTick>, SourceError> {
+fn merged(part: &Snapshot, series: u64, span: Span) -> Result<Vec<Row>, SourceError> {
     let until = Timestamp(span.to.0.saturating_sub(1));
     let hot = HotSeries::within(part, span.from, until);
     let early: Vec<Stretch> = hot.reaching(series, span.from)?.into_iter().collect();
@@ -181,11 +182,10 @@ fn merged(part: &Snapshot, series: u64, span: Span) -> Result<Vec<MeterTick>, So
             next = Some(Timestamp(midnight.0 + 1));
         }
     }
-    let mut ticks: Vec<MeterTick> = rows.into_iter().map(|row| row.tick).collect();
-    ticks.retain(|tick| span.contains(tick.at));
+    rows.retain(|row| span.contains(row.tick.at));
     // A chunk of an earlier build may reach into the next day.
-    ticks.sort_by_key(|tick| tick.at);
-    Ok(ticks)
+    rows.sort_by_key(|row| row.tick.at);
+    Ok(rows)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use novax_model::{
     Amount, ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId,
     Timestamp, Watts,
 };
+use novax_tsdb::clean::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -192,6 +193,26 @@ pub(super) struct MeterView {
     /// State of charge of the vehicle's battery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soc_percent: Option<f64>,
+    /// What was found when the values were cleaned, such as `late` or `spike`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<&'static str>,
+    /// What the station had said, where it was not believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    pub raw: Option<Box<MeterView>>,
+}
+
+impl From<&Row> for MeterView {
+    fn from(row: &Row) -> MeterView {
+        let mut view = MeterView::from(&row.tick);
+        let Some(remark) = &row.remark else { return view };
+        view.flags = remark.flags.names().collect();
+        if remark.raw_at.is_some() || remark.raw.iter().any(Option::is_some) {
+            let at = remark.raw_at.unwrap_or(row.tick.at);
+            view.raw = Some(Box::new(MeterView::from(&MeterTick { at, values: remark.raw })));
+        }
+        view
+    }
 }
 
 impl From<&MeterTick> for MeterView {
@@ -205,6 +226,8 @@ impl From<&MeterTick> for MeterView {
             energy_wh: tick.get(Measurand::Energy),
             temperature_c: scaled(Measurand::Temperature, 10.0),
             soc_percent: scaled(Measurand::Soc, 10.0),
+            flags: Vec::new(),
+            raw: None,
         }
     }
 }
