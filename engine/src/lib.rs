@@ -33,10 +33,11 @@
 //! # }
 //! ```
 //!
-//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `ingest` | `jobs`, `output` | `manifest` |
-//! `snapshot` | `resident` | `lookup` | `version`, `merge` | `blob` | `table` | `trash` | `memtable` | `worker`,
-//! `ranges`, `pacer` | `disk`, `batch`, `codec`, `entry`, `error`, `limits`; and `options` below all that use it,
-//! above `table::cache`. Over all of them `tools` and `store`.
+//! Floors, each using only what stands below: `fuzz`, `engine` | `verify`, `plan` | `ingest` | `jobs`,
+//! `output` | `manifest` | `snapshot` | `resident` | `lookup` | `version`, `merge` | `blob` | `table` |
+//! `trash` | `memtable` | `worker`, `ranges`, `pacer` | `disk`, `batch`, `codec`, `entry`, `error`,
+//! `limits`; and `options` below all that use it, above `table::cache`. Over all of them `tools` and
+//! `store`.
 
 mod batch;
 mod blob;

@@ -313,7 +313,8 @@ mod tests {
         ] {
             assert!(matches!(parse(line), Ok(Cli { command: Command::Store(_) })), "{line}");
         }
-        for line in ["novax store", "novax store stats", "novax store backup --data d --into b --keep 0"]
+        for line in
+            ["novax store", "novax store stats", "novax store backup --data d --into b --keep 0"]
         {
             assert_eq!(parse(line).expect_err(line).exit_code(), i32::from(EXIT_USAGE), "{line}");
         }

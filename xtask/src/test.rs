@@ -4,7 +4,7 @@ use crate::shell::{self, command, run_command, step, target};
 use crate::{Result, setup};
 
 /// Crates whose clippy run needs no second build of the query engine's dependencies.
-const LINTED: [&str; 13] = [
+const LINTED: [&str; 14] = [
     "novax-model",
     "novax-log",
     "novax-engine",
@@ -14,6 +14,7 @@ const LINTED: [&str; 13] = [
     "novax-wire",
     "novax-charging",
     "novax-raft",
+    "novax-cold",
     "novax-console",
     "novax-jepsen",
     "novax-benches",

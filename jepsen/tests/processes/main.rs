@@ -6,6 +6,6 @@ mod console;
 mod restarts;
 mod scene;
 mod sql;
-mod store;
 mod stock_clients;
+mod store;
 mod tools;

@@ -161,7 +161,8 @@ async fn source(
     let mut stations = BTreeMap::new();
     for entry in snapshot.range(Keyspace::Stations as u8, &[], None) {
         let (_, bytes) = entry?;
-        let row = read::<StationRow>(&bytes).map_err(|error| ColdError::Hot(format!("a station: {error}")))?;
+        let row = read::<StationRow>(&bytes)
+            .map_err(|error| ColdError::Hot(format!("a station: {error}")))?;
         stations.insert(row.number, row.identity.as_str().to_owned());
     }
     let cold = match cold {
