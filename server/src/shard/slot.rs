@@ -257,6 +257,7 @@ impl Slot {
             }
             Err(error) => {
                 eprintln!("novax: the store of partition {}: {error}", self.id);
+                self.stalled = self.engine.progress().stalled;
                 self.engine.flushed_mark()
             }
         }
