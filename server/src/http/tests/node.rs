@@ -11,7 +11,7 @@ use crate::node::stores;
 use crossbeam_queue::ArrayQueue;
 use novax_charging::command::{Command, Outcome, PayerRef, RequestStart, encode_entry};
 use novax_charging::config::PartitionConfig;
-use novax_charging::{DirectoryKind, Keyspace, Partition, RowWrite};
+use novax_charging::{DirectoryKind, Partition, RowWrite};
 use novax_engine::{Batch, Engine, Worker};
 use novax_model::{Identity, PartitionId, SessionId, Timestamp};
 use std::sync::Arc;
