@@ -8,19 +8,44 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Crates without I/O, clocks, threads and chance.
-const PURE: [&str; 5] = ["ledger", "charging", "scheduler", "wire", "tsdb"];
+const PURE: [&str; 9] = [
+    "ledger",
+    "tariff",
+    "settlement",
+    "audit",
+    "statements",
+    "charging",
+    "scheduler",
+    "wire",
+    "tsdb",
+];
 /// Crates that count money: integers only.
-const MONEY: [&str; 4] = ["model", "ledger", "charging", "scheduler"];
+const MONEY: [&str; 9] = [
+    "model",
+    "ledger",
+    "tariff",
+    "settlement",
+    "audit",
+    "payments",
+    "statements",
+    "charging",
+    "scheduler",
+];
 /// Who may use whom: a crate and all that it may depend on.
-const FLOORS: [(&str, &[&str]); 17] = [
+const FLOORS: [(&str, &[&str]); 22] = [
     ("model", &[]),
     ("log", &["model"]),
     ("engine", &["model", "log"]),
     ("tsdb", &["model"]),
     ("ledger", &["model"]),
+    ("tariff", &["model"]),
+    ("settlement", &["model"]),
+    ("audit", &["model", "ledger"]),
+    ("payments", &["model"]),
+    ("statements", &["model"]),
     ("scheduler", &["model"]),
     ("wire", &["model"]),
-    ("charging", &["model", "ledger", "scheduler", "tsdb"]),
+    ("charging", &["model", "ledger", "tariff", "settlement", "audit", "scheduler", "tsdb"]),
     ("raft", &["model", "log"]),
     ("cold", &["model", "engine", "tsdb"]),
     ("query", &["model", "engine", "ledger", "charging", "tsdb", "cold"]),
@@ -33,6 +58,11 @@ const FLOORS: [(&str, &[&str]); 17] = [
             "engine",
             "tsdb",
             "ledger",
+            "tariff",
+            "settlement",
+            "audit",
+            "payments",
+            "statements",
             "scheduler",
             "wire",
             "charging",
@@ -42,9 +72,18 @@ const FLOORS: [(&str, &[&str]); 17] = [
             "console",
         ],
     ),
-    ("jepsen", &["model", "wire", "engine", "log"]),
-    ("benches", &["model", "wire", "engine", "log", "tsdb"]),
-    ("fuzz", &["model", "wire", "charging", "tsdb", "engine", "ledger", "raft"]),
+    ("jepsen", &["model", "wire", "engine", "log", "payments"]),
+    (
+        "benches",
+        &["model", "wire", "engine", "log", "tsdb", "ledger", "tariff", "settlement", "audit"],
+    ),
+    (
+        "fuzz",
+        &[
+            "model", "wire", "charging", "tsdb", "engine", "ledger", "raft", "tariff", "payments",
+            "audit",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
