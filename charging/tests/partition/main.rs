@@ -5,3 +5,4 @@ mod node;
 mod peers;
 mod properties;
 mod saga;
+mod windows;

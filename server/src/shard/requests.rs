@@ -216,8 +216,7 @@ impl Shard {
     ) {
         match outcome {
             Ok(Outcome::Held { driver, amount, currency, attempt }) => {
-                let payer =
-                    PayerRef::Held { driver, partition: home, amount, currency, attempt };
+                let payer = PayerRef::Held { driver, partition: home, amount, currency, attempt };
                 self.job_propose(job, payer);
             }
             Ok(Outcome::Refused(refusal)) => self.job_refused(job, refusal),
