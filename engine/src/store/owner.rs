@@ -328,8 +328,10 @@ impl Owner {
             // It tries again by itself, and says when it cannot take more.
             Err(error) => {
                 self.last_error = Some(error.to_string());
-                // What failed may be a flush, which is under way until it succeeds: no other may be asked for.
-                self.progress.flush_in_flight = true;
+                // Told all the same how far things are: whether more may be taken must not be as of the last poll
+                // that went well. What failed may be a flush, which is under way until it succeeds: no other may be
+                // asked for.
+                self.progress = Progress { flush_in_flight: true, ..self.engine.progress() };
             }
         }
         // A snapshot would keep tables that were replaced.
