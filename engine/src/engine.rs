@@ -417,6 +417,11 @@ impl Engine {
         TableBuilder::new(Arc::clone(&self.shared), Arc::clone(&self.lock))
     }
 
+    /// True for tables that may be given to [`Engine::ingest`].
+    pub(crate) fn is_builder_of(&self, built: &BuiltTables) -> bool {
+        built.is_for(&self.shared)
+    }
+
     /// Takes tables in, all of them by one step: after a crash they are all there or none is. They are as new as if
     /// their keys were written by the flush that this asks for: what is in memory now is older, what is written after
     /// [`Progress::ingesting`] is false again is newer, and in between it is either. The mark stays: who
