@@ -5,6 +5,7 @@
 //!
 //! * [`model`]: the tariff
 //! * [`rating`]: from readings to cost
+//! * [`ocpi`]: tariffs on the wire, versions 2.2.1 and 2.3.0
 //! * [`zone`]: the wall clock of a site
 //!
 //! **Architecture Invariant:** no clock, file, thread, chance or float: the same tariff and the same
@@ -13,6 +14,7 @@
 mod check;
 mod error;
 pub mod model;
+pub mod ocpi;
 pub mod rating;
 pub mod zone;
 
