@@ -113,7 +113,8 @@ impl State {
 
     /// Fires what is due, in order of time, a bounded number per entry.
     pub(crate) fn fire_timers(&mut self) {
-        self.ledger.expire(self.now(), self.config.timers_per_entry_max);
+        let stamp = self.stamp(self.now());
+        self.ledger.expire(stamp, self.config.timers_per_entry_max);
         for _ in 0..self.config.timers_per_entry_max {
             let Some((due, timer)) = self.timers.first().copied() else { return };
             if due > self.now() {

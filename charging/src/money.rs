@@ -10,7 +10,7 @@ use crate::accounts::{Name, Purpose};
 use crate::command::{PeerCommand, Refusal};
 use crate::rows::{Payer, SessionRow};
 use crate::state::State;
-use novax_ledger::{Charges, Code, HoldId, LedgerError, Leg, Posted};
+use novax_ledger::{Charges, Code, HoldId, LedgerError, Leg, Opening, Posted, Stamp};
 use novax_model::{
     AccountId, Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TransferKey,
 };
@@ -54,9 +54,14 @@ impl State {
             return if same { Ok(id) } else { Err(Refusal::KeyReused) };
         }
         self.ledger
-            .open_account(id, &text, currency, name.limit())
+            .open_account(self.meta.time, Opening::new(id, &text, currency, name.limit()))
             .map_err(|_| Refusal::KeyReused)?;
         Ok(id)
+    }
+
+    /// Where and when the ledger books: the entry being applied.
+    pub(crate) fn stamp(&self, effective_at: Timestamp) -> Stamp {
+        Stamp { index: self.meta.applied_index, at: self.now(), effective_at }
     }
 
     pub(crate) fn available(&self, wallet: AccountId) -> Amount {
@@ -114,15 +119,15 @@ impl State {
         let code = if place.holds == 0 { Code::Hold } else { Code::HoldRaise };
         let expires = self.hold_expiry();
         let hold = Leg::Hold { debit: wallet, credit: clearing, amount, code, expires };
-        let now = self.now();
+        let stamp = self.stamp(self.now());
         let posted = match standing {
             Some(old) => {
                 let void = Leg::VoidHold { hold: old, code: Code::HoldRaise };
-                self.ledger.post(now, now, key, &[void, hold])
+                self.ledger.post(stamp, key, &[void, hold])
             }
-            None => self.ledger.post(now, now, key, &[hold]),
+            None => self.ledger.post(stamp, key, &[hold]),
         };
-        match posted {
+        match posted.map(|receipt| receipt.posted) {
             Ok(Posted::New) => Ok(()),
             // The session's id was used before, longer ago than finished sessions are remembered.
             Ok(Posted::Repeat) | Err(LedgerError::KeyReused(_)) => Err(Refusal::KeyReused),
@@ -137,11 +142,11 @@ impl State {
     /// session of the same id has used is passed over.
     pub(crate) fn void_hold(&mut self, place: HoldPlace, purpose: Purpose, number: u32) {
         let Some(hold) = self.standing_hold(place) else { return };
-        let now = self.now();
+        let stamp = self.stamp(self.now());
         let legs = [Leg::VoidHold { hold, code: Code::Release }];
         let is_voided = (number..number.saturating_add(RELEASE_KEYS_MAX)).any(|number| {
             let key = purpose.key(place.session, number);
-            self.ledger.post(now, now, key, &legs) == Ok(Posted::New)
+            self.ledger.post(stamp, key, &legs).is_ok_and(|receipt| receipt.is_new())
         });
         assert!(is_voided, "a standing hold can be voided, once");
     }
@@ -318,7 +323,8 @@ impl State {
         key: TransferKey,
         legs: &[Leg],
     ) -> Result<(), String> {
-        match self.ledger.post(self.now(), effective_at, key, legs) {
+        let stamp = self.stamp(effective_at);
+        match self.ledger.post(stamp, key, legs).map(|receipt| receipt.posted) {
             Ok(Posted::New) => Ok(()),
             Ok(Posted::Repeat) => Err("the same was booked before".to_owned()),
             Err(error) => Err(error.to_string()),

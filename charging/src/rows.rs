@@ -15,13 +15,14 @@
 //! | accounts | account u128 | `novax_ledger::Account` |
 //! | holds | transfer key u128, leg u8 | `novax_ledger::Hold` |
 //! | transfers | journal number u64 | `novax_ledger::JournalRow` |
-//! | keys | transfer key u128 | fingerprint u64 |
+//! | keys | transfer key u128 | `novax_ledger::KeyRow` |
 //! | outbox | outbox id u64 | [`OutboxRow`] |
 //! | series | series u64, first time stamp u64; late ticks: number u32 | `novax_tsdb` chunk |
 //! | payer_sessions | session u128 | [`PayerSessionRow`] |
 //! | exceptions | number u64 | [`ExceptionRow`] |
 //! | heads | series u64; pieces: first time stamp u64; late ticks: day u64, 255 | open end of a series |
 //! | rollups_1m, _15m, _1h | series u64, first bucket u64, chunk number u32 | `novax_tsdb` rollup |
+//! | account_entries | account u128, journal number u64 | `novax_ledger::AccountEntry` |
 
 use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
 use novax_ledger::{Charges, SplitRule, Tariff};
@@ -78,11 +79,13 @@ pub enum Keyspace {
     RollupsQuarter = 18,
     /// What series did in each hour.
     RollupsHour = 19,
+    /// Lines of the accounts that keep their history.
+    AccountEntries = 20,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 20;
+    pub const COUNT: u8 = 21;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -106,6 +109,7 @@ impl Keyspace {
         Keyspace::RollupsMinute,
         Keyspace::RollupsQuarter,
         Keyspace::RollupsHour,
+        Keyspace::AccountEntries,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -133,6 +137,7 @@ impl Keyspace {
         !matches!(
             self,
             Keyspace::Transfers
+                | Keyspace::AccountEntries
                 | Keyspace::Exceptions
                 | Keyspace::RollupsMinute
                 | Keyspace::RollupsQuarter
@@ -241,6 +246,8 @@ pub struct MetaRow {
     pub next_exception: u64,
     /// Next journal number.
     pub next_journal: u64,
+    /// End of the last closed period of the books.
+    pub closed_until: Timestamp,
 }
 
 /// A site: OCPI Location.
