@@ -24,7 +24,7 @@ const BEGIN: u64 = 1_767_225_600_000_000;
 /// Two partitions and a clock.
 pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     deposits: u128,
 }
 

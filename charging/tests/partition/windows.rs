@@ -8,7 +8,7 @@ use novax_charging::{Command, Keyspace, OutboxKind, Outcome, Refusal, SessionRow
 use novax_model::Duration;
 
 /// Prices of the default site: 0.40 EUR a kWh, 1.00 EUR a session, 20 % tax.
-const SETUP: &str = "
+pub(crate) const SETUP: &str = "
     site garage
     station CP1 garage
     driver alice A 5000
@@ -17,7 +17,7 @@ const SETUP: &str = "
 ";
 
 /// Runs lines; `command => answer` also compares the answer.
-fn play(world: &mut World, lines: &str) {
+pub(crate) fn play(world: &mut World, lines: &str) {
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match line.split_once("=>") {
             Some((command, expected)) => {
@@ -40,7 +40,7 @@ fn begin(lines: &str) -> World {
 
 /// Money: no hold stands, nothing is left in clearing, what drivers paid and owe is what sessions cost
 /// and what others earned. Session: none lives. Charger: nothing more is asked of it.
-fn agree(world: &World) {
+pub(crate) fn agree(world: &World) {
     let mut cost = 0;
     let mut paid = 0;
     let mut clearing = 0;
@@ -260,6 +260,22 @@ fn window_09_start_and_stop_of_an_offline_station_come_days_later() {
     );
     // More than the hold: the rest is charged anew.
     play(&mut world, "show wallet alice => 4400 of which available 4400");
+    agree(&world);
+}
+
+#[test]
+fn window_09_an_old_start_does_not_take_the_connector_from_a_newer_one() {
+    let world = begin(
+        "wait 3000
+         start s2 CP1 1.1 B meter 4200 at 2000 => started s2 transaction 1
+         start s1 CP1 1.1 A meter 0 at 100 => started s1 transaction 2
+         tick CP1 1.1 energy 5000
+         show session s2 => CHARGING held 500 transaction 1 energy 800 Wh total 158
+         restart
+         connect CP1 2
+         end CP1 2 meter 4200 at 1900 => ended s1, 3.22 EUR
+         end CP1 1 meter 5200 => ended s2, 1.68 EUR",
+    );
     agree(&world);
 }
 
