@@ -21,6 +21,7 @@ use std::fmt;
     Debug,
     Default,
 )]
+#[rkyv(compare(PartialEq, PartialOrd), derive(Debug))]
 pub struct Micros(pub i128);
 
 /// Decimal places of [`Micros`].

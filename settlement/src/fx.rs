@@ -76,7 +76,10 @@ impl Rate {
         } else {
             return Ok(());
         };
-        Err(SettlementError::Rate { id: self.id.chars().take(RATE_TEXT_BYTES_MAX).collect(), words })
+        Err(SettlementError::Rate {
+            id: self.id.chars().take(RATE_TEXT_BYTES_MAX).collect(),
+            words,
+        })
     }
 
     /// Whether it may be used for something that happens at `at`.

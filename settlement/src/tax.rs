@@ -174,7 +174,11 @@ pub fn decide(table: &TaxTable, supply: &Supply) -> Result<Treatment, Settlement
         Buyer::Dealer { country: of, .. } => {
             let seat = table.lookup(&Jurisdiction::new(of.code())?, supply.at)?;
             if *of == seller {
-                return Ok(charged(seat, site, "taxed where the dealer's business is (article 38)"));
+                return Ok(charged(
+                    seat,
+                    site,
+                    "taxed where the dealer's business is (article 38)",
+                ));
             }
             Ok(reversed(seat, site, "reverse charge: Directive 2006/112/EC, articles 38 and 195"))
         }
@@ -223,8 +227,7 @@ pub fn apply(
         parts[place].category = u8::try_from(category).expect("at most PARTS_MAX");
         groups[category].members.push(place);
     }
-    let mut charges =
-        Charges { currency, categories: Vec::new(), parts, net: 0, tax: 0, gross: 0 };
+    let mut charges = Charges { currency, categories: Vec::new(), parts, net: 0, tax: 0, gross: 0 };
     for group in &groups {
         let work = Work { treatment, currency, included, prices, policy };
         let category = work.category(group, &mut charges.parts).ok_or(SettlementError::TooLarge)?;
@@ -378,7 +381,8 @@ impl Work<'_> {
         let rounding = self.policy.rounding;
         let listed = Micros(i128::try_from(micros).ok()?).to_minor(self.currency, rounding)?;
         let charged_ppm: u32 = rates.charged.iter().sum();
-        let net = if self.included { without_tax(listed, rates.listed_ppm, rounding)? } else { listed };
+        let net =
+            if self.included { without_tax(listed, rates.listed_ppm, rounding)? } else { listed };
         if self.included && charged_ppm == rates.listed_ppm {
             // The price people read is what they pay: tax is what is left of it, and its lines share that.
             let weights = rates.charged.map(u128::from);

@@ -185,9 +185,9 @@ impl TaxTable {
     pub fn check_vat_id(&self, country: Country, id: &str) -> Result<String, SettlementError> {
         let forms = self.areas.get(country.code()).map_or(&[][..], |area| &area.vat_ids);
         let normalised = vat_id::normalised(id);
-        normalised.filter(|id| forms.iter().any(|form| vat_id::fits(id, form))).ok_or_else(|| {
-            SettlementError::VatId { id: shown(id), country: country.to_string() }
-        })
+        normalised
+            .filter(|id| forms.iter().any(|form| vat_id::fits(id, form)))
+            .ok_or_else(|| SettlementError::VatId { id: shown(id), country: country.to_string() })
     }
 }
 
