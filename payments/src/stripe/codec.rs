@@ -328,6 +328,7 @@ impl ErrorBody {
             (_, "payment_intent_increment_authorization_unavailable" | "not_supported") => {
                 Refusal::NotSupported
             }
+            (_, "card_declined") => Refusal::CardDeclined,
             _ if self.kind.as_deref() == Some("card_error") => Refusal::CardDeclined,
             _ => Refusal::Malformed,
         }
