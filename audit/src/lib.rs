@@ -9,6 +9,7 @@
 //!
 //! Floors, each using only what stands below:
 //!
+//! * [`fuzz`]: foreign bytes through every parser, for fuzzers and tests
 //! * [`export`]: the journal as one file that proves itself; verifying one, offline
 //! * [`head`]: tree heads, signatures, keys and how they follow one another
 //! * [`canonical`]: the bytes of one transaction; [`merkle`]: the tree; [`chain`]: the log's chain;
@@ -22,6 +23,7 @@ pub mod chain;
 pub mod commitment;
 pub mod error;
 pub mod export;
+pub mod fuzz;
 pub mod hash;
 pub mod head;
 mod ids;

@@ -13,7 +13,7 @@
 
 mod books;
 mod reader;
-mod record;
+pub(crate) mod record;
 mod verify;
 mod writer;
 

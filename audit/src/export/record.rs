@@ -88,3 +88,16 @@ pub(crate) fn fold(body: &[u8]) -> Hash {
     }
     fold
 }
+
+/// A record as it stands in a file: head, body, and the tail to be written after it. Moves the link
+/// on.
+pub(crate) fn seal(link: &mut Hash, kind: u8, body: &[u8]) -> ([u8; HEAD_BYTES], [u8; TAIL_BYTES]) {
+    let signed = length_and_kind(body.len(), kind);
+    *link = self::link(link, signed, body);
+    let (mut head, mut tail) = ([0; HEAD_BYTES], [0; TAIL_BYTES]);
+    head[..5].copy_from_slice(&signed);
+    head[5..].copy_from_slice(&check(signed));
+    tail[..32].copy_from_slice(&fold(body));
+    tail[32..].copy_from_slice(link);
+    (head, tail)
+}

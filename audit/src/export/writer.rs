@@ -6,7 +6,7 @@ use std::io::Write;
 use novax_ledger::JournalRow;
 use novax_model::PartitionId;
 
-use super::record::{Kind, TAIL_BYTES, check, first_link, fold, length_and_kind, link, preamble};
+use super::record::{Kind, first_link, preamble, seal};
 use crate::canonical::encode;
 use crate::error::AuditError;
 use crate::hash::Hash;
@@ -172,13 +172,8 @@ impl<W: Write> Writer<W> {
     }
 
     fn record(&mut self, kind: Kind, body: &[u8]) -> Result<(), AuditError> {
-        let signed = length_and_kind(body.len(), kind as u8);
-        self.link = link(&self.link, signed, body);
-        let mut tail = [0; TAIL_BYTES];
-        tail[..32].copy_from_slice(&fold(body));
-        tail[32..].copy_from_slice(&self.link);
-        self.out.write_all(&signed)?;
-        self.out.write_all(&check(signed))?;
+        let (head, tail) = seal(&mut self.link, kind as u8, body);
+        self.out.write_all(&head)?;
         self.out.write_all(body)?;
         self.out.write_all(&tail)?;
         Ok(())
