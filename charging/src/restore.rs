@@ -4,6 +4,7 @@
 //! is derived here: indices, timers, memories, counters.
 
 use crate::config::PartitionConfig;
+use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::rows::{
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
@@ -237,8 +238,7 @@ impl State {
     fn restore_sessions(&mut self, mut sessions: Vec<SessionRow>) -> Result<(), RestoreError> {
         sessions.sort_by_key(|row| (row.heard, row.session));
         for row in sessions {
-            let billed = matches!(row.state, SessionState::Settling | SessionState::Settled);
-            if billed {
+            if is_billed(&row) {
                 self.counters.count_ended(&row);
             }
             let station = self.find_station(row.identity.as_str());
