@@ -172,10 +172,8 @@ impl Sorted {
         state.restore_stations(self.stations, self.connectors)?;
         state.drivers = self.drivers.into_iter().map(|row| (row.driver.clone(), row)).collect();
         state.tokens = self.tokens.into_iter().map(|row| (row.token.clone(), row)).collect();
-        let head = Head {
-            next_journal: state.meta.next_journal,
-            closed_until: state.meta.closed_until,
-        };
+        let head =
+            Head { next_journal: state.meta.next_journal, closed_until: state.meta.closed_until };
         let (accounts, holds, keys) = (self.accounts, self.holds, self.keys);
         state.ledger = Ledger::restore(novax_ledger::Rows { head, accounts, holds, keys })?;
         for row in self.outbox {
