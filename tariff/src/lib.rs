@@ -5,6 +5,7 @@
 //!
 //! * [`model`]: the tariff
 //! * [`rating`]: from readings to cost
+//! * [`ocpi`]: tariffs on the wire, versions 2.2.1 and 2.3.0
 //! * [`rules`]: what time, place and grid do to a listed price
 //! * [`language`]: the words in which a price explains itself
 //! * [`zone`]: the wall clock of a site
@@ -16,6 +17,7 @@ mod check;
 mod error;
 pub mod language;
 pub mod model;
+pub mod ocpi;
 pub mod rating;
 pub mod rules;
 pub mod zone;
