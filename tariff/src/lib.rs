@@ -6,6 +6,7 @@
 //! * [`model`]: the tariff
 //! * [`rating`]: from readings to cost
 //! * [`ocpi`]: tariffs on the wire, versions 2.2.1 and 2.3.0
+//! * [`ocpp`]: the same for stations, and the costs they show
 //! * [`rules`]: what time, place and grid do to a listed price
 //! * [`language`]: the words in which a price explains itself
 //! * [`explain`]: a tariff in words
@@ -23,6 +24,7 @@ pub mod language;
 pub mod lint;
 pub mod model;
 pub mod ocpi;
+pub mod ocpp;
 pub mod rating;
 pub mod rules;
 pub mod simulate;

@@ -269,3 +269,108 @@ fn volume(line: &CostLine, language: Language) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Component, Element, Restrictions};
+    use novax_model::Currency;
+
+    const LEGS: [Leg; 3] = [
+        Leg { duration_s: 3_600, energy_wh: 10_000, charging: true },
+        Leg { duration_s: 3_600, energy_wh: 10_000, charging: true },
+        Leg { duration_s: 1_800, energy_wh: 0, charging: false },
+    ];
+
+    const BOOK: &str = "pricing 1\nbook b\ncurrency EUR\ncombine first\nbound factor 0.5 .. 2\n\
+        rule \"Night\"\n when time 20:00-06:00\n then factor 0.5\n";
+
+    fn start() -> Timestamp {
+        Timestamp::parse_rfc3339("2026-11-22T20:00:00Z").unwrap()
+    }
+
+    /// 0.40 until 22:00, then 0.30; parking 2.00 an hour.
+    fn tariff() -> Tariff {
+        let priced = |dimension, micros| Component::new(dimension, Micros(micros));
+        let night = Restrictions { start_time: Some(1_320), ..Restrictions::default() };
+        Tariff::of(
+            "t",
+            Currency::EUR,
+            vec![
+                Element {
+                    components: vec![priced(Dimension::Energy, 300_000)],
+                    restrictions: Some(night),
+                },
+                Element {
+                    components: vec![
+                        priced(Dimension::Energy, 400_000),
+                        priced(Dimension::ParkingTime, 2_000_000),
+                    ],
+                    restrictions: None,
+                },
+            ],
+        )
+    }
+
+    fn run(tariff: &Tariff, legs: &[Leg], book: Option<&str>) -> Result<Report, TariffError> {
+        let zone = Zone::get("Europe/Berlin")?;
+        let book = book.map(|text| RuleBook::parse(text).unwrap());
+        let signals = Signals::of_site("BER-1");
+        simulate(&Input {
+            tariff,
+            zone: &zone,
+            start: start(),
+            reserved_from: None,
+            legs,
+            rules: book.as_ref().map(|book| (book, &signals)),
+            language: Language::En,
+        })
+    }
+
+    #[test]
+    fn a_session_is_simulated_as_it_would_be_billed() {
+        let report = run(&tariff(), &LEGS, None).unwrap();
+        let totals: Vec<i128> = report.running.iter().map(|(_, _, total)| total.0).collect();
+        assert_eq!(totals, [4_000_000, 7_000_000, 8_000_000]);
+        assert_eq!((report.cost.total, report.energy), (Micros(8_000_000), WattHours(20_000)));
+        assert_eq!(report.periods.len(), 3, "two prices of energy, then parking");
+        let json = report.to_json();
+        assert_eq!((&json["total"], &json["rules"]), (&json!("8.00"), &Value::Null));
+        assert_eq!(json["periods"][1]["start"], "2026-11-22T21:00:00.000Z");
+    }
+
+    #[test]
+    fn rules_change_the_price_and_say_why() {
+        let report = run(&tariff(), &LEGS, Some(BOOK)).unwrap();
+        assert_eq!(report.cost.total, Micros(4_500_000), "energy halved, parking as listed");
+        assert_eq!(
+            report.to_string(),
+            "Energy: 0.30 EUR per kWh from 22:00 to 24:00; otherwise 0.40 EUR per kWh. \
+             Parking without charging: 2.00 EUR per hour. Prices exclude tax.\n\
+             Night: 50 % cheaper, because it is between 20:00 and 06:00.\n\
+             2026-11-22T20:00:00.000Z - 2026-11-22T22:30:00.000Z, 20 kWh\n  \
+             ENERGY               10 kWh x       0.20 EUR =       2.00 EUR\n  \
+             ENERGY               10 kWh x       0.15 EUR =       1.50 EUR\n  \
+             PARKING_TIME         30 min x       2.00 EUR =       1.00 EUR\n  \
+             Total: 4.50 EUR\n\
+             hint[no_words] tariff_alt_text: there is no text for drivers. Add one, for example: \
+             \"Energy: 0.30 EUR per kWh from 22:00 to 24:00; otherwise 0.40 EUR per kWh. Parking \
+             without charging: 2.00 EUR per hour. Prices exclude tax.\".\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_simulated_is_refused() {
+        let long = Leg { duration_s: u32::MAX, energy_wh: 0, charging: true };
+        let at = |result: Result<Report, TariffError>| match result {
+            Err(TariffError::Invalid { path, .. }) => path,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(at(run(&tariff(), &[long], None)), "legs");
+        assert_eq!(at(run(&tariff(), &vec![LEGS[0]; LEGS_MAX + 1], None)), "legs");
+        let dollars = BOOK.replace("EUR", "USD");
+        assert_eq!(at(run(&tariff(), &LEGS, Some(&dollars))), "currency");
+        assert_eq!(at(run(&Tariff::of("t", Currency::EUR, vec![]), &LEGS, None)), "elements");
+        assert_eq!(run(&tariff(), &[], None).unwrap().cost.total, Micros(0));
+    }
+}
