@@ -66,7 +66,7 @@ fn what_ocpp_says_and_we_cannot_keep_is_refused_by_name() {
     ] {
         match parse(&with(json!({ name: value }))) {
             Err(TariffError::Field { path: at, .. }) => {
-                assert!(at.starts_with(&path(name)), "{at}")
+                assert!(at.starts_with(&path(name)), "{at}");
             }
             other => panic!("{name}: {other:?}"),
         }
