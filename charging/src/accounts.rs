@@ -73,12 +73,16 @@ pub(crate) enum Purpose {
     Release,
     /// The bill.
     Settle,
+    /// What the bill turned out to be more or less.
+    Adjust,
     /// Hold for a session of another partition.
     PeerHold,
     /// That hold voided.
     PeerRelease,
     /// That hold taken.
     Capture,
+    /// What that bill turned out to be more or less.
+    PeerAdjust,
 }
 
 impl Purpose {
@@ -87,9 +91,11 @@ impl Purpose {
             Purpose::Hold => "hold",
             Purpose::Release => "release",
             Purpose::Settle => "settle",
+            Purpose::Adjust => "adjust",
             Purpose::PeerHold => "peer-hold",
             Purpose::PeerRelease => "peer-release",
             Purpose::Capture => "capture",
+            Purpose::PeerAdjust => "peer-adjust",
         }
     }
 
@@ -111,9 +117,11 @@ mod tests {
             Purpose::Hold,
             Purpose::Release,
             Purpose::Settle,
+            Purpose::Adjust,
             Purpose::PeerHold,
             Purpose::PeerRelease,
             Purpose::Capture,
+            Purpose::PeerAdjust,
         ];
         let mut keys = std::collections::BTreeSet::new();
         for purpose in purposes {

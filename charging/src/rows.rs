@@ -15,15 +15,16 @@
 //! | accounts | account u128 | `novax_ledger::Account` |
 //! | holds | transfer key u128, leg u8 | `novax_ledger::Hold` |
 //! | transfers | journal number u64 | `novax_ledger::JournalRow` |
-//! | keys | transfer key u128 | fingerprint u64 |
+//! | keys | transfer key u128 | `novax_ledger::KeyRow` |
 //! | outbox | outbox id u64 | [`OutboxRow`] |
 //! | series | series u64, first time stamp u64; late ticks: number u32 | `novax_tsdb` chunk |
 //! | payer_sessions | session u128 | [`PayerSessionRow`] |
 //! | exceptions | number u64 | [`ExceptionRow`] |
 //! | heads | series u64; pieces: first time stamp u64; late ticks: day u64, 255 | open end of a series |
 //! | rollups_1m, _15m, _1h | series u64, first bucket u64, chunk number u32 | `novax_tsdb` rollup |
+//! | account_entries | account u128, journal number u64 | `novax_ledger::AccountEntry` |
 
-use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
+use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
 use novax_ledger::{Charges, SplitRule, Tariff};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
@@ -78,11 +79,13 @@ pub enum Keyspace {
     RollupsQuarter = 18,
     /// What series did in each hour.
     RollupsHour = 19,
+    /// Lines of the accounts that keep their history.
+    AccountEntries = 20,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 20;
+    pub const COUNT: u8 = 21;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -106,6 +109,7 @@ impl Keyspace {
         Keyspace::RollupsMinute,
         Keyspace::RollupsQuarter,
         Keyspace::RollupsHour,
+        Keyspace::AccountEntries,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -133,6 +137,7 @@ impl Keyspace {
         !matches!(
             self,
             Keyspace::Transfers
+                | Keyspace::AccountEntries
                 | Keyspace::Exceptions
                 | Keyspace::RollupsMinute
                 | Keyspace::RollupsQuarter
@@ -241,6 +246,8 @@ pub struct MetaRow {
     pub next_exception: u64,
     /// Next journal number.
     pub next_journal: u64,
+    /// End of the last closed period of the books.
+    pub closed_until: Timestamp,
 }
 
 /// A site: OCPI Location.
@@ -263,6 +270,21 @@ pub enum StationState {
     Pending,
     /// Provisioned.
     Accepted,
+}
+
+/// A stop of a transaction that nobody knows, kept until its start comes.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ParkedStop {
+    /// As the station names it.
+    pub transaction: TransactionRef,
+    /// Register of the meter at the end.
+    pub meter_stop: Option<WattHours>,
+    /// When it ended, by the station's clock.
+    pub at: Timestamp,
+    /// Why, as the station wrote it.
+    pub reason: Box<str>,
+    /// What the meter signed.
+    pub signed: Option<SignedEnergy>,
 }
 
 /// A charging station.
@@ -298,6 +320,8 @@ pub struct StationRow {
     pub next_transaction_id: i32,
     /// The next remote start id.
     pub next_remote_start_id: i32,
+    /// Stops of transactions that nobody knows, oldest first; a bounded number.
+    pub parked: Vec<ParkedStop>,
 }
 
 impl StationRow {
@@ -518,10 +542,14 @@ pub struct SessionRow {
     pub held: Amount,
     /// How many holds.
     pub holds: u32,
-    /// Register at the start.
-    pub meter_start: WattHours,
-    /// Register last heard.
+    /// Register at the start; `None` until a register was heard.
+    pub meter_start: Option<WattHours>,
+    /// Register last believed.
     pub meter_last: WattHours,
+    /// A register below the one before it, heard once: a glitch, or the meter began anew.
+    pub meter_low: Option<WattHours>,
+    /// What the register lost when the meter began anew, over all times it did.
+    pub meter_reset: WattHours,
     /// When it was asked for.
     pub requested: Timestamp,
     /// When the transaction began, by the station's clock; zero before.
@@ -536,13 +564,41 @@ pub struct SessionRow {
     pub reason: Box<str>,
     /// The bill is doubtful: the meter ran backwards, the stop never came.
     pub suspect: bool,
+    /// Its stop never came and it was billed up to the last value heard; the true stop adjusts that.
+    pub estimated: bool,
+    /// What of the bill the wallet did not give: the driver owes it.
+    pub owed: Amount,
+    /// How often the bill was adjusted after it was booked.
+    pub adjusted: u32,
+    /// Which try the hold of a remote payer is of; in the mark of a session never heard of, the last
+    /// try that is refused.
+    pub hold_attempt: u32,
+    /// When the hold of a wallet here runs out, unless it is renewed before.
+    pub hold_expires: Timestamp,
+    /// The transactions that were one session because the station lost power between them, in order;
+    /// the last is [`SessionRow::transaction`]. Empty when there was only one.
+    pub segments: Vec<Segment>,
+}
+
+/// A part of a session, between losses of power.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// As the station names it.
+    pub transaction: TransactionRef,
+    /// When it began, by the station's clock.
+    pub started: Timestamp,
+    /// Where the register stood.
+    pub meter_start: Option<WattHours>,
 }
 
 impl SessionRow {
     /// Energy delivered so far; never negative.
     #[must_use]
     pub fn energy(&self) -> WattHours {
-        WattHours(self.meter_last.0.saturating_sub(self.meter_start.0).max(0))
+        let start = self.meter_start.unwrap_or(self.meter_last);
+        let shown = i128::from(self.meter_last.0) - i128::from(start.0);
+        let energy = (shown + i128::from(self.meter_reset.0)).max(0);
+        WattHours(i64::try_from(energy).unwrap_or(i64::MAX))
     }
 }
 
@@ -593,7 +649,7 @@ pub struct PayerSessionRow {
     pub currency: Currency,
     /// Held over all holds.
     pub held: Amount,
-    /// How many holds.
+    /// How many holds this try has placed.
     pub holds: u32,
     /// When the station's partition is asked whether the session lives.
     pub ask_at: Timestamp,
@@ -601,6 +657,16 @@ pub struct PayerSessionRow {
     pub captured: Option<Amount>,
     /// The holds were voided.
     pub released: bool,
+    /// Which try this is: one more each time a hold was given back before the session began.
+    pub attempt: u32,
+    /// How many keys of holds were used, over all tries and renewals.
+    pub hold_keys: u32,
+    /// When the hold runs out, unless it is renewed before.
+    pub hold_expires: Timestamp,
+    /// What the session cost in all, as last told; what the wallet did not give is owed.
+    pub billed: Amount,
+    /// The last adjustment that was booked.
+    pub adjusted: u32,
 }
 
 /// Something a person should look at: billing data without a session, a doubtful meter.
@@ -774,6 +840,6 @@ mod tests {
             assert_eq!(keyspace as usize, number);
         }
         let hashed = Keyspace::ALL.into_iter().filter(|keyspace| keyspace.is_hashed()).count();
-        assert_eq!(hashed, 15);
+        assert_eq!(hashed, 16);
     }
 }

@@ -112,9 +112,9 @@ pub(crate) struct State {
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Sessions whose hold a peer is being asked to raise.
     pub(crate) raising: BTreeSet<SessionId>,
-    /// Sessions whose remote hold is being given back, and by how many outbox rows: it secures
-    /// nothing any more.
-    pub(crate) releasing: BTreeMap<SessionId, u32>,
+    /// Sessions and their tries whose remote hold is being given back, and by how many outbox rows: it
+    /// secures nothing any more.
+    pub(crate) releasing: BTreeMap<(SessionId, u32), u32>,
     /// Sessions a peer is being asked about.
     pub(crate) asking: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
@@ -315,10 +315,10 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
                 self.raising.insert(hold.session);
             }
-            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
-                *self.releasing.entry(*session).or_default() += 1;
+            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session, attempt }, .. } => {
+                *self.releasing.entry((*session, *attempt)).or_default() += 1;
             }
-            OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
+            OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.insert(*session);
             }
             OutboxKind::Peer { .. } => {}
@@ -339,15 +339,16 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
                 self.raising.remove(&hold.session);
             }
-            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
-                if let Some(rows) = self.releasing.get_mut(session) {
+            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session, attempt }, .. } => {
+                let of = (*session, *attempt);
+                if let Some(rows) = self.releasing.get_mut(&of) {
                     *rows -= 1;
                     if *rows == 0 {
-                        self.releasing.remove(session);
+                        self.releasing.remove(&of);
                     }
                 }
             }
-            OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
+            OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.remove(session);
             }
             OutboxKind::Peer { .. } => {}
@@ -456,11 +457,18 @@ impl State {
             let key = row.number.to_be_bytes().to_vec();
             push(Keyspace::Transfers, key, Some(rows::archive(row)));
         }
-        for (key, fingerprint) in &changes.keys {
-            let value = fingerprint.to_be_bytes().to_vec();
-            push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), Some(value));
+        for entry in &changes.entries {
+            let mut key = entry.account.0.to_be_bytes().to_vec();
+            key.extend(entry.number.to_be_bytes());
+            push(Keyspace::AccountEntries, key, Some(rows::archive(entry)));
         }
-        self.meta.next_journal = self.ledger.next_journal();
+        for (key, row) in &changes.keys {
+            let value = row.as_ref().map(rows::archive);
+            push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
+        }
+        let head = self.ledger.head();
+        self.meta.next_journal = head.next_journal;
+        self.meta.closed_until = head.closed_until;
     }
 
     /// The rows that changed since the last call, each once, and the state hash over them.

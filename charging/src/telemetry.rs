@@ -71,7 +71,7 @@ impl State {
             return;
         }
         let late = !newest || tick.at < row.started;
-        if register < row.meter_last && late {
+        if late && (register < row.meter_last || row.meter_start.is_none()) {
             return;
         }
         self.hear_meter(id, register);
@@ -99,7 +99,10 @@ impl State {
         let currency = row.tariff.currency;
         match row.payer {
             Payer::Local(wallet) => match self.hold_local(place_of(row), more, wallet, currency) {
-                Ok(()) => self.note_raised(id, more),
+                Ok(()) => {
+                    self.note_raised(id, more);
+                    self.hold_placed(id, self.hold_expiry());
+                }
                 Err(refusal) => self.stop_unpaid(id, &refusal),
             },
             Payer::Remote(to) => {
