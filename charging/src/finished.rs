@@ -62,7 +62,7 @@ impl Past {
             estimated: billed && row.suspect && &*row.reason == CLOSED_BY_NEXT_START,
             refusal: refused.then(|| refusal_of_text(&row.reason)),
             total: if billed { row.charges.total() } else { 0 },
-            currency: row.tariff.currency,
+            currency: row.deal.currency,
             unsecured: (refused && row.ended == Timestamp::ZERO).then(|| Box::new(row.clone())),
         }
     }

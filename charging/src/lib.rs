@@ -33,6 +33,7 @@ mod hash;
 mod limits;
 mod money;
 mod outbox;
+mod price;
 pub mod partition;
 mod peers;
 mod provision;
@@ -48,6 +49,7 @@ mod state;
 mod stations;
 mod stop;
 mod telemetry;
+mod terms;
 mod timers;
 
 pub use command::{

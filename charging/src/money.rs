@@ -137,7 +137,7 @@ impl State {
     /// # Errors
     /// In words, when nothing was booked; that takes a session id used twice.
     pub(crate) fn settle(&mut self, row: &SessionRow) -> Result<(), String> {
-        let currency = row.tariff.currency;
+        let currency = row.deal.currency;
         let total = row.charges.total();
         let mut legs = Vec::with_capacity(6);
         let clearing = match row.payer {
@@ -225,24 +225,31 @@ impl State {
         clearing: AccountId,
         legs: &mut Vec<Leg>,
     ) -> Result<(), String> {
-        let shares = row.split.split(row.charges.net());
-        assert_eq!(
-            shares.site_host + shares.operator + shares.platform + row.charges.tax,
-            row.charges.total(),
-            "a split loses nothing"
-        );
-        let parts = [
-            (Name::SiteHost(&row.site), shares.site_host, Code::SiteHostShare),
-            (Name::Operator, shares.operator, Code::OperatorShare),
-            (Name::Platform, shares.platform, Code::PlatformShare),
-            (Name::Tax, row.charges.tax, Code::Tax),
-        ];
-        for (name, amount, code) in parts {
-            if amount > 0 {
-                let credit =
-                    self.open(name, row.tariff.currency).map_err(|refusal| words(&refusal))?;
-                legs.push(Leg::Post { debit: clearing, credit, amount, code });
+        let contract = self.terms.contract(row.deal.contract);
+        let base = Base {
+            gross: row.charges.total(),
+            net: row.charges.net(),
+            energy_wh: row.energy().0,
+        };
+        let shares = contract.split(&base);
+        let shared: Amount = shares.iter().map(|share| share.amount).sum();
+        assert_eq!(shared, row.charges.net(), "a split loses nothing");
+        let taxed: Amount = row.charges.taxes.iter().map(|tax| tax.amount).sum();
+        assert_eq!(taxed, row.charges.tax, "a tax goes to somebody");
+        let currency = row.deal.currency;
+        let mut pass_on = |state: &mut State, name: Name<'_>, amount, code| {
+            if amount == 0 {
+                return Ok(());
             }
+            let credit = state.open(name, currency).map_err(|refusal| words(&refusal))?;
+            legs.push(Leg::Post { debit: clearing, credit, amount, code });
+            Ok::<(), String>(())
+        };
+        for share in &shares {
+            pass_on(self, Name::Party(&share.party), share.amount, code_of(share.purpose))?;
+        }
+        for tax in &row.charges.taxes {
+            pass_on(self, Name::Tax(&row.deal.treatment, &tax.name), tax.amount, Code::Tax)?;
         }
         Ok(())
     }

@@ -335,9 +335,8 @@ impl State {
                 self.remove_directory_row(DirectoryKind::PendingStation, identity.as_str());
                 Ok(Outcome::Done)
             }
-            Command::PutSite { site, limit, tariff, split } => {
-                self.put_site(SiteRow { site, limit, tariff, split })
-            }
+            Command::PutSite(put) => self.put_site(*put),
+            Command::PutSignal { site, kind, value, at } => self.put_signal(site, kind, value, at),
             Command::PutStation { identity, site, password } => {
                 self.put_station(&identity, &site, password)
             }

@@ -5,6 +5,7 @@
 
 use crate::command::{PeerCommand, Refusal, TransactionRef};
 use crate::finished::{CLOSED_BY_NEXT_START, Past};
+use crate::price::Heard;
 use crate::rows::{Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
 use crate::timers::Timer;
@@ -107,7 +108,7 @@ impl State {
         row.meter_last = meter_start;
         row.started = at;
         row.heard = now;
-        row.charges = row.tariff.rate(WattHours(0));
+        self.start_rating(id, at);
         if let Some(site) = self.sites.get_mut(&site) {
             site.charging.insert((requested, id));
         }
@@ -205,7 +206,8 @@ impl State {
     }
 
     /// What a meter said. The register never goes back: what was seen is owed, the rest is doubted.
-    pub(crate) fn hear_meter(&mut self, id: SessionId, register: WattHours) {
+    pub(crate) fn hear_meter(&mut self, id: SessionId, heard: Heard) {
+        let register = heard.register;
         let energy_max = self.config.session_energy_max;
         let now = self.now();
         let Some(row) = self.touch_session(id) else { return };
@@ -218,9 +220,9 @@ impl State {
             Some("the meter jumped")
         } else {
             row.meter_last = register;
-            row.charges = row.tariff.rate(row.energy());
             None
         };
+        let sound = doubt.is_none();
         if let Some(doubt) = doubt
             && !row.suspect
         {
@@ -232,6 +234,9 @@ impl State {
             let identity = row.identity.clone();
             self.except(&identity, &text);
         }
+        if sound {
+            self.advance_rating(id, heard);
+        }
     }
 
     /// Bills a transaction that is over.
@@ -241,7 +246,12 @@ impl State {
         row.ended = at;
         row.heard = now;
         row.reason = reason.into();
-        row.charges = row.tariff.rate(row.energy());
+        let (register, charging) = (row.meter_last, false);
+        let end = Heard { at, register, power_w: None, current_ma: None, charging };
+        self.advance_rating(id, end);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            self.terms.charge(&mut session.row, true);
+        }
         self.leave_connector(id);
         let row = self.sessions.get(&id).expect("touched above").row.clone();
         self.counters.count_ended(&row);
@@ -254,7 +264,7 @@ impl State {
         }
         match row.payer {
             Payer::Remote(to) => {
-                let (amount, currency) = (row.charges.total(), row.tariff.currency);
+                let (amount, currency) = (row.charges.total(), row.deal.currency);
                 if let Some(row) = self.touch_session(id) {
                     row.state = SessionState::Settling;
                 }
@@ -287,7 +297,7 @@ impl crate::state::Counters {
         self.sessions_ended += 1;
         let energy = u64::try_from(row.energy().0).unwrap_or(0);
         self.energy_wh_total = self.energy_wh_total.saturating_add(energy);
-        let settled = self.settled.entry(row.tariff.currency).or_insert(0);
+        let settled = self.settled.entry(row.deal.currency).or_insert(0);
         *settled = settled.saturating_add(row.charges.total());
     }
 }

@@ -5,11 +5,10 @@
 
 use crate::command::{Outcome, Refusal, StartTransaction, TransactionRef};
 use crate::finished::{Past, transaction_id};
-use crate::rows::{SessionRow, SessionState};
+use crate::rows::{Deal, SessionRow, SessionState};
 use crate::secure::{Secured, next_positive};
 use crate::sessions::overlap;
 use crate::state::{State, StationNumber};
-use novax_ledger::Tariff;
 use novax_model::{ConnectorRef, SessionId, WattHours};
 
 impl State {
@@ -116,12 +115,12 @@ impl State {
         self.close_stale(station, start.connector);
         let transaction = self.transaction_of(station, start);
         let transaction_id = transaction_id(Some(&transaction));
-        let terms = match self.terms(station) {
-            Ok(terms) => terms,
+        let (site, deal) = match self.deal(station) {
+            Ok(agreed) => agreed,
             Err(refusal) => return Outcome::Refused(refusal),
         };
-        let secured = self.secure_card(station, start, &terms.tariff);
-        let mut row = self.session_row(session, station, start.connector, &start.token, terms);
+        let secured = self.secure_card(station, start, &deal);
+        let mut row = self.session_row(session, station, start.connector, &start.token, (site, deal));
         row.transaction = Some(transaction.clone());
         row.meter_start = start.meter_start;
         row.meter_last = start.meter_start;
@@ -129,7 +128,8 @@ impl State {
         match secured {
             Ok(secured) => {
                 secured.write_to(&mut row);
-                row.charges = row.tariff.rate(WattHours(0));
+                let at = self.believed_time(start.at);
+                self.terms.start_rating(&mut row, at);
                 self.open_session(station, row);
                 Outcome::Started { session, transaction_id, refusal: None }
             }
@@ -149,7 +149,7 @@ impl State {
         &mut self,
         station: StationNumber,
         start: &StartTransaction,
-        tariff: &Tariff,
+        deal: &Deal,
     ) -> Result<Secured, Refusal> {
         if self.finished.get(start.session).is_some_and(|memory| memory.tombstone) {
             return Err(Refusal::WrongState(SessionState::Refused));
@@ -161,7 +161,7 @@ impl State {
             return Err(Refusal::Full);
         }
         self.touch_connector_or_new(station, start.connector)?;
-        self.secure(start.session, &start.token, &start.payer, tariff)
+        self.secure(start.session, &start.token, &start.payer, deal)
     }
 
     /// Whether this is the late start of a session that its driver cancelled: named by its remote

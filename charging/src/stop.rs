@@ -5,6 +5,7 @@
 
 use crate::command::{EndTransaction, Outcome, Refusal, TransactionRef};
 use crate::finished::CANCELLED;
+use crate::price::Heard;
 use crate::rows::SessionState;
 use crate::state::{State, StationNumber};
 use novax_model::{Identity, SessionId, Timestamp, WattHours};
@@ -71,15 +72,17 @@ impl State {
         let state = self.sessions.get(&id).map(|session| session.row.state);
         if state != Some(SessionState::Settling) {
             if let Some(register) = end.meter_stop {
-                self.hear_meter(id, register);
+                let (at, charging) = (end.at, false);
+                let heard = Heard { at, register, power_w: None, current_ma: None, charging };
+                self.hear_meter(id, heard);
             }
             self.bill(id, end.at.max(Timestamp(1)), &end.reason);
         }
         let (total, currency) = match self.sessions.get(&id) {
-            Some(session) => (session.row.charges.total(), session.row.tariff.currency),
+            Some(session) => (session.row.charges.total(), session.row.deal.currency),
             None => {
                 let row = self.closing_row(id).expect("bill has just finished it");
-                (row.charges.total(), row.tariff.currency)
+                (row.charges.total(), row.deal.currency)
             }
         };
         Outcome::Ended { session: id, total, currency }
