@@ -6,11 +6,13 @@
 //! * [`ids`]: partitions, stations, sessions, accounts, transfers
 //! * [`units`]: watts, watt-hours, volts, amperes, temperature, state of charge
 //! * [`money`]: currencies and amounts in integer minor units
+//! * [`micros`]: prices in millionths of a major unit
 //! * [`time`]: one time stamp type, microseconds since the Unix epoch
 //! * [`meter`]: the six measurands of a device tick
 
 pub mod ids;
 pub mod meter;
+pub mod micros;
 pub mod money;
 pub mod time;
 pub mod units;
@@ -20,6 +22,7 @@ pub use ids::{
     TransferKey,
 };
 pub use meter::{MEASURANDS, Measurand, MeterTick};
+pub use micros::Micros;
 pub use money::{Amount, Currency, UnknownCurrency};
 pub use time::{Duration, InvalidTimestamp, Timestamp};
 pub use units::{Centiamperes, Decicelsius, Decivolts, SocPermille, WattHours, Watts};

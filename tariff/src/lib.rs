@@ -1,1 +1,27 @@
 //! What a session costs.
+//!
+//! A tariff comes in as OCPI or OCPP and is one [`Tariff`] here. A [`Rating`] is started with it, takes
+//! the charger's readings one by one and says at any time what the session costs so far.
+//!
+//! * [`model`]: the tariff
+//! * [`rating`]: from readings to cost
+//! * [`zone`]: the wall clock of a site
+//!
+//! **Architecture Invariant:** no clock, file, thread, chance or float: the same tariff and the same
+//! readings give the same cost on every replica. Prices are integer millionths of a major unit.
+
+mod check;
+mod error;
+pub mod model;
+pub mod rating;
+pub mod zone;
+
+pub use error::TariffError;
+pub use model::{
+    Component, Day, Dimension, Element, Party, PriceLimit, Reservation, Restrictions, Tariff,
+    TariffKind, TaxIncluded, Words,
+};
+pub use rating::{
+    Active, Adjustment, Cost, CostLine, Limit, Limits, PERIODS_MAX, Period, Rating, Reading,
+};
+pub use zone::{Local, Offset, Zone};
