@@ -11,7 +11,7 @@ use novax_model::{
 };
 use novax_settlement::contract::RevenueContract;
 use novax_tariff::Tariff;
-use novax_tariff::rules::{RuleBook, SignalKind};
+use novax_tariff::rules::{RuleBook, Sample, SignalKind};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A salted hash of a station's Basic password (OCPP security profile 1). Station passwords are
@@ -71,10 +71,8 @@ pub enum Command {
         site: Identity,
         /// What it says.
         kind: SignalKind,
-        /// In the kind's unit.
-        value: i64,
-        /// Since when.
-        at: Timestamp,
+        /// Its value, and since when.
+        sample: Sample,
     },
     /// Creates a station at a site of this partition, or changes its password.
     PutStation {

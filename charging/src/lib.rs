@@ -54,14 +54,14 @@ mod timers;
 
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, Refusal, RequestStart, RowWrite, StartTransaction, StationCommand, TransactionRef,
+    PlaceHold, PutSite, Refusal, RequestStart, SiteTerms, RowWrite, StartTransaction, StationCommand, TransactionRef,
     decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
 pub use restore::RestoreError;
 pub use rows::{
-    ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, Keyspace, OutboxKind,
+    Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace, OutboxKind, Place, Price, SignalRow, TaxPart, TermsId, TermsRow,
     OutboxRow, Payer, PayerSessionRow, Protocol, SessionRow, SessionState, SiteRow, StationRow,
     StationState, TokenRow,
 };

@@ -249,7 +249,7 @@ impl State {
             pass_on(self, Name::Party(&share.party), share.amount, code_of(share.purpose))?;
         }
         for tax in &row.charges.taxes {
-            pass_on(self, Name::Tax(&row.deal.treatment, &tax.name), tax.amount, Code::Tax)?;
+            pass_on(self, Name::Tax(&row.deal.jurisdiction, &tax.name), tax.amount, Code::Tax)?;
         }
         Ok(())
     }

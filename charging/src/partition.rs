@@ -336,7 +336,7 @@ impl State {
                 Ok(Outcome::Done)
             }
             Command::PutSite(put) => self.put_site(*put),
-            Command::PutSignal { site, kind, value, at } => self.put_signal(site, kind, value, at),
+            Command::PutSignal { site, kind, sample } => self.put_signal(site, kind, sample),
             Command::PutStation { identity, site, password } => {
                 self.put_station(&identity, &site, password)
             }

@@ -231,6 +231,7 @@ impl State {
             contract: TermsId(0),
             currency: Currency::EUR,
             hold: 0,
+            jurisdiction: "".into(),
             zone: "UTC".into(),
             treatment: Treatment::none(),
             adjustment: Adjustment::NONE,

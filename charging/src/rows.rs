@@ -39,7 +39,7 @@ use novax_model::{
 };
 use novax_settlement::contract::RevenueContract;
 use novax_settlement::tax::Treatment;
-use novax_tariff::rules::RuleBook;
+use novax_tariff::rules::{RuleBook, Sample, SignalKind};
 use novax_tariff::{Adjustment, Rating, Tariff};
 use novax_tsdb::query::Rank;
 use novax_tsdb::rollup::Resolution;
@@ -385,6 +385,8 @@ pub struct Deal {
     pub currency: Currency,
     /// What is held before the start, and each time the hold is raised.
     pub hold: Amount,
+    /// Where, for taxes; may be empty.
+    pub jurisdiction: Box<str>,
     /// Where, for the clock.
     pub zone: Box<str>,
     /// Which taxes.
@@ -402,6 +404,17 @@ pub enum StationState {
     Pending,
     /// Provisioned.
     Accepted,
+}
+
+/// What dynamic prices of a site follow.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct SignalRow {
+    /// Where it holds.
+    pub site: Identity,
+    /// What it says.
+    pub kind: SignalKind,
+    /// Its last value.
+    pub sample: Sample,
 }
 
 /// A charging station.
@@ -839,6 +852,14 @@ pub fn connector_key(identity: &Identity, connector: ConnectorRef) -> Vec<u8> {
     key.push(0);
     key.extend_from_slice(&connector.evse.to_be_bytes());
     key.extend_from_slice(&connector.connector.to_be_bytes());
+    key
+}
+
+/// Key of a signal row.
+#[must_use]
+pub fn signal_key(site: &Identity, kind: SignalKind) -> Vec<u8> {
+    let mut key = site.as_str().as_bytes().to_vec();
+    key.extend_from_slice(&[0, kind as u8]);
     key
 }
 

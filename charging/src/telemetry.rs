@@ -78,7 +78,7 @@ impl State {
         let power_w = tick.get(Measurand::Power);
         // Watts tell whether energy flows; without them the register does, up to now.
         let charging = power_w.map_or(register > row.meter_last, |watts| watts != 0);
-        let current_ma = tick.get(Measurand::Current);
+        let current_ma = tick.get(Measurand::Current).map(|ca| ca.saturating_mul(10));
         self.hear_meter(id, Heard { at: tick.at, register, power_w, current_ma, charging });
         self.secure_funds(id);
     }

@@ -5,14 +5,16 @@
 //!
 //! **Invariant:** every hash in a site's list and in a session's deal is in the table.
 
-use crate::command::{PutSite, Refusal, SiteTerms};
+use crate::command::{Outcome, PutSite, Refusal, SiteTerms};
 use crate::config::AMOUNT_MAX;
-use crate::rows::{Deal, Place, Price, SiteRow, TermsId, TermsRow, archive};
+use crate::rows::{
+    Deal, Keyspace, Place, Price, SignalRow, SiteRow, TermsId, TermsRow, archive, signal_key,
+};
 use crate::state::{State, StationNumber};
-use novax_model::{Amount, Identity, Micros, Timestamp};
+use novax_model::{Amount, Identity, Measurand, Micros, Timestamp};
 use novax_settlement::contract::RevenueContract;
 use novax_settlement::tax::{Buyer, Supply, Treatment};
-use novax_tariff::rules::{Local, RuleBook, SignalKind, Signals};
+use novax_tariff::rules::{Local, RuleBook, Sample, SignalKind, Signals};
 use novax_tariff::{Adjustment, Dimension, Language, Tariff, Zone};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ impl Terms {
         self.tariffs.len() + self.contracts.len() + self.rules.len()
     }
 
-    fn know_zone(&mut self, name: &str) -> bool {
+    pub(crate) fn know_zone(&mut self, name: &str) -> bool {
         if self.zones.contains_key(name) {
             return true;
         }
@@ -92,7 +94,7 @@ pub(crate) fn terms_key(row: &TermsRow, id: TermsId) -> Vec<u8> {
 impl State {
     /// Creates or changes a site. A limit that is lifted is not taken back from transactions that
     /// already run; it ends with them.
-    pub(crate) fn put_site(&mut self, put: PutSite) -> Result<crate::command::Outcome, Refusal> {
+    pub(crate) fn put_site(&mut self, put: PutSite) -> Result<Outcome, Refusal> {
         let PutSite { site, limit, place, from, terms } = put;
         if limit.is_some_and(|limit| limit.0 < 0) {
             return Err(Refusal::Full);
@@ -127,7 +129,7 @@ impl State {
         } else {
             self.add_site(row);
         }
-        Ok(crate::command::Outcome::Done)
+        Ok(Outcome::Done)
     }
 
     /// Checks terms and takes them in.
@@ -227,6 +229,7 @@ impl State {
             contract: price.contract,
             currency: price.currency,
             hold: price.hold,
+            jurisdiction: row.place.jurisdiction.clone(),
             zone: row.place.zone.clone(),
             treatment: self.treatment(&row.place),
             adjustment,
@@ -253,6 +256,45 @@ impl State {
         // What the connectors draw against what they may; where nobody measures the transformer itself.
         signals.load = known(SignalKind::Load).or_else(|| self.load_of(site));
         signals
+    }
+}
+
+impl State {
+    /// The power its connectors draw of what they may, in millionths.
+    fn load_of(&self, site: &SiteRow) -> Option<Sample> {
+        let limit = site.limit.filter(|limit| limit.0 > 0)?;
+        let charging = &self.sites.get(&site.site)?.charging;
+        let watts = charging.iter().filter_map(|(_, id)| {
+            let session = self.sessions.get(id)?;
+            let station = self.station(session.station);
+            station.connectors.get(&session.row.connector)?.live.get(Measurand::Power)
+        });
+        let watts = i128::from(watts.fold(0_i64, i64::saturating_add));
+        let value = i64::try_from(watts * 1_000_000 / i128::from(limit.0)).ok()?;
+        Some(Sample { value, at: self.now() })
+    }
+
+    /// What dynamic prices of a site follow. An older word than the one known changes nothing.
+    pub(crate) fn put_signal(
+        &mut self,
+        site: Identity,
+        kind: SignalKind,
+        sample: Sample,
+    ) -> Result<Outcome, Refusal> {
+        if !self.sites.contains_key(&site) {
+            return Err(Refusal::UnknownSite);
+        }
+        if !kind.plausible(sample.value) {
+            return Err(Refusal::BadTerms(format!("no {} is {}", kind.word(), sample.value).into()));
+        }
+        let key = (site, kind);
+        if self.signals.get(&key).is_some_and(|known| known.at >= sample.at) {
+            return Ok(Outcome::Done);
+        }
+        let row = SignalRow { site: key.0.clone(), kind, sample };
+        self.append(Keyspace::Signals, signal_key(&row.site, kind), Some(archive(&row)));
+        self.signals.insert(key, sample);
+        Ok(Outcome::Done)
     }
 }
 
