@@ -1,1 +1,3 @@
 //! Who gets what of a session.
+pub mod contract;
+pub mod tax;
