@@ -10,7 +10,7 @@ use crate::accounts::{Name, Purpose};
 use crate::command::{PeerCommand, Refusal};
 use crate::rows::{Payer, SessionRow};
 use crate::state::State;
-use novax_ledger::{Code, HoldId, LedgerError, Leg, Posted};
+use novax_ledger::{Code, HoldId, LedgerError, Leg, Opening, Posted, Stamp};
 use novax_model::{
     AccountId, Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TransferKey,
 };
@@ -38,12 +38,18 @@ impl State {
         currency: Currency,
     ) -> Result<AccountId, Refusal> {
         let id = name.id(currency);
+        let now = self.now();
         if self.ledger.account(id).is_none() {
             self.ledger
-                .open_account(id, &name.text(), currency, name.limit())
+                .open_account(now, Opening::new(id, &name.text(), currency, name.limit()))
                 .map_err(|_| Refusal::KeyReused)?;
         }
         Ok(id)
+    }
+
+    /// Where and when the ledger books: the entry being applied.
+    pub(crate) fn stamp(&self, effective_at: Timestamp) -> Stamp {
+        Stamp { index: self.meta.applied_index, at: self.now(), effective_at }
     }
 
     pub(crate) fn available(&self, wallet: AccountId) -> Amount {
@@ -81,15 +87,15 @@ impl State {
         let amount = if standing.is_some() { place.held + more } else { more };
         let hold =
             Leg::Hold { debit: wallet, credit: clearing, amount, code, expires: Timestamp::MAX };
-        let now = self.now();
+        let stamp = self.stamp(self.now());
         let posted = match standing {
             Some(old) => {
                 let void = Leg::VoidHold { hold: old, code: Code::HoldRaise };
-                self.ledger.post(now, now, key, &[void, hold])
+                self.ledger.post(stamp, key, &[void, hold])
             }
-            None => self.ledger.post(now, now, key, &[hold]),
+            None => self.ledger.post(stamp, key, &[hold]),
         };
-        match posted {
+        match posted.map(|receipt| receipt.posted) {
             Ok(Posted::New) => Ok(()),
             // The session's id was used before, longer ago than finished sessions are remembered.
             Ok(Posted::Repeat) | Err(LedgerError::KeyReused(_)) => Err(Refusal::KeyReused),
@@ -103,9 +109,9 @@ impl State {
     /// Gives back what stands.
     pub(crate) fn void_hold(&mut self, place: HoldPlace, key: TransferKey) {
         let Some(hold) = self.standing_hold(place) else { return };
-        let now = self.now();
-        let posted =
-            self.ledger.post(now, now, key, &[Leg::VoidHold { hold, code: Code::Release }]);
+        let stamp = self.stamp(self.now());
+        let posted = self.ledger.post(stamp, key, &[Leg::VoidHold { hold, code: Code::Release }]);
+        let posted = posted.map(|receipt| receipt.posted);
         assert_eq!(posted, Ok(Posted::New), "a standing hold can be voided, once");
     }
 
@@ -260,7 +266,8 @@ impl State {
         key: TransferKey,
         legs: &[Leg],
     ) -> Result<(), String> {
-        match self.ledger.post(self.now(), effective_at, key, legs) {
+        let stamp = self.stamp(effective_at);
+        match self.ledger.post(stamp, key, legs).map(|receipt| receipt.posted) {
             Ok(Posted::New) => Ok(()),
             Ok(Posted::Repeat) => Err("the same was booked before".to_owned()),
             Err(error) => Err(error.to_string()),

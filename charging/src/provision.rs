@@ -155,8 +155,8 @@ impl State {
         }
         let funding = self.open(Name::Funding, currency)?;
         let leg = Leg::Post { debit: funding, credit: wallet, amount, code: Code::Deposit };
-        let now = self.now();
-        match self.ledger.post(now, now, key, &[leg]) {
+        let stamp = self.stamp(self.now());
+        match self.ledger.post(stamp, key, &[leg]) {
             Ok(_) => Ok(Outcome::Deposited { available: self.available(wallet) }),
             Err(LedgerError::KeyReused(_)) => Err(Refusal::KeyReused),
             Err(_) => Err(Refusal::Full),

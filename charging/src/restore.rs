@@ -11,7 +11,7 @@ use crate::rows::{
     read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
-use novax_ledger::{Account, Hold, Ledger, LedgerError};
+use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
 use novax_model::{Timestamp, TransferKey};
 use novax_tsdb::OpenPart;
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ struct Sorted {
     sessions: Vec<SessionRow>,
     accounts: Vec<Account>,
     holds: Vec<Hold>,
-    keys: Vec<(TransferKey, u64)>,
+    keys: Vec<(TransferKey, KeyRow)>,
     outbox: Vec<OutboxRow>,
     payers: Vec<PayerSessionRow>,
     /// The newest chunk of each series, with its key's time.
@@ -130,7 +130,7 @@ impl Sorted {
             Keyspace::Holds => self.holds.push(archive(keyspace, &value)?),
             Keyspace::Keys => {
                 let key = TransferKey(u128::from_be_bytes(number(keyspace, key)?));
-                self.keys.push((key, u64::from_be_bytes(number(keyspace, &value)?)));
+                self.keys.push((key, archive(keyspace, &value)?));
             }
             Keyspace::Outbox => self.outbox.push(archive(keyspace, &value)?),
             Keyspace::PayerSessions => self.payers.push(archive(keyspace, &value)?),
@@ -192,8 +192,12 @@ impl Sorted {
         state.restore_stations(self.stations, self.connectors)?;
         state.drivers = self.drivers.into_iter().map(|row| (row.driver.clone(), row)).collect();
         state.tokens = self.tokens.into_iter().map(|row| (row.token.clone(), row)).collect();
-        let next_journal = state.meta.next_journal;
-        state.ledger = Ledger::restore(self.accounts, self.holds, self.keys, next_journal)?;
+        let head = Head {
+            next_journal: state.meta.next_journal,
+            closed_until: state.meta.closed_until,
+        };
+        let (accounts, holds, keys) = (self.accounts, self.holds, self.keys);
+        state.ledger = Ledger::restore(novax_ledger::Rows { head, accounts, holds, keys })?;
         for row in self.outbox {
             state.index_outbox_row(&row);
             state.outbox.insert(row.id, row);

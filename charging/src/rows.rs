@@ -15,7 +15,7 @@
 //! | accounts | account u128 | `novax_ledger::Account` |
 //! | holds | transfer key u128, leg u8 | `novax_ledger::Hold` |
 //! | transfers | journal number u64 | `novax_ledger::JournalRow` |
-//! | keys | transfer key u128 | fingerprint u64 |
+//! | keys | transfer key u128 | `novax_ledger::KeyRow` |
 //! | outbox | outbox id u64 | [`OutboxRow`] |
 //! | series | series u64, first time stamp u64; late ticks: number u32 | `novax_tsdb` chunk |
 //! | payer_sessions | session u128 | [`PayerSessionRow`] |
@@ -282,6 +282,8 @@ pub struct MetaRow {
     pub next_exception: u64,
     /// Next journal number.
     pub next_journal: u64,
+    /// End of the last closed period of the books.
+    pub closed_until: Timestamp,
 }
 
 /// Terms by what they say: 128 bits of SHA-256 over their canonical form.

@@ -466,11 +466,18 @@ impl State {
             let key = row.number.to_be_bytes().to_vec();
             push(Keyspace::Transfers, key, Some(rows::archive(row)));
         }
-        for (key, fingerprint) in &changes.keys {
-            let value = fingerprint.to_be_bytes().to_vec();
-            push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), Some(value));
+        for entry in &changes.entries {
+            let mut key = entry.account.0.to_be_bytes().to_vec();
+            key.extend(entry.number.to_be_bytes());
+            push(Keyspace::AccountEntries, key, Some(rows::archive(entry)));
         }
-        self.meta.next_journal = self.ledger.next_journal();
+        for (key, row) in &changes.keys {
+            let value = row.as_ref().map(rows::archive);
+            push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
+        }
+        let head = self.ledger.head();
+        self.meta.next_journal = head.next_journal;
+        self.meta.closed_until = head.closed_until;
     }
 
     /// The rows that changed since the last call, each once, and the state hash over them.

@@ -42,6 +42,10 @@ pub(crate) fn check(tariff: &Tariff) -> Checked {
     length("tariff_alt_url", tariff.url.as_ref().map_or(0, |url| url.len()), 0, TEXT_BYTES_MAX)?;
     let mix = tariff.energy_mix.as_ref().map_or(0, |mix| mix.len());
     length("energy_mix", mix, 0, 4 * TEXT_BYTES_MAX)?;
+    let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if !tariff.energy_mix.as_deref().is_none_or(is_json) {
+        return Err(TariffError::invalid("energy_mix", "is no JSON"));
+    }
     tariff.hold.map_or(Ok(()), |hold| price(hold, "hold"))
 }
 
@@ -105,14 +109,14 @@ fn check_component(component: &Component, path: &str) -> Checked {
 }
 
 fn check_restrictions(r: &Restrictions, path: &str) -> Checked {
-    let minute = |minute: Option<u16>, last: u16, name: &str| match minute {
-        Some(minute) if minute > last => {
+    let minute = |minute: Option<u16>, name: &str| match minute {
+        Some(minute) if minute >= DAY_MINUTES => {
             Err(TariffError::invalid(format!("{path}.{name}"), "is no time of a day"))
         }
         _ => Ok(()),
     };
-    minute(r.start_time, DAY_MINUTES - 1, "start_time")?;
-    minute(r.end_time, DAY_MINUTES, "end_time")?;
+    minute(r.start_time, "start_time")?;
+    minute(r.end_time, "end_time")?;
     let day = |day: Option<crate::model::Day>| day.map(|day| i64::from(day.0));
     let seconds = |s: Option<u32>| s.map(i64::from);
     range(r.min_wh, r.max_wh, path, "kwh")?;

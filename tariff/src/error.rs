@@ -12,6 +12,25 @@ pub enum TariffError {
         /// What is wrong there.
         what: String,
     },
+    /// The sender's text is no JSON.
+    #[error("not JSON: {0}: the sender must correct it")]
+    NotJson(String),
+    /// The sender's JSON is no tariff.
+    #[error("{path}: {what}: the sender must correct it")]
+    Field {
+        /// Where in the text: `elements[2].price_components[0].price`.
+        path: String,
+        /// What is wrong there.
+        what: String,
+    },
+    /// The tariff is sound, but the protocol it should be written in has no words for it.
+    #[error("{path}: {what}: the tariff must be said another way for this protocol")]
+    Inexpressible {
+        /// Where in the tariff.
+        path: String,
+        /// What cannot be said.
+        what: String,
+    },
     /// The site's owner named a time zone that the zone table does not have.
     #[error("there is no time zone {0:?}: whoever set up the site must name one of IANA's")]
     UnknownZone(String),

@@ -5,6 +5,9 @@
 //!
 //! * [`model`]: the tariff
 //! * [`rating`]: from readings to cost
+//! * [`ocpi`]: tariffs on the wire, versions 2.2.1 and 2.3.0
+//! * [`rules`]: what time, place and grid do to a listed price
+//! * [`language`]: the words in which a price explains itself
 //! * [`zone`]: the wall clock of a site
 //!
 //! **Architecture Invariant:** no clock, file, thread, chance or float: the same tariff and the same
@@ -12,11 +15,15 @@
 
 mod check;
 mod error;
+pub mod language;
 pub mod model;
+pub mod ocpi;
 pub mod rating;
+pub mod rules;
 pub mod zone;
 
 pub use error::TariffError;
+pub use language::Language;
 pub use model::{
     Component, Day, Dimension, Element, Party, PriceLimit, Reservation, Restrictions, Tariff,
     TariffKind, TaxIncluded, Words,

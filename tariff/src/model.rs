@@ -28,7 +28,7 @@ pub const PRICE_MAX: Micros = Micros(10_000_000 * 1_000_000);
 pub const STEP_MAX: u32 = 86_400;
 /// The highest tax: 100 %.
 pub const VAT_PPM_MAX: u32 = 1_000_000;
-/// Minutes of a day: 24:00, the end of it.
+/// Minutes of a day.
 pub const DAY_MINUTES: u16 = 1_440;
 /// All seven days of the week.
 pub const ALL_DAYS: u8 = 0b111_1111;
@@ -170,9 +170,10 @@ impl Dimension {
 /// When an element holds: all that is set must.
 #[derive(Archive, Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
 pub struct Restrictions {
-    /// Minutes of the local day, inclusive. Only together with `end_time` it may wrap around.
+    /// Minutes of the local day, inclusive. With an `end_time` that is not later it goes around
+    /// midnight; the same time for both is all day.
     pub start_time: Option<u16>,
-    /// Minutes of the local day, exclusive; [`DAY_MINUTES`] or 0 is the end of the day.
+    /// Minutes of the local day, exclusive; 0 is the end of the day.
     pub end_time: Option<u16>,
     /// First local day.
     pub start_date: Option<Day>,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use novax_ledger::{
-    Code, HoldId, Ledger, LedgerError, Leg, Limit, Posted, SplitRule, Tariff, fingerprint,
+    Code, HoldId, Ledger, LedgerError, Leg, Limit, Opening, Posted, SplitRule, Stamp, Tariff,
+    fingerprint,
 };
 use novax_model::{AccountId, Currency, Timestamp, TransferKey, WattHours};
 
@@ -98,8 +99,7 @@ fn run_transfers(restores: bool) {
         }
         let case = case.as_mut().expect("a step belongs to a case");
         assert_eq!(case.step(left), expected, "line {number}");
-        let changes = case.ledger.take_changes();
-        case.store.write(changes);
+        case.store.follow(&mut case.ledger);
         case.ledger.audit().unwrap();
         if restores {
             case.ledger = case.store.restore().unwrap();
@@ -144,7 +144,7 @@ impl Case {
             }
             ["expire", now, "at", "most", max] => {
                 let now = Timestamp(now.parse().unwrap());
-                let expired = self.ledger.expire(now, max.parse().unwrap());
+                let expired = self.ledger.expire(Stamp::now(0, now), max.parse().unwrap());
                 let texts: Vec<String> =
                     expired.iter().map(|id| format!("k{}/{}", id.key.0, id.leg)).collect();
                 if texts.is_empty() { "none".into() } else { texts.join(" ") }
@@ -154,7 +154,8 @@ impl Case {
                 let legs = parse_legs(legs, &|name: &str| Self::id(&self.names, name));
                 let at = Timestamp(at.parse().unwrap());
                 let key = parse_key(key.trim_end_matches(':'));
-                match self.ledger.post(at, at, key, &legs) {
+                let receipt = self.ledger.post(Stamp::now(0, at), key, &legs);
+                match receipt.map(|receipt| receipt.posted) {
                     Ok(Posted::New) => "new".into(),
                     Ok(Posted::Repeat) => "repeat".into(),
                     Err(error) => describe(&error),
@@ -170,7 +171,8 @@ impl Case {
         }
         let id = Self::id(&self.names, name);
         let currency = Currency::new(currency).unwrap();
-        match self.ledger.open_account(id, name, currency, limit) {
+        let opening = Opening::new(id, name, currency, limit);
+        match self.ledger.open_account(Timestamp(0), opening) {
             Ok(()) => "ok".into(),
             Err(error) => describe(&error),
         }

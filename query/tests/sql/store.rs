@@ -366,6 +366,11 @@ fn money(batch: &mut Batch) {
         credits_pending: 0,
         // More than a float can hold exactly.
         credits_posted: 9_007_199_254_740_993,
+        is_closed: false,
+        has_history: false,
+        is_personal: true,
+        opened: at(0),
+        unbalanced_since: Some(at(1)),
     };
     let funding =
         Account { id: AccountId(2), name: "funding".into(), limit: Limit::None, ..wallet.clone() };
@@ -398,6 +403,12 @@ fn money(batch: &mut Batch) {
             code: if number == 0 { Code::Hold } else { Code::Deposit },
             at: at(number),
             effective_at: at(number),
+            stated_at: at(number),
+            index: number,
+            set_row: u8::try_from(number).expect("small"),
+            set_rows: 3,
+            reverses: None,
+            rate: None,
         };
         put(batch, Keyspace::Transfers, number.to_be_bytes().to_vec(), archive!(&row));
     }

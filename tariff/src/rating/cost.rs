@@ -4,7 +4,7 @@
 //! the sum of its lines. Minor units come later, with the tax rule of the country.
 
 use super::adjust::Adjustment;
-use super::state::{Rating, Total};
+use super::state::{Kind, Rating, Total};
 use crate::model::{Dimension, PriceLimit, Tariff, TaxIncluded};
 use novax_model::{Currency, Micros};
 use rkyv::{Archive, Deserialize, Serialize};
@@ -87,26 +87,23 @@ impl Rating {
         sum(tariff, lines, at_end)
     }
 
-    /// Whole steps: once for energy, once for the session's time, once for the reservation's. The
-    /// last price used says the step and is paid for what is missing to it.
+    /// Whole steps: once for energy, once for time, once for a reservation. Where parking cost
+    /// something, only parking is rounded, else charging is. The last price used says the step of the
+    /// session's sum, and is paid for what is missing to it.
     fn fill_steps(&self, tariff: &Tariff, lines: &mut [CostLine]) {
-        let is_of = |kind: usize, line: &CostLine| match (line.dimension, line.reserved) {
-            (Dimension::Energy, _) => kind == 0,
-            (Dimension::Time | Dimension::ParkingTime, false) => kind == 1,
-            (Dimension::Time | Dimension::ParkingTime, true) => kind == 2,
-            (Dimension::Flat, _) => false,
-        };
-        for (kind, last) in self.stepped().into_iter().enumerate() {
-            let Some(last) = last else { continue };
-            let used: i64 =
-                lines.iter().filter(|line| is_of(kind, line)).map(|line| line.volume).sum();
+        for kind in [Kind::Energy, Kind::Time, Kind::Parking, Kind::Reserved] {
+            if kind == Kind::Time && self.last_total(Kind::Parking).is_some() {
+                continue;
+            }
+            let Some(last) = self.last_total(kind) else { continue };
+            let of_kind = |l: &&CostLine| Kind::of(l.dimension, l.reserved) == Some(kind);
+            let used: i64 = lines.iter().filter(of_kind).map(|line| line.volume).sum();
             let Some(line) = lines.get_mut(last) else { continue };
             let step = tariff.component(line.element, line.dimension).map_or(1, |c| c.step);
-            let unit = if kind == 0 { 1 } else { SECOND_US };
-            let missing = (-used).rem_euclid(i64::from(step) * unit);
+            let unit = if kind == Kind::Energy { 1 } else { SECOND_US };
             // Energy given back is paid as it was measured.
             if used > 0 {
-                line.billed_volume += missing;
+                line.billed_volume += (-used).rem_euclid(i64::from(step) * unit);
             }
         }
     }

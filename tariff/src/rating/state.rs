@@ -73,13 +73,33 @@ pub struct Rating {
     periods: Vec<Period>,
     /// In the order in which they were first counted.
     totals: Vec<Total>,
-    /// The total that grew last: energy, time of the session, time of the reservation.
-    last_totals: [Option<u8>; 3],
+    /// The total that grew last of each kind.
+    last_totals: [Option<u8>; KINDS],
 }
 
-const ENERGY: usize = 0;
-const TIME: usize = 1;
-const RESERVED: usize = 2;
+/// What is rounded up to whole steps by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Energy,
+    Time,
+    Parking,
+    Reserved,
+}
+
+const KINDS: usize = 4;
+
+impl Kind {
+    /// Of a total. A fee has no steps.
+    pub(crate) fn of(dimension: Dimension, reserved: bool) -> Option<Kind> {
+        match (dimension, reserved) {
+            (Dimension::Flat, _) => None,
+            (Dimension::Energy, _) => Some(Kind::Energy),
+            (_, true) => Some(Kind::Reserved),
+            (Dimension::Time, false) => Some(Kind::Time),
+            (Dimension::ParkingTime, false) => Some(Kind::Parking),
+        }
+    }
+}
 
 impl Rating {
     /// Of a session that starts with this reading. `reserved_from` is when a reservation was made
@@ -127,7 +147,7 @@ impl Rating {
             periods_cut: false,
             periods: Vec::new(),
             totals: Vec::with_capacity(4),
-            last_totals: [None; 3],
+            last_totals: [None; KINDS],
         }
     }
 
@@ -238,14 +258,14 @@ impl Rating {
         let energy = until_wh - wh;
         let reserved = kind.is_some();
         if energy != 0 {
-            self.add(Dimension::Energy, reserved, energy, ENERGY);
+            self.add(Dimension::Energy, reserved, energy);
         }
         if duration_us > 0 {
             let us = i64::try_from(duration_us).unwrap_or(i64::MAX);
             match (reserved, self.last.charging) {
-                (true, _) => self.add(Dimension::Time, true, us, RESERVED),
-                (false, true) => self.add(Dimension::Time, false, us, TIME),
-                (false, false) => self.add(Dimension::ParkingTime, false, us, TIME),
+                (true, _) => self.add(Dimension::Time, true, us),
+                (false, true) => self.add(Dimension::Time, false, us),
+                (false, false) => self.add(Dimension::ParkingTime, false, us),
             }
         }
         self.extend_periods(Period {
@@ -258,7 +278,7 @@ impl Rating {
         });
     }
 
-    fn add(&mut self, dimension: Dimension, reserved: bool, volume: i64, last: usize) {
+    fn add(&mut self, dimension: Dimension, reserved: bool, volume: i64) {
         let Some(element) = self.active.element(dimension) else { return };
         let same =
             |t: &Total| t.element == element && t.dimension == dimension && t.reserved == reserved;
@@ -267,8 +287,11 @@ impl Rating {
             self.totals.len() - 1
         });
         self.totals[place].volume = self.totals[place].volume.saturating_add(volume);
-        // At most four prices an element: 64 elements give 256 totals and their numbers fit.
-        self.last_totals[last] = u8::try_from(place).ok();
+        // Fewer than 256 prices can be met: 64 elements with four each, and a fee twice but in no
+        // element with energy or parking.
+        if let Some(kind) = Kind::of(dimension, reserved) {
+            self.last_totals[kind as usize] = u8::try_from(place).ok();
+        }
     }
 
     fn extend_periods(&mut self, period: Period) {
@@ -337,9 +360,9 @@ impl Rating {
         &self.totals
     }
 
-    /// The total whose step rounds up energy, the session's time and the reservation's time.
-    pub(crate) fn stepped(&self) -> [Option<usize>; 3] {
-        self.last_totals.map(|place| place.map(usize::from))
+    /// The total of a kind that grew last: its step counts.
+    pub(crate) fn last_total(&self, kind: Kind) -> Option<usize> {
+        self.last_totals[kind as usize].map(usize::from)
     }
 
     /// When prices may change next though the charger says nothing: by the clock or the duration.
