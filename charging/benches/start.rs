@@ -67,7 +67,7 @@ fn starts(round: u64) -> Vec<Vec<u8>> {
             transaction: None,
             remote_start_id: None,
             token: TokenUid::new(&format!("T{n}")).expect("a short token"),
-            meter_start: WattHours(0),
+            meter_start: Some(WattHours(0)),
             at,
             payer: PayerRef::Local,
         })

@@ -25,11 +25,14 @@ pub(crate) enum Name<'a> {
     Driver(&'a Identity),
     Receivable(&'a Identity),
     Funding,
-    /// As its contract names it.
+    /// As its contract names it, or a tax.
     Party(&'a str),
-    /// A jurisdiction, which may be empty, and the tax's name.
-    Tax(&'a str, &'a str),
     Clearing(PartitionId),
+}
+
+/// The account of a tax.
+pub(crate) fn tax_name(jurisdiction: &str, tax: &str) -> String {
+    if jurisdiction.is_empty() { "tax".to_owned() } else { format!("tax/{jurisdiction}/{tax}") }
 }
 
 impl Name<'_> {
@@ -40,8 +43,6 @@ impl Name<'_> {
             Name::Receivable(driver) => format!("receivable/{driver}"),
             Name::Funding => "funding".to_owned(),
             Name::Party(party) => party.to_owned(),
-            Name::Tax("", _) => "tax".to_owned(),
-            Name::Tax(jurisdiction, tax) => format!("tax/{jurisdiction}/{tax}"),
             Name::Clearing(partition) => format!("clearing/{partition}"),
         }
     }
@@ -70,12 +71,16 @@ pub(crate) enum Purpose {
     Release,
     /// The bill.
     Settle,
+    /// What the bill turned out to be more or less.
+    Adjust,
     /// Hold for a session of another partition.
     PeerHold,
     /// That hold voided.
     PeerRelease,
     /// That hold taken.
     Capture,
+    /// What that bill turned out to be more or less.
+    PeerAdjust,
 }
 
 impl Purpose {
@@ -84,9 +89,11 @@ impl Purpose {
             Purpose::Hold => "hold",
             Purpose::Release => "release",
             Purpose::Settle => "settle",
+            Purpose::Adjust => "adjust",
             Purpose::PeerHold => "peer-hold",
             Purpose::PeerRelease => "peer-release",
             Purpose::Capture => "capture",
+            Purpose::PeerAdjust => "peer-adjust",
         }
     }
 
@@ -108,9 +115,11 @@ mod tests {
             Purpose::Hold,
             Purpose::Release,
             Purpose::Settle,
+            Purpose::Adjust,
             Purpose::PeerHold,
             Purpose::PeerRelease,
             Purpose::Capture,
+            Purpose::PeerAdjust,
         ];
         let mut keys = std::collections::BTreeSet::new();
         for purpose in purposes {

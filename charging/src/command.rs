@@ -252,6 +252,8 @@ pub enum PayerRef {
         amount: Amount,
         /// Currency of the wallet.
         currency: Currency,
+        /// Which try this hold is of, as the payer's partition counted.
+        attempt: u32,
     },
     /// The payer's partition refused, or nobody knows the token.
     Refused(Refusal),
@@ -273,8 +275,9 @@ pub struct StartTransaction {
     pub remote_start_id: Option<i32>,
     /// What the driver showed.
     pub token: TokenUid,
-    /// Register of the meter at the start.
-    pub meter_start: WattHours,
+    /// Register of the meter at the start; `None` when the station did not say: then the first
+    /// register heard is taken for it.
+    pub meter_start: Option<WattHours>,
     /// The station's time stamp.
     pub at: Timestamp,
     /// Who pays. `Local` also when it answers a remote start.
@@ -294,6 +297,18 @@ pub struct EndTransaction {
     pub at: Timestamp,
     /// Its reason, as it wrote it.
     pub reason: Box<str>,
+    /// What the meter itself signed for this transaction, when the gateway verified it.
+    pub signed: Option<SignedEnergy>,
+}
+
+/// Registers under a meter's own signature (OCMF), verified before they were proposed. They win over
+/// everything the station said without one.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignedEnergy {
+    /// Where the transaction began; `None` when only the end is signed.
+    pub start: Option<WattHours>,
+    /// Where it ended.
+    pub stop: WattHours,
 }
 
 /// A command for a station that must not be lost: it goes through the outbox.
@@ -344,10 +359,12 @@ pub enum Answer {
 pub enum PeerCommand {
     /// Station's partition to payer's: hold.
     PlaceHold(PlaceHold),
-    /// Station's partition to payer's: the session will not happen; void all its holds.
+    /// Station's partition to payer's: the session will not happen by this try; void its hold.
     ReleaseHold {
         /// Which session.
         session: SessionId,
+        /// Which try; a later one's hold stays.
+        attempt: u32,
     },
     /// Station's partition to payer's: the session is over; take this much and void the rest.
     Capture {
@@ -358,11 +375,25 @@ pub enum PeerCommand {
         /// Of which currency.
         currency: Currency,
     },
+    /// Station's partition to payer's: a captured session turned out to cost another amount. Only the
+    /// difference is booked.
+    Adjust {
+        /// Which session.
+        session: SessionId,
+        /// 1 for the first adjustment, then one more each time.
+        sequence: u32,
+        /// What it costs now in all, tax included.
+        amount: Amount,
+        /// Of which currency.
+        currency: Currency,
+    },
     /// Payer's partition to station's: a hold is old; does its session live? A session never heard of
-    /// is refused for ever from here on, so that the payer may void.
+    /// is refused from here on for this try and those before, so that the payer may void.
     AskSession {
         /// Which session.
         session: SessionId,
+        /// Which try the hold is of.
+        attempt: u32,
     },
 }
 
@@ -468,6 +499,9 @@ pub enum Outcome {
         amount: Amount,
         /// In which currency.
         currency: Currency,
+        /// Which try of the session holds it: 0, and one more each time a hold was given back
+        /// before the session began. [`PayerRef::Held`] passes it on.
+        attempt: u32,
     },
     /// What the payer's partition took from the wallet; the rest is a receivable.
     Captured {
@@ -505,7 +539,7 @@ struct Entry {
 }
 
 /// First byte of an entry: the version of this coding.
-const ENTRY_VERSION: u8 = 1;
+const ENTRY_VERSION: u8 = 2;
 /// rkyv wants its root aligned; the version byte is padded to this.
 const ENTRY_HEADER_LEN: usize = 16;
 

@@ -297,6 +297,7 @@ impl State {
             | Command::PutSite { .. }
             | Command::PutStation { .. }
             | Command::PutDriver { .. }
+            | Command::PutSignal { .. }
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }

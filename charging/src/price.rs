@@ -5,58 +5,29 @@
 
 use crate::rows::{Charges, Deal, SessionRow, TaxPart};
 use crate::state::State;
-use crate::terms::Terms;
 use novax_model::{Amount, SessionId, Timestamp, WattHours};
 use novax_settlement::tax;
 use novax_tariff::{Cost, Dimension, Rating, Reading, TaxIncluded};
 
-/// A word of the meter, and when.
+/// How energy flows from some moment on, as far as prices ask.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct Flow {
     pub(crate) at: Timestamp,
-    pub(crate) register: WattHours,
     pub(crate) power_w: Option<i64>,
     pub(crate) current_ma: Option<i64>,
     /// Whether the vehicle takes energy from then on.
     pub(crate) charging: bool,
 }
 
-impl From<Heard> for Reading {
-    fn from(heard: Heard) -> Reading {
-        Reading {
-            at: heard.at,
-            register_wh: heard.register,
-            power_w: heard.power_w,
-            current_ma: heard.current_ma,
-            charging: heard.charging,
-        }
-    }
-}
-
-impl Terms {
-    /// A session's meter begins to count.
-    pub(crate) fn start_rating(&self, row: &mut SessionRow, at: Timestamp) {
-        let (tariff, zone) = (self.tariff(row.deal.tariff), self.zone(&row.deal.zone));
-        let register = row.meter_start;
-        let first = Heard { at, register, power_w: None, current_ma: None, charging: true };
-        row.rating = Some(Rating::start(&tariff, &zone, None, first.into()));
-        self.charge(row, false);
+impl Flow {
+    /// A transaction begins; until the meter says otherwise it charges.
+    pub(crate) fn begins(at: Timestamp) -> Flow {
+        Flow { at, power_w: None, current_ma: None, charging: true }
     }
 
-    /// The meter said more.
-    pub(crate) fn advance_rating(&self, row: &mut SessionRow, heard: Heard) {
-        let (tariff, zone) = (self.tariff(row.deal.tariff), self.zone(&row.deal.zone));
-        if let Some(rating) = &mut row.rating {
-            rating.advance(&tariff, &zone, heard.into());
-        }
-    }
-
-    /// What the session costs so far, or in the end.
-    pub(crate) fn charge(&self, row: &mut SessionRow, at_end: bool) {
-        let Some(rating) = &row.rating else { return };
-        let tariff = self.tariff(row.deal.tariff);
-        let cost = rating.cost(&tariff, &row.deal.adjustment, at_end);
-        row.charges = charges(&row.deal, &cost);
+    /// A transaction ends.
+    pub(crate) fn ends(at: Timestamp) -> Flow {
+        Flow { at, power_w: None, current_ma: None, charging: false }
     }
 }
 
@@ -108,34 +79,47 @@ fn share(amount: Amount, weights: [u128; 4]) -> [Amount; 4] {
 impl State {
     /// A station's time as far as a price may depend on it: a clock that is far out is not believed,
     /// and ours counts instead (window 15).
-    pub(crate) fn believed_time(&self, said: Timestamp) -> Timestamp {
+    fn believed_time(&self, said: Timestamp) -> Timestamp {
         let now = self.now();
         let ahead_max = now.saturating_add(self.config.clock_ahead_max);
         let late_max = self.config.ticks_late_max;
         if said > ahead_max || said.saturating_add(late_max) < now { now } else { said }
     }
 
-    /// A session's meter begins to count.
-    pub(crate) fn start_rating(&mut self, id: SessionId, at: Timestamp) {
-        let at = self.believed_time(at);
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        self.terms.start_rating(&mut session.row, at);
+    /// What a session costs by now, or in the end, with the energy its row says. The rating counts
+    /// energy of the session, not registers: a meter that began anew is no matter here.
+    pub(crate) fn reprice_row(&self, row: &mut SessionRow, flow: Flow, at_end: bool) {
+        let (tariff, zone) = (self.terms.tariff(row.deal.tariff), self.terms.zone(&row.deal.zone));
+        let reading = |at: Timestamp, register_wh: WattHours, charging: bool| Reading {
+            at,
+            register_wh,
+            power_w: flow.power_w,
+            current_ma: flow.current_ma,
+            charging,
+        };
+        let began = if row.started == Timestamp::ZERO { flow.at } else { row.started };
+        let began = self.believed_time(began);
+        let energy = row.energy();
+        let rating = row.rating.get_or_insert_with(|| {
+            Rating::start(&tariff, &zone, None, reading(began, WattHours(0), true))
+        });
+        rating.advance(&tariff, &zone, reading(self.believed_time(flow.at), energy, flow.charging));
+        row.charges = charges(&row.deal, &rating.cost(&tariff, &row.deal.adjustment, at_end));
     }
 
-    /// A session's meter said more: what it costs by then.
-    pub(crate) fn advance_rating(&mut self, id: SessionId, heard: Heard) {
-        let at = self.believed_time(heard.at);
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        self.terms.advance_rating(&mut session.row, Heard { at, ..heard });
-        self.terms.charge(&mut session.row, false);
+    /// The same, of a session in the table.
+    pub(crate) fn reprice(&mut self, id: SessionId, flow: Flow, at_end: bool) {
+        let Some(row) = self.touch_session(id) else { return };
+        let mut row = row.clone();
+        self.reprice_row(&mut row, flow, at_end);
+        if let Some(found) = self.touch_session(id) {
+            (found.rating, found.charges) = (row.rating, row.charges);
+        }
     }
 
     /// A vehicle began or ceased to take energy, as its station says: time has another price then.
     pub(crate) fn hear_flow(&mut self, id: SessionId, at: Timestamp, charging: bool) {
-        let Some(row) = self.touch_session(id) else { return };
-        let register = row.meter_last;
-        let heard = Heard { at, register, power_w: None, current_ma: None, charging };
-        self.advance_rating(id, heard);
+        self.reprice(id, Flow { charging, ..Flow::begins(at) }, false);
     }
 }
 

@@ -187,5 +187,6 @@ pub(crate) fn new_station(
         connection_changed: Timestamp::ZERO,
         next_transaction_id: 1,
         next_remote_start_id: 1,
+        parked: Vec::new(),
     }
 }

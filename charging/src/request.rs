@@ -28,15 +28,17 @@ impl State {
     fn repeated_request(&mut self, ask: &RequestStart) -> Option<Outcome> {
         let live = self.sessions.get(&ask.session).map(|session| session.row.payload_hash);
         let memory = self.finished.get(ask.session).copied();
-        if memory.is_some_and(|memory| memory.tombstone) {
-            // The payer asked about this id before it was known here and has let its hold go.
+        if self.is_marked(ask.session, &ask.payer) {
+            // The payer asked about this try before it was known here and has let its hold go.
             return Some(Outcome::Refused(Refusal::WrongState(SessionState::Refused)));
         }
+        let memory = memory.filter(|memory| memory.tombstone.is_none());
         let payload_hash = live.or(memory.map(|memory| memory.payload_hash))?;
         if payload_hash != ask.payload_hash {
             // A hold under this id belongs to the first request: it is not released here.
             return Some(Outcome::Refused(Refusal::KeyReused));
         }
+        self.release_surplus(&ask.payer, ask.session);
         Some(Outcome::Started { session: ask.session, transaction_id: 0, refusal: None })
     }
 

@@ -4,8 +4,9 @@
 //! is derived here: indices, timers, memories, counters.
 
 use crate::config::PartitionConfig;
+use crate::finished::is_billed;
 use crate::partition::Partition;
-use crate::rows::{
+use crate::rows::{SignalRow, TermsRow, 
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
     PayerSessionRow, SeriesKey, SessionRow, SessionState, SiteRow, StationRow, TokenRow,
     read_head_key,
@@ -260,8 +261,7 @@ impl State {
     fn restore_sessions(&mut self, mut sessions: Vec<SessionRow>) -> Result<(), RestoreError> {
         sessions.sort_by_key(|row| (row.heard, row.session));
         for row in sessions {
-            let billed = matches!(row.state, SessionState::Settling | SessionState::Settled);
-            if billed {
+            if is_billed(&row) {
                 self.counters.count_ended(&row);
             }
             let station = self.find_station(row.identity.as_str());

@@ -32,7 +32,7 @@
 //! | documents | kind u8, series text, 0, number u64 | [`DocumentRow`] |
 //! | payments | session u128, operation u32 | [`PaymentRow`] |
 
-use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
+use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
@@ -419,6 +419,21 @@ pub struct SignalRow {
     pub sample: Sample,
 }
 
+/// A stop of a transaction that nobody knows, kept until its start comes.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ParkedStop {
+    /// As the station names it.
+    pub transaction: TransactionRef,
+    /// Register of the meter at the end.
+    pub meter_stop: Option<WattHours>,
+    /// When it ended, by the station's clock.
+    pub at: Timestamp,
+    /// Why, as the station wrote it.
+    pub reason: Box<str>,
+    /// What the meter signed.
+    pub signed: Option<SignedEnergy>,
+}
+
 /// A charging station.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StationRow {
@@ -452,6 +467,8 @@ pub struct StationRow {
     pub next_transaction_id: i32,
     /// The next remote start id.
     pub next_remote_start_id: i32,
+    /// Stops of transactions that nobody knows, oldest first; a bounded number.
+    pub parked: Vec<ParkedStop>,
 }
 
 impl StationRow {
@@ -714,10 +731,14 @@ pub struct SessionRow {
     pub held: Amount,
     /// How many holds.
     pub holds: u32,
-    /// Register at the start.
-    pub meter_start: WattHours,
-    /// Register last heard.
+    /// Register at the start; `None` until a register was heard.
+    pub meter_start: Option<WattHours>,
+    /// Register last believed.
     pub meter_last: WattHours,
+    /// A register below the one before it, heard once: a glitch, or the meter began anew.
+    pub meter_low: Option<WattHours>,
+    /// What the register lost when the meter began anew, over all times it did.
+    pub meter_reset: WattHours,
     /// When it was asked for.
     pub requested: Timestamp,
     /// When the transaction began, by the station's clock; zero before.
@@ -732,13 +753,41 @@ pub struct SessionRow {
     pub reason: Box<str>,
     /// The bill is doubtful: the meter ran backwards, the stop never came.
     pub suspect: bool,
+    /// Its stop never came and it was billed up to the last value heard; the true stop adjusts that.
+    pub estimated: bool,
+    /// What of the bill the wallet did not give: the driver owes it.
+    pub owed: Amount,
+    /// How often the bill was adjusted after it was booked.
+    pub adjusted: u32,
+    /// Which try the hold of a remote payer is of; in the mark of a session never heard of, the last
+    /// try that is refused.
+    pub hold_attempt: u32,
+    /// When the hold of a wallet here runs out, unless it is renewed before.
+    pub hold_expires: Timestamp,
+    /// The transactions that were one session because the station lost power between them, in order;
+    /// the last is [`SessionRow::transaction`]. Empty when there was only one.
+    pub segments: Vec<Segment>,
+}
+
+/// A part of a session, between losses of power.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// As the station names it.
+    pub transaction: TransactionRef,
+    /// When it began, by the station's clock.
+    pub started: Timestamp,
+    /// Where the register stood.
+    pub meter_start: Option<WattHours>,
 }
 
 impl SessionRow {
     /// Energy delivered so far; never negative.
     #[must_use]
     pub fn energy(&self) -> WattHours {
-        WattHours(self.meter_last.0.saturating_sub(self.meter_start.0).max(0))
+        let start = self.meter_start.unwrap_or(self.meter_last);
+        let shown = i128::from(self.meter_last.0) - i128::from(start.0);
+        let energy = (shown + i128::from(self.meter_reset.0)).max(0);
+        WattHours(i64::try_from(energy).unwrap_or(i64::MAX))
     }
 }
 
@@ -789,7 +838,7 @@ pub struct PayerSessionRow {
     pub currency: Currency,
     /// Held over all holds.
     pub held: Amount,
-    /// How many holds.
+    /// How many holds this try has placed.
     pub holds: u32,
     /// When the station's partition is asked whether the session lives.
     pub ask_at: Timestamp,
@@ -797,6 +846,16 @@ pub struct PayerSessionRow {
     pub captured: Option<Amount>,
     /// The holds were voided.
     pub released: bool,
+    /// Which try this is: one more each time a hold was given back before the session began.
+    pub attempt: u32,
+    /// How many keys of holds were used, over all tries and renewals.
+    pub hold_keys: u32,
+    /// When the hold runs out, unless it is renewed before.
+    pub hold_expires: Timestamp,
+    /// What the session cost in all, as last told; what the wallet did not give is owed.
+    pub billed: Amount,
+    /// The last adjustment that was booked.
+    pub adjusted: u32,
 }
 
 /// Something a person should look at: billing data without a session, a doubtful meter.

@@ -13,6 +13,8 @@ pub(crate) struct Secured {
     payer: Payer,
     held: Amount,
     holds: u32,
+    hold_attempt: u32,
+    hold_expires: Timestamp,
 }
 
 impl State {
@@ -26,8 +28,8 @@ impl State {
     ) -> Result<Secured, Refusal> {
         match payer {
             PayerRef::Refused(refusal) => Err(refusal.clone()),
-            PayerRef::Held { driver, partition, amount, currency } => {
-                if self.releasing.contains_key(&session) {
+            PayerRef::Held { driver, partition, amount, currency, attempt } => {
+                if self.releasing.contains_key(&(session, *attempt)) {
                     return Err(Refusal::WrongState(SessionState::Rejected));
                 }
                 if *currency != deal.currency {
@@ -37,7 +39,14 @@ impl State {
                     return Err(Refusal::Full);
                 }
                 let (driver, payer) = (Some(driver.clone()), Payer::Remote(*partition));
-                Ok(Secured { driver, payer, held: *amount, holds: 1 })
+                Ok(Secured {
+                    driver,
+                    payer,
+                    held: *amount,
+                    holds: 1,
+                    hold_attempt: *attempt,
+                    hold_expires: Timestamp::ZERO,
+                })
             }
             PayerRef::Local => {
                 let owner = self.tokens.get(token).ok_or(Refusal::UnknownToken)?;
@@ -57,6 +66,11 @@ impl State {
                     payer: Payer::Local(wallet),
                     held: deal.hold,
                     holds: u32::from(deal.hold > 0),
+                    hold_attempt: 0,
+                    hold_expires: match deal.hold {
+                        0 => Timestamp::ZERO,
+                        _ => self.hold_expiry(),
+                    },
                 })
             }
         }
@@ -88,8 +102,10 @@ impl State {
             rating: None,
             held: 0,
             holds: 0,
-            meter_start: WattHours(0),
+            meter_start: None,
             meter_last: WattHours(0),
+            meter_low: None,
+            meter_reset: WattHours(0),
             requested: self.now(),
             started: Timestamp::ZERO,
             ended: Timestamp::ZERO,
@@ -97,13 +113,31 @@ impl State {
             charges: Charges::default(),
             reason: "".into(),
             suspect: false,
+            estimated: false,
+            owed: 0,
+            adjusted: 0,
+            hold_attempt: 0,
+            hold_expires: Timestamp::ZERO,
+            segments: Vec::new(),
         }
     }
 
     /// A hold placed elsewhere for a session that will not use it goes back.
     pub(crate) fn release_unused(&mut self, payer: &PayerRef, session: SessionId) {
-        if let PayerRef::Held { partition, .. } = payer {
-            self.queue_peer(*partition, PeerCommand::ReleaseHold { session });
+        if let PayerRef::Held { partition, attempt, .. } = payer {
+            let attempt = *attempt;
+            self.queue_peer(*partition, PeerCommand::ReleaseHold { session, attempt });
+        }
+    }
+
+    /// A repeat came with a hold: it goes back unless it is the one that the session has.
+    pub(crate) fn release_surplus(&mut self, payer: &PayerRef, session: SessionId) {
+        let PayerRef::Held { partition, attempt, .. } = payer else { return };
+        let has_it = self.sessions.get(&session).is_some_and(|found| {
+            found.row.payer == Payer::Remote(*partition) && found.row.hold_attempt == *attempt
+        });
+        if !has_it {
+            self.release_unused(payer, session);
         }
     }
 }
@@ -114,6 +148,8 @@ impl Secured {
         row.payer = self.payer;
         row.held = self.held;
         row.holds = self.holds;
+        row.hold_attempt = self.hold_attempt;
+        row.hold_expires = self.hold_expires;
     }
 }
 

@@ -3,13 +3,15 @@
 //! A station's word that a transaction runs is never turned away: without money it becomes a refused
 //! session, and the station is asked to end it. Said again, it gets the first answer.
 
-use crate::command::{Outcome, Refusal, StartTransaction, TransactionRef};
+use crate::command::{Outcome, PayerRef, Refusal, StartTransaction, TransactionRef};
 use crate::finished::{Past, transaction_id};
-use crate::rows::{Deal, SessionRow, SessionState};
+use crate::meter::take_register;
+use crate::price::Flow;
+use crate::rows::{Deal, Segment, SessionRow, SessionState};
 use crate::secure::{Secured, next_positive};
 use crate::sessions::overlap;
 use crate::state::{State, StationNumber};
-use novax_model::{ConnectorRef, SessionId, WattHours};
+use novax_model::{ConnectorRef, SessionId, Timestamp, TokenUid, WattHours};
 
 impl State {
     /// A station says that a transaction runs.
@@ -19,7 +21,9 @@ impl State {
             return Outcome::Refused(Refusal::UnknownStation);
         };
         if let Some((session, answer)) = self.repeated_start(station, start) {
-            if session != start.session {
+            if session == start.session {
+                self.release_surplus(&start.payer, session);
+            } else {
                 self.release_unused(&start.payer, start.session);
             }
             return answer;
@@ -29,6 +33,11 @@ impl State {
                 self.release_unused(&start.payer, start.session);
             }
             return self.start_awaited(station, session, start);
+        }
+        if let Some(session) = self.resumed_session(station, start) {
+            self.release_unused(&start.payer, start.session);
+            let transaction = self.transaction_of(station, start);
+            return self.resume(station, session, transaction, start);
         }
         self.start_with_card(station, start)
     }
@@ -43,24 +52,27 @@ impl State {
         if let Some(session) = self.sessions.get(&start.session)
             && session.row.transaction.is_some()
         {
-            return Some((start.session, started(&session.row)));
+            return Some((start.session, started(&session.row, start)));
         }
         let here = self.station(station);
         let open = match given_transaction(start) {
             Some(transaction) => here.transactions.get(transaction).copied(),
             None => here.transactions.values().copied().find(|id| {
-                self.sessions.get(id).is_some_and(|session| is_same_v16(&session.row, start))
+                let found = self.sessions.get(id);
+                found.is_some_and(|session| begun_as(&begun(&session.row), start).is_some())
             }),
         };
         if let Some(session) = open.and_then(|id| self.sessions.get(&id)) {
-            return Some((session.row.session, started(&session.row)));
+            return Some((session.row.session, started(&session.row, start)));
         }
         if let Some(past) = here.past.values().rev().find(|past| is_past(past, start)) {
             let (session, refusal) = (past.session, past.refusal.clone());
-            let transaction_id = past.transaction_id();
+            let named = begun_as(&begun_past(past), start).or(past.transaction.as_ref());
+            let transaction_id = transaction_id(named);
             return Some((session, Outcome::Started { session, transaction_id, refusal }));
         }
-        let memory = self.finished.get(start.session).filter(|memory| !memory.tombstone)?;
+        let memory =
+            self.finished.get(start.session).filter(|memory| memory.tombstone.is_none())?;
         let refusal = (memory.state == SessionState::Refused)
             .then_some(Refusal::WrongState(SessionState::Refused));
         let (session, transaction_id) = (start.session, memory.transaction_id);
@@ -101,7 +113,9 @@ impl State {
         }
         let transaction = self.transaction_of(station, start);
         let transaction_id = transaction_id(Some(&transaction));
+        let named = transaction.clone();
         self.begin_charging(session, start.connector, transaction, start.meter_start, start.at);
+        self.pair_parked(station, start, &named);
         Outcome::Started { session, transaction_id, refusal: None }
     }
 
@@ -113,6 +127,7 @@ impl State {
             return Outcome::Refused(Refusal::KeyReused);
         }
         self.close_stale(station, start.connector);
+        self.supersede_refused(station, start);
         let transaction = self.transaction_of(station, start);
         let transaction_id = transaction_id(Some(&transaction));
         let (site, deal) = match self.deal(station) {
@@ -123,14 +138,14 @@ impl State {
         let mut row = self.session_row(session, station, start.connector, &start.token, (site, deal));
         row.transaction = Some(transaction.clone());
         row.meter_start = start.meter_start;
-        row.meter_last = start.meter_start;
+        row.meter_last = start.meter_start.unwrap_or_default();
         row.started = start.at;
         match secured {
             Ok(secured) => {
                 secured.write_to(&mut row);
-                let at = self.believed_time(start.at);
-                self.terms.start_rating(&mut row, at);
+                self.reprice_row(&mut row, Flow::begins(start.at), false);
                 self.open_session(station, row);
+                self.pair_parked(station, start, &transaction);
                 Outcome::Started { session, transaction_id, refusal: None }
             }
             Err(refusal) => {
@@ -138,8 +153,9 @@ impl State {
                 self.refuse_session(station, row, &refusal);
                 // A 1.6 station may go on in spite of idTagInfo.
                 if self.outbox_has_room() {
-                    self.queue_remote_stop(station, session, transaction);
+                    self.queue_remote_stop(station, session, transaction.clone());
                 }
+                self.pair_parked(station, start, &transaction);
                 Outcome::Started { session, transaction_id, refusal: Some(refusal) }
             }
         }
@@ -151,7 +167,7 @@ impl State {
         start: &StartTransaction,
         deal: &Deal,
     ) -> Result<Secured, Refusal> {
-        if self.finished.get(start.session).is_some_and(|memory| memory.tombstone) {
+        if self.is_marked(start.session, &start.payer) {
             return Err(Refusal::WrongState(SessionState::Refused));
         }
         if self.is_cancelled(station, start) {
@@ -176,6 +192,38 @@ impl State {
                 && self.now() < past.requested.saturating_add(timeout);
             past.cancelled && past.app && (named || unnamed)
         })
+    }
+
+    /// Whether this try of a session, and so its hold, was given up before it came here.
+    pub(crate) fn is_marked(&self, session: SessionId, payer: &PayerRef) -> bool {
+        let Some(last) = self.finished.get(session).and_then(|memory| memory.tombstone) else {
+            return false;
+        };
+        !matches!(payer, PayerRef::Held { attempt, .. } if *attempt > last)
+    }
+
+    /// A card was refused and another one is shown on the same transaction (2.x): the refused session
+    /// ends where the new one begins, and the station is no longer asked to end what both are.
+    fn supersede_refused(&mut self, station: StationNumber, start: &StartTransaction) {
+        let Some(given) = given_transaction(start) else { return };
+        let pasts = self.station(station).past.iter();
+        let refused: Vec<_> = pasts
+            .filter(|(_, past)| past.refusal.is_some() && past.transaction.as_ref() == Some(given))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in refused {
+            self.unqueue_session(station, key.1);
+            let past = self.station_mut(station).past.get_mut(&key).expect("just seen");
+            let Some(row) = past.awaits_stop.take() else { continue };
+            let mut row = *row;
+            row.ended = start.at.max(Timestamp(1));
+            if let Some(register) = start.meter_start {
+                take_register(&mut row, register, self.config.session_energy_max);
+            }
+            self.bill_orphan(&mut row);
+            self.station_mut(station).past.insert(key, Past::of(&row));
+            self.write_closing(row);
+        }
     }
 
     /// Window 11: a connector that begins a transaction has ended the one before.
@@ -217,32 +265,72 @@ fn given_transaction(start: &StartTransaction) -> Option<&TransactionRef> {
     start.transaction.as_ref().filter(|given| matches!(given, TransactionRef::V201(_)))
 }
 
-fn started(row: &SessionRow) -> Outcome {
-    let transaction_id = transaction_id(row.transaction.as_ref());
-    Outcome::Started { session: row.session, transaction_id, refusal: None }
+fn started(row: &SessionRow, start: &StartTransaction) -> Outcome {
+    let named = begun_as(&begun(row), start).or(row.transaction.as_ref());
+    Outcome::Started { session: row.session, transaction_id: transaction_id(named), refusal: None }
 }
 
-fn is_same_v16(row: &SessionRow, start: &StartTransaction) -> bool {
-    row.connector == start.connector
-        && row.token == start.token
-        && row.meter_start == start.meter_start
-        && row.started == start.at
-        && matches!(row.transaction, Some(TransactionRef::V16(_)))
+/// What tells one 1.6 transaction from another: where, when, who and the meter.
+struct Begun<'a> {
+    connector: ConnectorRef,
+    token: &'a TokenUid,
+    transaction: Option<&'a TransactionRef>,
+    started: Timestamp,
+    meter_start: Option<WattHours>,
+    segments: &'a [Segment],
+}
+
+fn begun(row: &SessionRow) -> Begun<'_> {
+    Begun {
+        connector: row.connector,
+        token: &row.token,
+        transaction: row.transaction.as_ref(),
+        started: row.started,
+        meter_start: row.meter_start,
+        segments: &row.segments,
+    }
+}
+
+fn begun_past(past: &Past) -> Begun<'_> {
+    Begun {
+        connector: past.connector,
+        token: &past.token,
+        transaction: past.transaction.as_ref(),
+        started: past.started,
+        meter_start: past.meter_start,
+        segments: &past.segments,
+    }
+}
+
+/// The 1.6 transaction of a session that began just as this start says.
+fn begun_as<'a>(begun: &Begun<'a>, start: &StartTransaction) -> Option<&'a TransactionRef> {
+    if begun.connector != start.connector || *begun.token != start.token {
+        return None;
+    }
+    let is_same =
+        |at: Timestamp, meter: Option<WattHours>| at == start.at && meter == start.meter_start;
+    let first = begun.segments.first().map(|segment| &segment.transaction).or(begun.transaction);
+    let whole = first.filter(|_| is_same(begun.started, begun.meter_start));
+    let mut parts = begun.segments.iter();
+    let part = || {
+        let found = parts.find(|part| is_same(part.started, part.meter_start));
+        found.map(|part| &part.transaction)
+    };
+    whole.or_else(part).filter(|found| matches!(found, TransactionRef::V16(_)))
 }
 
 fn is_past(past: &Past, start: &StartTransaction) -> bool {
-    let Some(transaction) = &past.transaction else { return false };
+    if past.transaction.is_none() {
+        return false;
+    }
     if past.session == start.session {
         return true;
     }
     match given_transaction(start) {
-        Some(given) => transaction == given,
-        None => {
-            past.connector == start.connector
-                && past.token == start.token
-                && past.meter_start == start.meter_start
-                && past.started == start.at
-                && matches!(transaction, TransactionRef::V16(_))
+        // Another card on a refused transaction is another try.
+        Some(given) => {
+            past.is_named(given) && (past.refusal.is_none() || past.token == start.token)
         }
+        None => begun_as(&begun_past(past), start).is_some(),
     }
 }

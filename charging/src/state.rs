@@ -115,9 +115,9 @@ pub(crate) struct State {
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Sessions whose hold a peer is being asked to raise.
     pub(crate) raising: BTreeSet<SessionId>,
-    /// Sessions whose remote hold is being given back, and by how many outbox rows: it secures
-    /// nothing any more.
-    pub(crate) releasing: BTreeMap<SessionId, u32>,
+    /// Sessions and their tries whose remote hold is being given back, and by how many outbox rows: it
+    /// secures nothing any more.
+    pub(crate) releasing: BTreeMap<(SessionId, u32), u32>,
     /// Sessions a peer is being asked about.
     pub(crate) asking: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
@@ -325,10 +325,10 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
                 self.raising.insert(hold.session);
             }
-            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
-                *self.releasing.entry(*session).or_default() += 1;
+            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session, attempt }, .. } => {
+                *self.releasing.entry((*session, *attempt)).or_default() += 1;
             }
-            OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
+            OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.insert(*session);
             }
             OutboxKind::Peer { .. } => {}
@@ -349,15 +349,16 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
                 self.raising.remove(&hold.session);
             }
-            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
-                if let Some(rows) = self.releasing.get_mut(session) {
+            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session, attempt }, .. } => {
+                let of = (*session, *attempt);
+                if let Some(rows) = self.releasing.get_mut(&of) {
                     *rows -= 1;
                     if *rows == 0 {
-                        self.releasing.remove(session);
+                        self.releasing.remove(&of);
                     }
                 }
             }
-            OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
+            OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.remove(session);
             }
             OutboxKind::Peer { .. } => {}

@@ -5,7 +5,7 @@
 
 use crate::command::{PeerCommand, PlaceHold, Refusal};
 use crate::money::place_of;
-use crate::price::Heard;
+use crate::price::Flow;
 use crate::rows::{Payer, SessionState, series_parts};
 use crate::state::State;
 use novax_model::{Amount, ConnectorRef, Measurand, MeterTick, SessionId, WattHours};
@@ -72,14 +72,14 @@ impl State {
             return;
         }
         let late = !newest || tick.at < row.started;
-        if register < row.meter_last && late {
+        if late && (register < row.meter_last || row.meter_start.is_none()) {
             return;
         }
         let power_w = tick.get(Measurand::Power);
         // Watts tell whether energy flows; without them the register does, up to now.
         let charging = power_w.map_or(register > row.meter_last, |watts| watts != 0);
         let current_ma = tick.get(Measurand::Current).map(|ca| ca.saturating_mul(10));
-        self.hear_meter(id, Heard { at: tick.at, register, power_w, current_ma, charging });
+        self.hear_meter(id, register, Flow { at: tick.at, power_w, current_ma, charging });
         self.secure_funds(id);
     }
 
@@ -104,7 +104,10 @@ impl State {
         let currency = row.deal.currency;
         match row.payer {
             Payer::Local(wallet) => match self.hold_local(place_of(row), more, wallet, currency) {
-                Ok(()) => self.note_raised(id, more),
+                Ok(()) => {
+                    self.note_raised(id, more);
+                    self.hold_placed(id, self.hold_expiry());
+                }
                 Err(refusal) => self.stop_unpaid(id, &refusal),
             },
             Payer::Remote(to) => {

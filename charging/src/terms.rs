@@ -11,10 +11,10 @@ use crate::rows::{
     Deal, Keyspace, Place, Price, SignalRow, SiteRow, TermsId, TermsRow, archive, signal_key,
 };
 use crate::state::{State, StationNumber};
-use novax_model::{Amount, Identity, Measurand, Micros, Timestamp};
+use novax_model::{Amount, Currency, Identity, Measurand, Micros, Timestamp};
 use novax_settlement::contract::RevenueContract;
 use novax_settlement::tax::{Buyer, Supply, Treatment};
-use novax_tariff::rules::{Local, RuleBook, Sample, SignalKind, Signals};
+use novax_tariff::rules::{RuleBook, Sample, SignalKind, Signals};
 use novax_tariff::{Adjustment, Dimension, Language, Tariff, Zone};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl Terms {
 
 fn id_of(row: &TermsRow) -> TermsId {
     let hash: [u8; 32] = match row {
-        TermsRow::Tariff(tariff) => tariff.hash().0,
+        TermsRow::Tariff(tariff) => tariff_hash(tariff),
         TermsRow::Contract(contract) => contract.hash().0,
         TermsRow::Rules(rules) => rules.hash().0,
     };
@@ -192,7 +192,7 @@ impl State {
     /// What the tariff says is to be held, or what 25 kWh, an hour and all fees cost at its dearest.
     fn usual_hold(&self, tariff: &Tariff, place: &Place) -> Amount {
         if let Some(hold) = tariff.hold {
-            return hold.to_minor_up(tariff.currency);
+            return minor_up(hold, tariff.currency);
         }
         let dearest = |dimension| {
             let prices = tariff.elements.iter().filter_map(|e| e.component(dimension));
@@ -205,7 +205,7 @@ impl State {
         let said = tariff.elements.iter().flat_map(|element| &element.components);
         let said = said.filter_map(|component| component.vat_ppm).max();
         let tax = i128::from(said.unwrap_or_else(|| treatment.total_ppm()));
-        Micros(net + net * tax / 1_000_000).to_minor_up(tariff.currency)
+        minor_up(Micros(net + net * tax / 1_000_000), tariff.currency)
     }
 
     /// Which taxes a session asked for now bears. Drivers are consumers.
@@ -242,9 +242,9 @@ impl State {
         let book = self.terms.rules.get(&rules).expect("terms are kept for ever");
         let zone = self.terms.zone(&site.place.zone);
         let offset = zone.offset_at(self.now());
-        let local = Local::with_offset(self.now(), offset.seconds);
-        let quote = book.evaluate(&self.signals_of(site), &local);
-        (quote.adjustment, quote.words(Language::English).into())
+        let local = offset.local(self.now());
+        let quote = book.evaluate(&self.signals_of(site), self.now(), local);
+        (quote.adjustment, quote.words(Language::En).into())
     }
 
     fn signals_of(&self, site: &SiteRow) -> Signals {
@@ -306,4 +306,18 @@ const RESERVED: [&str; 11] = [
 
 fn is_reserved(party: &str) -> bool {
     RESERVED.contains(&party.split('/').next().unwrap_or(party))
+}
+
+/// Whole minor units, rounded up: what is held must suffice.
+fn minor_up(amount: Micros, currency: Currency) -> Amount {
+    let scale = 10_u128.pow(6 - u32::from(currency.exponent()));
+    u128::try_from(amount.0).unwrap_or(0).div_ceil(scale)
+}
+
+// Until tariffs have a hash of their own.
+fn tariff_hash(tariff: &Tariff) -> [u8; 32] {
+    let id = crate::hash::key128(&[&archive(tariff)]);
+    let mut hash = [0; 32];
+    hash[..16].copy_from_slice(&id.to_be_bytes());
+    hash
 }

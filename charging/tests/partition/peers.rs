@@ -155,8 +155,8 @@ impl Net {
         let place = Command::Peer { from: partition(STATION), command: place };
         self.sent.push((PAYER, place.clone()));
         let payer = match self.one(PAYER, place) {
-            Outcome::Held { driver, amount, currency } => {
-                PayerRef::Held { driver, partition: partition(PAYER), amount, currency }
+            Outcome::Held { driver, amount, currency, attempt } => {
+                PayerRef::Held { driver, partition: partition(PAYER), amount, currency, attempt }
             }
             Outcome::Refused(refusal) => PayerRef::Refused(refusal),
             other => panic!("PlaceHold is not answered by {other:?}"),
@@ -190,7 +190,7 @@ impl Net {
             transaction: Some(TransactionRef::V201(format!("T{session}").into())),
             remote_start_id: None,
             token: card(),
-            meter_start: WattHours(1_000),
+            meter_start: Some(WattHours(1_000)),
             at: Timestamp(self.now),
             payer,
         })
@@ -203,6 +203,7 @@ impl Net {
             meter_stop: Some(WattHours(register)),
             at: Timestamp(self.now),
             reason: "Local".into(),
+            signed: None,
         });
         self.sent.push((STATION, command.clone()));
         self.one(STATION, command);

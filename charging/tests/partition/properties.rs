@@ -5,12 +5,12 @@ use crate::node::{Node, config};
 use novax_charging::{
     Answer, Command, ConnectorStatus, DirectoryKind, EndTransaction, Keyspace, Outcome, Partition,
     PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, Refusal, RequestStart,
-    SessionState, StartTransaction, TransactionRef, encode_entry, rows,
+    SessionState, SignedEnergy, StartTransaction, TransactionRef, encode_entry, rows,
 };
 use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
-    ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
-    TokenUid, TransferKey, WattHours, Watts,
+    ConnectorRef, Currency, Duration, Identity, Measurand, MeterTick, PartitionId, SessionId,
+    Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_tsdb::query::{Rank, Stretch, range};
 use novax_tsdb::{BlockBuilder, OpenPart};
@@ -76,11 +76,12 @@ fn amount() -> impl Strategy<Value = u128> {
 fn payer() -> impl Strategy<Value = PayerRef> {
     prop_oneof![
         4 => Just(PayerRef::Local),
-        2 => (0..3_u16, amount()).prop_map(|(partition, amount)| PayerRef::Held {
+        2 => (0..3_u16, amount(), 0..3_u32).prop_map(|(partition, amount, attempt)| PayerRef::Held {
             driver: id("carol"),
             partition: PartitionId(partition),
             amount,
             currency: Currency::EUR,
+            attempt,
         }),
         1 => Just(PayerRef::Refused(Refusal::UnknownToken)),
     ]
@@ -180,7 +181,7 @@ fn charge() -> impl Strategy<Value = Command> {
     );
     let start = (
         (session(), station(), connector(), named, remote),
-        (card(), register(), stamp(), payer()),
+        (card(), prop::option::weighted(0.9, register()), stamp(), payer()),
     )
         .prop_map(|((session, identity, connector, transaction, remote_start_id), rest)| {
             let (token, meter_start, at, payer) = rest;
@@ -196,8 +197,13 @@ fn charge() -> impl Strategy<Value = Command> {
                 payer,
             })
         });
-    let end = (station(), transaction(), prop::option::of(register()), stamp()).prop_map(
-        |(identity, transaction, meter_stop, at)| {
+    let signed = prop::option::weighted(
+        0.1,
+        (prop::option::of(register()), register())
+            .prop_map(|(start, stop)| SignedEnergy { start, stop }),
+    );
+    let end = (station(), transaction(), prop::option::of(register()), stamp(), signed).prop_map(
+        |(identity, transaction, meter_stop, at, signed)| {
             let reason = "Local".into();
             Command::EndTransaction(EndTransaction {
                 identity,
@@ -205,6 +211,7 @@ fn charge() -> impl Strategy<Value = Command> {
                 meter_stop,
                 at,
                 reason,
+                signed,
             })
         },
     );
@@ -220,13 +227,18 @@ fn peer() -> impl Strategy<Value = Command> {
         });
     let command = prop_oneof![
         3 => place,
-        1 => session().prop_map(|session| PeerCommand::ReleaseHold { session }),
+        1 => (session(), 0..3_u32)
+            .prop_map(|(session, attempt)| PeerCommand::ReleaseHold { session, attempt }),
         1 => (session(), amount()).prop_map(|(session, amount)| PeerCommand::Capture {
             session,
             amount,
             currency: Currency::EUR,
         }),
-        1 => session().prop_map(|session| PeerCommand::AskSession { session }),
+        1 => (session(), 0..3_u32, amount()).prop_map(|(session, sequence, amount)| {
+            PeerCommand::Adjust { session, sequence, amount, currency: Currency::EUR }
+        }),
+        1 => (session(), 0..3_u32)
+            .prop_map(|(session, attempt)| PeerCommand::AskSession { session, attempt }),
     ];
     (0..3_u16, command)
         .prop_map(|(from, command)| Command::Peer { from: PartitionId(from), command })
@@ -245,7 +257,8 @@ fn answers() -> impl Strategy<Value = Command> {
         amount().prop_map(|amount| Outcome::Held {
             driver: id("carol"),
             amount: amount % 5_000,
-            currency: Currency::EUR
+            currency: Currency::EUR,
+            attempt: 0,
         }),
         Just(Outcome::Session { state: None }),
         Just(Outcome::Session { state: Some(SessionState::Charging) }),
@@ -295,6 +308,10 @@ fn tight() -> PartitionConfig {
         recent_sessions_max: 1,
         payer_sessions_max: 2,
         timers_per_entry_max: 2,
+        parked_per_station_max: 1,
+        segments_max: 2,
+        silence_close_after: Duration::from_secs(600),
+        hold_lifetime: Duration::from_secs(900),
         ..config(0)
     }
 }

@@ -8,8 +8,8 @@ use crate::node::{Node, config};
 use novax_charging::rows::ExceptionRow;
 use novax_charging::{
     Answer, Command, ConnectorStatus, EndTransaction, Keyspace, OutboxKind, Outcome, PayerRef,
-    PeerCommand, PlaceHold, Protocol, Refusal, RequestStart, SessionRow, StartTransaction,
-    StationCommand, TransactionRef,
+    PeerCommand, PlaceHold, Protocol, Refusal, RequestStart, SessionRow, SignedEnergy,
+    StartTransaction, StationCommand, TransactionRef,
 };
 use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
@@ -101,7 +101,8 @@ fn payer(words: &mut Words<'_>) -> PayerRef {
         let driver = id(words.option("driver").expect("driver"));
         let partition = partition(words.option("at-partition").expect("at-partition"));
         let amount = amount.unsigned_abs().into();
-        return PayerRef::Held { driver, partition, amount, currency: Currency::EUR };
+        let attempt = words.number("attempt").map_or(0, |attempt| attempt.try_into().unwrap());
+        return PayerRef::Held { driver, partition, amount, currency: Currency::EUR, attempt };
     }
     if words.flag("unknown-payer") {
         return PayerRef::Refused(Refusal::UnknownToken);
@@ -134,7 +135,10 @@ fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Ended { session, total, currency } => {
             format!("ended {}, {}", session_name(*session), currency.format(*total))
         }
-        Outcome::Held { driver, amount, .. } => format!("held {amount} of {driver}"),
+        Outcome::Held { driver, amount, attempt: 0, .. } => format!("held {amount} of {driver}"),
+        Outcome::Held { driver, amount, attempt, .. } => {
+            format!("held {amount} of {driver} in attempt {attempt}")
+        }
         Outcome::Captured { amount } => format!("captured {amount}"),
         Outcome::Session { state: Some(state) } => format!("session {}", state.as_str()),
         Outcome::Session { state: None } => "session never heard of".to_owned(),
@@ -165,13 +169,16 @@ fn command_text(kind: &OutboxKind) -> String {
                 place.sequence,
                 place.amount
             ),
-            PeerCommand::ReleaseHold { session } => {
+            PeerCommand::ReleaseHold { session, .. } => {
                 format!("{to} ReleaseHold {}", session_name(*session))
+            }
+            PeerCommand::Adjust { session, sequence, amount, .. } => {
+                format!("{to} Adjust {} {sequence} to {amount}", session_name(*session))
             }
             PeerCommand::Capture { session, amount, .. } => {
                 format!("{to} Capture {} {amount}", session_name(*session))
             }
-            PeerCommand::AskSession { session } => {
+            PeerCommand::AskSession { session, .. } => {
                 format!("{to} AskSession {}", session_name(*session))
             }
         },
@@ -334,7 +341,7 @@ impl World {
                 session: session(first),
                 transaction: words.option("transaction").map(transaction),
                 remote_start_id: words.number("remote").map(|id| i32::try_from(id).unwrap()),
-                meter_start: WattHours(words.number("meter").expect("meter")),
+                meter_start: words.number("meter").map(WattHours),
                 at,
                 payer: payer(words),
                 identity: id(words.next()),
@@ -348,6 +355,10 @@ impl World {
                 meter_stop: words.number("meter").map(WattHours),
                 at,
                 reason: "Local".into(),
+                signed: words.number("signed").map(|stop| SignedEnergy {
+                    start: words.number("signed-start").map(WattHours),
+                    stop: WattHours(stop),
+                }),
             }),
             "place-hold" => {
                 let command = PeerCommand::PlaceHold(PlaceHold {
