@@ -209,6 +209,14 @@ pub struct PutSite {
     pub terms: SiteTerms,
 }
 
+impl PutSite {
+    /// A site with these terms from now on, in no jurisdiction and on UTC.
+    #[must_use]
+    pub fn new(site: Identity, limit: Option<Watts>, terms: SiteTerms) -> PutSite {
+        PutSite { site, limit, place: Place::default(), from: Timestamp::ZERO, terms }
+    }
+}
+
 /// What a site charges.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct SiteTerms {

@@ -39,9 +39,9 @@ mod money;
 mod orphan;
 mod outbox;
 mod park;
-mod price;
 pub mod partition;
 mod peers;
+mod price;
 mod provision;
 mod refusal;
 mod request;
@@ -52,6 +52,7 @@ mod secure;
 mod series;
 mod sessions;
 mod silence;
+mod simple;
 mod start;
 mod state;
 mod stations;
@@ -62,8 +63,8 @@ mod timers;
 
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutSite, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms, StartTransaction, StationCommand,
-    TransactionRef, decode_entry, encode_entry,
+    PlaceHold, PutSite, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms, StartTransaction,
+    StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
@@ -74,3 +75,4 @@ pub use rows::{
     SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
     TermsRow, TokenRow,
 };
+pub use simple::SimpleTerms;

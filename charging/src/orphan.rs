@@ -4,8 +4,8 @@
 //! Who is known and would have had to pay owes it; otherwise a person looks at it.
 
 use crate::command::Refusal;
-use crate::refusal::refusal_of_text;
 use crate::price::Flow;
+use crate::refusal::refusal_of_text;
 use crate::rows::{Charges, Payer, SessionRow};
 use crate::state::State;
 use novax_model::WattHours;

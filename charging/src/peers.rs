@@ -11,12 +11,12 @@ use crate::money::HoldPlace;
 use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState, TermsId};
 use crate::state::State;
 use crate::timers::Timer;
-use novax_settlement::tax::Treatment;
-use novax_tariff::Adjustment;
 use novax_model::{
     AccountId, Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours,
 };
+use novax_settlement::tax::Treatment;
+use novax_tariff::Adjustment;
 
 /// Stands where a row must name somebody and nobody is known.
 pub(crate) fn nobody() -> Identity {

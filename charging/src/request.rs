@@ -59,7 +59,8 @@ impl State {
         let row = self.touch_station(station);
         let remote_start_id = row.next_remote_start_id;
         row.next_remote_start_id = next_positive(remote_start_id);
-        let mut session = self.session_row(ask.session, station, ask.connector, &ask.token, (site, deal));
+        let mut session =
+            self.session_row(ask.session, station, ask.connector, &ask.token, (site, deal));
         session.payload_hash = ask.payload_hash;
         session.state = SessionState::Starting;
         session.app = true;

@@ -6,10 +6,10 @@
 use crate::config::PartitionConfig;
 use crate::finished::is_billed;
 use crate::partition::Partition;
-use crate::rows::{SignalRow, TermsRow, 
+use crate::rows::{
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
-    PayerSessionRow, SeriesKey, SessionRow, SessionState, SiteRow, StationRow, TokenRow,
-    read_head_key,
+    PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsRow,
+    TokenRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
@@ -193,10 +193,8 @@ impl Sorted {
         state.restore_stations(self.stations, self.connectors)?;
         state.drivers = self.drivers.into_iter().map(|row| (row.driver.clone(), row)).collect();
         state.tokens = self.tokens.into_iter().map(|row| (row.token.clone(), row)).collect();
-        let head = Head {
-            next_journal: state.meta.next_journal,
-            closed_until: state.meta.closed_until,
-        };
+        let head =
+            Head { next_journal: state.meta.next_journal, closed_until: state.meta.closed_until };
         let (accounts, holds, keys) = (self.accounts, self.holds, self.keys);
         state.ledger = Ledger::restore(novax_ledger::Rows { head, accounts, holds, keys })?;
         for row in self.outbox {

@@ -135,7 +135,8 @@ impl State {
             Err(refusal) => return Outcome::Refused(refusal),
         };
         let secured = self.secure_card(station, start, &deal);
-        let mut row = self.session_row(session, station, start.connector, &start.token, (site, deal));
+        let mut row =
+            self.session_row(session, station, start.connector, &start.token, (site, deal));
         row.transaction = Some(transaction.clone());
         row.meter_start = start.meter_start;
         row.meter_last = start.meter_start.unwrap_or_default();

@@ -65,9 +65,7 @@ impl Terms {
         let id = id_of(&row);
         let is_new = match row.clone() {
             TermsRow::Tariff(tariff) => self.tariffs.insert(id, Arc::new(tariff)).is_none(),
-            TermsRow::Contract(contract) => {
-                self.contracts.insert(id, Arc::new(contract)).is_none()
-            }
+            TermsRow::Contract(contract) => self.contracts.insert(id, Arc::new(contract)).is_none(),
             TermsRow::Rules(rules) => self.rules.insert(id, Arc::new(rules)).is_none(),
         };
         is_new.then_some((id, row))
@@ -285,7 +283,9 @@ impl State {
             return Err(Refusal::UnknownSite);
         }
         if !kind.plausible(sample.value) {
-            return Err(Refusal::BadTerms(format!("no {} is {}", kind.word(), sample.value).into()));
+            return Err(Refusal::BadTerms(
+                format!("no {} is {}", kind.word(), sample.value).into(),
+            ));
         }
         let key = (site, kind);
         if self.signals.get(&key).is_some_and(|known| known.at >= sample.at) {
@@ -300,8 +300,17 @@ impl State {
 
 /// First parts of account names that no party may have.
 const RESERVED: [&str; 11] = [
-    "driver", "receivable", "funding", "tax", "clearing", "fx", "psp", "psp-fee", "suspense",
-    "write-off", "rounding",
+    "driver",
+    "receivable",
+    "funding",
+    "tax",
+    "clearing",
+    "fx",
+    "psp",
+    "psp-fee",
+    "suspense",
+    "write-off",
+    "rounding",
 ];
 
 fn is_reserved(party: &str) -> bool {

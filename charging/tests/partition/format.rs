@@ -8,10 +8,9 @@
 use crate::node::{Node, config};
 use novax_charging::{
     Answer, Command, ConnectorStatus, DirectoryKind, EndTransaction, Keyspace, Partition,
-    PasswordHash, PayerRef, PeerCommand, PlaceHold, Protocol, RequestStart, StartTransaction,
-    TransactionRef, decode_entry, encode_entry,
+    PasswordHash, PayerRef, PeerCommand, PlaceHold, Protocol, PutSite, RequestStart, SimpleTerms,
+    StartTransaction, TransactionRef, decode_entry, encode_entry,
 };
-use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
     ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, TransferKey, WattHours, Watts,
@@ -31,14 +30,15 @@ fn token(text: &str) -> TokenUid {
 }
 
 fn provision() -> Vec<Command> {
-    let tariff = Tariff {
+    let tariff = SimpleTerms {
         currency: Currency::EUR,
         energy_millis_per_kwh: 39_500,
         session_fee: 100,
         tax_basis_points: 1_900,
         hold: 500,
+        site_host_basis_points: 3_000,
+        platform_basis_points: 1_000,
     };
-    let split = SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
     let password = Some(PasswordHash { salt: [7; 16], sha256: [9; 32] });
     vec![
         Command::PutDirectory {
@@ -52,7 +52,11 @@ fn provision() -> Vec<Command> {
             vendor: "Acme".into(),
             model: "Two".into(),
         },
-        Command::PutSite { site: id("garage"), limit: Some(Watts(11_000)), tariff, split },
+        Command::PutSite(Box::new(PutSite::new(
+            id("garage"),
+            Some(Watts(11_000)),
+            tariff.terms(&id("garage")),
+        ))),
         Command::PutStation { identity: id("CP1"), site: id("garage"), password },
         Command::PutDriver {
             driver: id("alice"),
