@@ -271,7 +271,7 @@ pub enum PayerRef {
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StartTransaction {
     /// Derived from what identifies the transaction: 1.6 (station, connector, timestamp, meterStart,
-    /// idTag), 2.x (station, transactionId). Unused when it answers a remote start.
+    /// idTag), 2.x (station, transactionId, token). Unused when it answers a remote start.
     pub session: SessionId,
     /// Which station.
     pub identity: Identity,

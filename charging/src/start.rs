@@ -11,7 +11,10 @@ use crate::rows::{Deal, Segment, SessionRow, SessionState};
 use crate::secure::{Secured, next_positive};
 use crate::sessions::overlap;
 use crate::state::{State, StationNumber};
-use novax_model::{ConnectorRef, SessionId, Timestamp, TokenUid, WattHours};
+use novax_model::{ConnectorRef, Duration, SessionId, Timestamp, TokenUid, WattHours};
+
+/// A start told later than this is one that its station kept.
+const LATE_START_MIN: Duration = Duration::from_secs(60);
 
 impl State {
     /// A station says that a transaction runs.
@@ -37,7 +40,9 @@ impl State {
         if let Some(session) = self.resumed_session(station, start) {
             self.release_unused(&start.payer, start.session);
             let transaction = self.transaction_of(station, start);
-            return self.resume(station, session, transaction, start);
+            let answer = self.resume(station, session, transaction.clone(), start);
+            self.pair_parked(station, start, &transaction);
+            return answer;
         }
         self.start_with_card(station, start)
     }
@@ -126,7 +131,10 @@ impl State {
             // An app's session of this id waits elsewhere: ids are hashes, so this is a fault.
             return Outcome::Refused(Refusal::KeyReused);
         }
-        self.close_stale(station, start.connector);
+        let overtaken_by = self.overtaken_by(station, start);
+        if overtaken_by.is_none() {
+            self.close_stale(station, start.connector);
+        }
         self.supersede_refused(station, start);
         let transaction = self.transaction_of(station, start);
         let transaction_id = transaction_id(Some(&transaction));
@@ -146,6 +154,9 @@ impl State {
                 secured.write_to(&mut row);
                 self.reprice_row(&mut row, Flow::begins(start.at), false);
                 self.open_session(station, row);
+                if let Some(next) = overtaken_by {
+                    self.close_overtaken(station, session, start.connector, next);
+                }
                 self.pair_parked(station, start, &transaction);
                 Outcome::Started { session, transaction_id, refusal: None }
             }
@@ -231,6 +242,30 @@ impl State {
     fn close_stale(&mut self, station: StationNumber, connector: ConnectorRef) {
         while let Some(id) = self.running_on(station, connector) {
             self.close_unheard(id);
+        }
+    }
+
+    /// Window 9: a start that came late, when its connector has begun something newer.
+    fn overtaken_by(&self, station: StationNumber, start: &StartTransaction) -> Option<SessionId> {
+        let next = self.running_on(station, start.connector)?;
+        let row = &self.sessions.get(&next)?.row;
+        let late_enough = start.at.saturating_add(LATE_START_MIN) < self.now();
+        // A clock that was ahead when the other began says nothing about which came first.
+        let is_newer = row.started > start.at && row.started <= row.requested;
+        (late_enough && is_newer && row.connector == start.connector).then_some(next)
+    }
+
+    /// It is over already; the connector stays with what it has begun since.
+    fn close_overtaken(
+        &mut self,
+        station: StationNumber,
+        session: SessionId,
+        connector: ConnectorRef,
+        next: SessionId,
+    ) {
+        self.close_unheard(session);
+        if let Some(row) = self.touch_connector(station, connector) {
+            row.session = Some(next);
         }
     }
 

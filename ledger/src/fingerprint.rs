@@ -131,7 +131,7 @@ pub(crate) fn undo_fingerprint(original: TransferKey, amount: Option<Amount>, co
 }
 
 /// Odd numbers, one for each word of a row (the SHA-512 round constants, made odd).
-const LANES: [u64; 10] = [
+const LANES: [u64; 11] = [
     0x428a_2f98_d728_ae23,
     0x7137_4491_23ef_65cd,
     0xb5c0_fbcf_ec4d_3b2f,
@@ -142,9 +142,11 @@ const LANES: [u64; 10] = [
     0xab1c_5ed5_da6d_8119,
     0xd807_aa98_a303_0243,
     0x1283_5b01_4570_6fbf,
+    0x2431_85be_4ee4_b28d,
 ];
 
-/// A check sum of what a set's rows say: kinds, codes, accounts, amounts and currencies, in order.
+/// A check sum of what a set's rows say: kinds, codes, accounts, amounts,
+/// currencies and rates, in order.
 /// Times and numbers are no part of it. Fixed for ever, because it is stored.
 ///
 /// A row's words are multiplied each by a number of its own and summed, so that they need not wait
@@ -161,10 +163,11 @@ pub fn digest(rows: &[JournalRow]) -> u32 {
             | a << 32
             | b << 40
             | c << 48;
-        let mut lanes = LANES.iter().rev();
+        let mut lanes = LANES.iter();
         let mut next = |word: u64| lanes.next().map_or(0, |lane| word.wrapping_mul(*lane));
         let mut sum = next(small);
-        for wide in [row.debit.0, row.credit.0, row.amount, row.released] {
+        let rate = row.rate.map_or(0, |rate| rate.0);
+        for wide in [row.debit.0, row.credit.0, row.amount, row.released, rate] {
             let (low, high) = halves(wide);
             sum = sum.wrapping_add(next(low)).wrapping_add(next(high));
         }

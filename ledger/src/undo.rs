@@ -5,11 +5,11 @@
 //! through has no part in it, and keeps none.
 //!
 //! **How a refund is shared out.** Several refunds of one set, however cut, must add up to the
-//! reversal, and none may take more from a party than the set gave it. Largest remainders do neither
-//! (a larger sum can give a party less). So the whole of what was refunded is shared by highest
-//! averages: each minor unit in turn goes to the party with the largest part per unit it would then
-//! have, the first of equals. A party's share never shrinks as the sum grows, is never less than its
-//! exact part rounded down, and is its whole part when the sum is whole. One refund is the
+//! reversal, and none may take more from a party than the set gave it. Largest remainders do neither:
+//! a larger sum can give a party less. So the whole of what was refunded is shared by highest
+//! averages as Webster did: each minor unit in turn goes to the party with the largest part per half
+//! unit more than it has, the first of equals, which is rounding to the nearest. A party's share
+//! never shrinks as the sum grows, and is its whole part when the sum is whole. One refund is the
 //! difference between two such sharings.
 
 use novax_model::{AccountId, Amount, TransferKey};
@@ -153,16 +153,20 @@ fn share_between(parts: &[Part], total: Amount, from: Amount, to: Amount) -> Vec
 /// `sum` of `total` shared out by highest averages.
 fn shares(parts: &[Part], total: Amount, sum: Amount) -> Vec<Amount> {
     assert!(sum <= total && total <= SHARED_MAX, "no more is shared than there is");
-    // No share is less than this: so many units need not be dealt out one by one.
-    let mut shares: Vec<Amount> = parts.iter().map(|part| part.amount * sum / total).collect();
-    let left = sum - shares.iter().sum::<Amount>();
-    assert!(left <= parts.len() as Amount, "each part was rounded by less than one");
+    // Rounding to the nearest deals out at most half a unit too much to each: short of the sum by
+    // one each, these are the first units to be dealt, and need not be dealt one by one.
+    let count = parts.len() as Amount;
+    let short = sum.saturating_sub(count);
+    let round = |part: &Part| (2 * part.amount * short + total) / (2 * total);
+    let mut shares: Vec<Amount> = parts.iter().map(round).collect();
+    let left = sum.checked_sub(shares.iter().sum()).expect("short of the sum");
+    assert!(left <= 2 * count, "each part was rounded by at most a half");
     for _ in 0..left {
         let mut best = 0;
         for place in 1..parts.len() {
-            // amount / (share + 1), compared by cross multiplication; the first of equals stays.
-            let this = parts[place].amount * (shares[best] + 1);
-            if this > parts[best].amount * (shares[place] + 1) {
+            // amount / (share + 1/2), compared by cross multiplication; the first of equals stays.
+            let this = parts[place].amount * (2 * shares[best] + 1);
+            if this > parts[best].amount * (2 * shares[place] + 1) {
                 best = place;
             }
         }

@@ -191,8 +191,11 @@ fn entries_and_rows_keep_their_form() {
     assert!(stored == written(), "this build writes other bytes than format_v3.txt");
     let seen: BTreeSet<&str> =
         stored.lines().filter_map(|line| line.strip_prefix("row ")?.split(' ').next()).collect();
-    let exceptions = (Keyspace::Exceptions as u8).to_string();
-    let wanted = usize::from(Keyspace::COUNT) - usize::from(!seen.contains(exceptions.as_str()));
+    // A log this short has nothing for a person to look at, nor accounts with a history.
+    let absent = [Keyspace::Exceptions, Keyspace::AccountEntries];
+    let absent = absent.map(|keyspace| (keyspace as u8).to_string());
+    let missing = absent.iter().filter(|number| !seen.contains(number.as_str())).count();
+    let wanted = usize::from(Keyspace::COUNT) - missing;
     assert_eq!(seen.len(), wanted, "the file has rows of every keyspace");
 }
 

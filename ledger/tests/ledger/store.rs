@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use novax_ledger::{
-    Account, AccountEntry, Changes, EntryKind, Head, Hold, HoldId, JournalRow, KeyRow, Ledger, LedgerError,
+    Account, AccountEntry, Changes, Head, Hold, HoldId, JournalRow, KeyRow, Ledger, LedgerError,
     Rows,
 };
 use novax_model::{AccountId, TransferKey};
@@ -87,10 +87,11 @@ impl Store {
         self.keys.iter().map(|(key, bytes)| (*key, read(bytes))).collect()
     }
 
-    /// The journal rows of a set.
-    pub(crate) fn lines(&self, key: TransferKey) -> Vec<JournalRow> {
-        let of_set = |row: &&JournalRow| row.key == key && row.kind != EntryKind::Expired;
-        self.journal.iter().filter(of_set).cloned().collect()
+    /// The journal rows of a set, by what the ledger says of it.
+    pub(crate) fn lines_of_set(&self, row: Option<KeyRow>) -> Vec<JournalRow> {
+        let Some(row) = row else { return Vec::new() };
+        let first = usize::try_from(row.first).unwrap();
+        self.journal[first..first + usize::from(row.rows)].to_vec()
     }
 
     pub(crate) fn rows(&self) -> Rows {

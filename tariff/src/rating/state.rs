@@ -3,7 +3,7 @@
 //! The state is a row: bounded, and equal on every replica that was told the same.
 
 use super::line::Line;
-use super::select::{Active, Moment, Window, by_value, select, window};
+use super::select::{Active, Moment, Window, asks_clock, by_value, select, window};
 use crate::check::BOUND_MAX;
 use crate::model::{Dimension, Reservation, Tariff};
 use crate::zone::{Offset, Zone};
@@ -393,12 +393,7 @@ fn cut(line: &Line, window: &Window) -> (Timestamp, i64) {
 
 /// The zone's offset; without a look into its table where the tariff asks for no clock.
 fn fixed_offset(tariff: &Tariff, zone: &Zone, at: Timestamp) -> Offset {
-    let by_clock = tariff.elements.iter().filter_map(|e| e.restrictions.as_ref()).any(|r| {
-        r.start_time.is_some()
-            || r.end_time.is_some()
-            || r.start_date.is_some()
-            || r.end_date.is_some()
-            || r.days != 0
-    });
+    let mut restrictions = tariff.elements.iter().filter_map(|e| e.restrictions.as_ref());
+    let by_clock = restrictions.any(asks_clock);
     if by_clock { zone.offset_at(at) } else { Offset { seconds: 0, until: Timestamp::MAX } }
 }

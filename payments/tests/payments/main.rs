@@ -1,0 +1,8 @@
+//! Against providers over HTTP: our own pretended Stripe with its faults, and another project's.
+
+mod faults;
+mod localstripe;
+mod messages;
+mod money;
+mod worker;
+mod world;

@@ -1,0 +1,1 @@
+//! Our rating beside another.
