@@ -15,7 +15,7 @@ use novax_model::{
     AccountId, Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TransferKey,
     WattHours,
 };
-use novax_settlement::contract::{Base, Purpose as ShareOf};
+use novax_settlement::{Base, Purpose as ShareOf, split};
 
 /// Where a session's hold lies.
 #[derive(Clone, Copy, Debug)]
@@ -353,11 +353,13 @@ impl State {
     ) -> Vec<Part> {
         let contract = self.terms.contract(row.deal.contract);
         let (gross, net) = (charges.total(), charges.net());
-        let shares = contract.split(&Base { gross, net, energy_wh: energy.0 });
+        let roaming = false;
+        let shares = split(&contract, &Base::new(gross, net, energy, roaming));
         let mut parts: Vec<Part> = Vec::with_capacity(shares.len() + charges.taxes.len());
         for share in shares {
             let code = code_of(share.purpose);
-            parts.push(Part { name: share.party, amount: share.amount, code });
+            let party = contract.party(share.party).expect("a checked contract names them");
+            parts.push(Part { name: party.as_str().into(), amount: share.amount, code });
         }
         for tax in &charges.taxes {
             let name = crate::accounts::tax_name(&row.deal.jurisdiction, &tax.name);
@@ -373,9 +375,14 @@ impl State {
 /// The books' word for why a party has its share.
 fn code_of(purpose: ShareOf) -> Code {
     match purpose {
-        ShareOf::SiteHost => Code::SiteHostShare,
         ShareOf::Operator => Code::OperatorShare,
+        ShareOf::SiteHost => Code::SiteHostShare,
+        ShareOf::Electricity => Code::SupplierShare,
+        ShareOf::Grid => Code::GridFee,
         ShareOf::Platform => Code::PlatformShare,
+        ShareOf::Roaming => Code::RoamingShare,
+        ShareOf::Payment => Code::PspFee,
+        ShareOf::Partner => Code::PartnerShare,
     }
 }
 

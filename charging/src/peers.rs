@@ -10,12 +10,13 @@ use crate::finished::ASKED_BEFORE_KNOWN;
 use crate::money::HoldPlace;
 use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState, TermsId};
 use crate::state::State;
+use crate::terms::untaxed;
 use crate::timers::Timer;
 use novax_model::{
     AccountId, Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours,
 };
-use novax_settlement::tax::Treatment;
+use novax_settlement::RoundingPolicy;
 use novax_tariff::Adjustment;
 
 /// Stands where a row must name somebody and nobody is known.
@@ -284,7 +285,8 @@ impl State {
             hold: 0,
             jurisdiction: "".into(),
             zone: "UTC".into(),
-            treatment: Treatment::none(),
+            treatment: untaxed(),
+            rounding: RoundingPolicy::default(),
             adjustment: Adjustment::NONE,
             explanation: "".into(),
         };

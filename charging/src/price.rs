@@ -5,8 +5,9 @@
 
 use crate::rows::{Charges, Deal, SessionRow, TaxPart};
 use crate::state::State;
-use novax_model::{Amount, SessionId, Timestamp, WattHours};
-use novax_settlement::tax;
+use novax_model::{Micros, SessionId, Timestamp, WattHours};
+use novax_settlement::share::proportional;
+use novax_settlement::tax::{self, Priced};
 use novax_tariff::{Cost, Dimension, Rating, Reading, TaxIncluded};
 
 /// How energy flows from some moment on, as far as prices ask.
@@ -31,49 +32,52 @@ impl Flow {
     }
 }
 
+/// The cost of a session in minor units, taxed as its deal says.
 fn charges(deal: &Deal, cost: &Cost) -> Charges {
-    let included = cost.tax_included == TaxIncluded::Yes;
-    let taxed = tax::apply(&deal.treatment, deal.currency, included, &cost.by_rate());
-    let mut charges = Charges {
-        taxes: taxed
-            .lines
-            .iter()
-            .map(|line| TaxPart { name: line.name.clone(), ppm: line.ppm, amount: line.amount })
+    let weights: Vec<u128> =
+        cost.lines.iter().map(|line| u128::try_from(line.amount.0).unwrap_or(0)).collect();
+    // Energy that went back into the grid is not paid for.
+    let total = u128::try_from(cost.total.0).unwrap_or(0);
+    let lines = cost.lines.iter().map(|line| (line.dimension, line.vat_ppm));
+    let mut priced: Vec<(Dimension, Priced)> = match proportional(total, &weights) {
+        Some(amounts) => lines
+            .zip(amounts)
+            .map(|((dimension, tax_ppm), amount)| {
+                let amount = Micros(i128::try_from(amount).unwrap_or(i128::MAX));
+                (dimension, Priced { amount, tax_ppm })
+            })
             .collect(),
-        tax: taxed.tax,
-        ..Charges::default()
+        // A least price for nothing at all is a fee.
+        None => vec![(Dimension::Flat, Priced { amount: cost.total, tax_ppm: None })],
     };
-    let of = |dimension| -> u128 {
-        let lines = cost.lines.iter().filter(|line| line.dimension == dimension);
-        u128::try_from(lines.map(|line| line.amount.0).sum::<i128>()).unwrap_or(0)
-    };
-    let weights = [
-        of(Dimension::Energy),
-        of(Dimension::Flat),
-        of(Dimension::Time),
-        of(Dimension::ParkingTime),
-    ];
-    [charges.energy, charges.fee, charges.time, charges.parking] = share(taxed.net, weights);
-    assert_eq!(charges.total(), taxed.gross, "the parts are the whole");
-    charges
-}
-
-/// Shares an amount by weights, by largest remainder; without weights the first has all.
-fn share(amount: Amount, weights: [u128; 4]) -> [Amount; 4] {
-    let whole: u128 = weights.iter().sum();
-    if whole == 0 {
-        return [amount, 0, 0, 0];
+    let included = cost.tax_included == TaxIncluded::Yes;
+    if cost.tax_included == TaxIncluded::NotApplicable {
+        priced.iter_mut().for_each(|(_, priced)| priced.tax_ppm = Some(0));
     }
-    let mut parts = weights.map(|weight| (amount * weight / whole, amount * weight % whole));
-    let given: Amount = parts.iter().map(|(part, _)| part).sum();
-    for _ in given..amount {
-        let most = parts.iter().map(|(_, lost)| *lost).max().unwrap_or(0);
-        if let Some((part, lost)) = parts.iter_mut().find(|(_, lost)| *lost == most) {
-            *part += 1;
-            *lost = 0;
+    let prices: Vec<Priced> = priced.iter().map(|(_, priced)| *priced).collect();
+    let taxed = tax::apply(&deal.treatment, deal.currency, included, &prices, deal.rounding)
+        .expect("a rating of a tariff that was checked stays within bounds");
+    let mut charges = Charges { tax: taxed.tax, ..Charges::default() };
+    for ((dimension, _), part) in priced.iter().zip(&taxed.parts) {
+        let sum = match dimension {
+            Dimension::Energy => &mut charges.energy,
+            Dimension::Flat => &mut charges.fee,
+            Dimension::Time => &mut charges.time,
+            Dimension::ParkingTime => &mut charges.parking,
+        };
+        *sum += part.net;
+    }
+    for tax in taxed.categories.into_iter().flat_map(|category| category.taxes) {
+        let same = |known: &&mut TaxPart| known.name == tax.name && known.ppm == tax.ppm;
+        match charges.taxes.iter_mut().find(same) {
+            Some(known) => known.amount += tax.amount,
+            None => {
+                charges.taxes.push(TaxPart { name: tax.name, ppm: tax.ppm, amount: tax.amount })
+            }
         }
     }
-    parts.map(|(part, _)| part)
+    assert_eq!(charges.total(), taxed.gross, "the parts are the whole");
+    charges
 }
 
 impl State {
@@ -120,21 +124,5 @@ impl State {
     /// A vehicle began or ceased to take energy, as its station says: time has another price then.
     pub(crate) fn hear_flow(&mut self, id: SessionId, at: Timestamp, charging: bool) {
         self.reprice(id, Flow { charging, ..Flow::begins(at) }, false);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn shares_sum_to_what_was_shared(
-            amount in 0_u128..1_000_000_000_000, weights: [u32; 4],
-        ) {
-            let parts = share(amount, weights.map(u128::from));
-            prop_assert_eq!(parts.iter().sum::<u128>(), amount);
-        }
     }
 }

@@ -8,8 +8,8 @@ use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::rows::{
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
-    PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsRow,
-    TokenRow, read_head_key,
+    PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
+    TermsRow, TokenRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
@@ -58,7 +58,7 @@ struct Sorted {
     meta: Option<MetaRow>,
     directory: Vec<DirectoryRow>,
     sites: Vec<SiteRow>,
-    terms: Vec<TermsRow>,
+    terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
@@ -117,7 +117,11 @@ impl Sorted {
             Keyspace::Meta => self.meta = Some(archive(keyspace, &value)?),
             Keyspace::Directory => self.directory.push(archive(keyspace, &value)?),
             Keyspace::Sites => self.sites.push(archive(keyspace, &value)?),
-            Keyspace::Terms => self.terms.push(archive(keyspace, &value)?),
+            Keyspace::Terms => {
+                let (_, id) = key.split_first().ok_or(RestoreError::Key(keyspace))?;
+                let id = TermsId(u128::from_be_bytes(number(keyspace, id)?));
+                self.terms.push((id, archive(keyspace, &value)?));
+            }
             Keyspace::Signals => self.signals.push(archive(keyspace, &value)?),
             Keyspace::Stations => {
                 let row: StationRow = archive(keyspace, &value)?;
@@ -176,8 +180,8 @@ impl Sorted {
         for row in self.directory {
             state.directory[row.kind as usize].insert(row.id.clone(), row);
         }
-        for row in self.terms {
-            state.terms.insert(row);
+        for (id, row) in self.terms {
+            state.terms.insert(id, row);
         }
         for row in self.signals {
             state.signals.insert((row.site, row.kind), row.sample);

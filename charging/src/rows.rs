@@ -38,7 +38,7 @@ use novax_model::{
     TokenUid, WattHours, Watts,
 };
 use novax_settlement::contract::RevenueContract;
-use novax_settlement::tax::Treatment;
+use novax_settlement::{RoundingPolicy, Treatment};
 use novax_tariff::rules::{RuleBook, Sample, SignalKind};
 use novax_tariff::{Adjustment, Rating, Tariff};
 use novax_tsdb::query::Rank;
@@ -393,6 +393,8 @@ pub struct Deal {
     pub zone: Box<str>,
     /// Which taxes.
     pub treatment: Treatment,
+    /// How the country rounds.
+    pub rounding: RoundingPolicy,
     /// How the price differs from the list.
     pub adjustment: Adjustment,
     /// Why it does, in words.
@@ -1037,6 +1039,6 @@ mod tests {
             assert_eq!(keyspace as usize, number);
         }
         let hashed = Keyspace::ALL.into_iter().filter(|keyspace| keyspace.is_hashed()).count();
-        assert_eq!(hashed, 16);
+        assert_eq!(hashed, 24);
     }
 }

@@ -2,8 +2,8 @@
 //! shares for the owner of the ground, the platform and the operator.
 
 use crate::command::SiteTerms;
-use novax_model::{Amount, Currency, Identity, Micros};
-use novax_settlement::contract::RevenueContract;
+use novax_model::{Amount, Currency, Identity, Micros, Timestamp};
+use novax_settlement::{PartyId, Purpose, RevenueContract, Rule, Step};
 use novax_tariff::{Component, Dimension, Element, Tariff};
 
 /// What a simple site charges. Amounts are in minor units, prices before tax.
@@ -49,11 +49,31 @@ impl SimpleTerms {
             hold: Some(micros(self.hold)),
             ..Tariff::of(site.as_str(), self.currency, elements)
         };
+        let party = |name: &str| Identity::new(name).expect("printable ASCII");
+        let share = |party, purpose, basis_points: u32| Step {
+            party,
+            purpose,
+            rule: Rule::PercentOfNet { ppm: basis_points.saturating_mul(PPM) },
+            roaming_only: false,
+        };
+        let [operator, site_host, platform] = [PartyId(0), PartyId(1), PartyId(2)];
         let contract = RevenueContract {
+            id: site.clone(),
+            from: Timestamp::ZERO,
+            until: Timestamp::MAX,
             currency: self.currency,
-            host: format!("site-host/{site}").into(),
-            host_ppm: self.site_host_basis_points.saturating_mul(PPM),
-            platform_ppm: self.platform_basis_points.saturating_mul(PPM),
+            parties: vec![
+                party("operator"),
+                party(&format!("site-host/{site}")),
+                party("platform"),
+            ],
+            residual: operator,
+            residual_purpose: Purpose::Operator,
+            steps: vec![
+                share(site_host, Purpose::SiteHost, self.site_host_basis_points),
+                share(platform, Purpose::Platform, self.platform_basis_points),
+            ],
+            terms: Vec::new(),
         };
         SiteTerms { tariff, contract, rules: None }
     }

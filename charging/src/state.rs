@@ -17,7 +17,7 @@ use crate::terms::Terms;
 use crate::timers::Timer;
 use novax_ledger::Ledger;
 use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
-use novax_settlement::tax::TaxTable;
+use novax_settlement::TaxTable;
 use novax_tariff::rules::{Sample, SignalKind};
 use novax_tsdb::OpenSeries;
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,9 +13,12 @@ use crate::rows::{
 use crate::state::{State, StationNumber};
 use novax_model::{Amount, Currency, Identity, Measurand, Micros, Timestamp};
 use novax_settlement::contract::RevenueContract;
-use novax_settlement::tax::{Buyer, Supply, Treatment};
+use novax_settlement::{
+    Buyer, Jurisdiction, RoundingPolicy, SettlementError, Supply, TaxLine, Treatment, decide,
+};
 use novax_tariff::rules::{RuleBook, Sample, SignalKind, Signals};
 use novax_tariff::{Adjustment, Dimension, Language, Tariff, Zone};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -60,24 +63,19 @@ impl Terms {
         true
     }
 
-    /// Takes a row in. Answers its key when it is new.
-    pub(crate) fn insert(&mut self, row: TermsRow) -> Option<(TermsId, TermsRow)> {
-        let id = id_of(&row);
-        let is_new = match row.clone() {
+    /// Takes a row in; says whether it is new.
+    pub(crate) fn insert(&mut self, id: TermsId, row: TermsRow) -> bool {
+        match row {
             TermsRow::Tariff(tariff) => self.tariffs.insert(id, Arc::new(tariff)).is_none(),
             TermsRow::Contract(contract) => self.contracts.insert(id, Arc::new(contract)).is_none(),
             TermsRow::Rules(rules) => self.rules.insert(id, Arc::new(rules)).is_none(),
-        };
-        is_new.then_some((id, row))
+        }
     }
 }
 
-fn id_of(row: &TermsRow) -> TermsId {
-    let hash: [u8; 32] = match row {
-        TermsRow::Tariff(tariff) => tariff_hash(tariff),
-        TermsRow::Contract(contract) => contract.hash().0,
-        TermsRow::Rules(rules) => rules.hash().0,
-    };
+/// The first half of SHA-256 over a terms row as it is stored.
+fn id_of(stored: &[u8]) -> TermsId {
+    let hash: [u8; 32] = Sha256::digest(stored).into();
     let (first, _) = hash.split_first_chunk::<16>().expect("32 bytes");
     TermsId(u128::from_be_bytes(*first))
 }
@@ -147,12 +145,10 @@ impl State {
                 tariff.currency, contract.currency
             )));
         }
-        if let Some(party) = contract.parties().find(|party| is_reserved(party)) {
-            return Err(bad(format!("{party:?} is no name for a party: the books use it")));
+        if let Some(party) = contract.parties.iter().find(|party| is_reserved(party.as_str())) {
+            return Err(bad(format!("{party} is no name for a party: the books use it")));
         }
-        if !place.jurisdiction.is_empty() && !self.taxes.knows(&place.jurisdiction) {
-            return Err(bad(format!("no taxes are known for {:?}", place.jurisdiction)));
-        }
+        self.treatment(place).map_err(|error| bad(error.to_string()))?;
         let new_rows = [
             Some(TermsRow::Tariff(tariff.clone())),
             Some(TermsRow::Contract(contract.clone())),
@@ -171,9 +167,12 @@ impl State {
         let mut ids = [None; 3];
         for (id, row) in ids.iter_mut().zip(new_rows) {
             let Some(row) = row else { continue };
-            *id = Some(id_of(&row));
-            if let Some((id, row)) = self.terms.insert(row) {
-                self.append(Keyspace::Terms, terms_key(&row, id), Some(archive(&row)));
+            let stored = archive(&row);
+            let row_id = id_of(&stored);
+            *id = Some(row_id);
+            let key = terms_key(&row, row_id);
+            if self.terms.insert(row_id, row) {
+                self.append(Keyspace::Terms, key, Some(stored));
             }
         }
         let [tariff_id, contract_id, rules] = ids;
@@ -199,18 +198,22 @@ impl State {
         let net = dearest(Dimension::Energy) * USUAL_WH / 1_000
             + dearest(Dimension::Flat)
             + dearest(Dimension::Time).max(dearest(Dimension::ParkingTime));
-        let treatment = self.treatment(place);
+        let taxes = self.treatment(place).map(|treatment| treatment.lines).unwrap_or_default();
         let said = tariff.elements.iter().flat_map(|element| &element.components);
         let said = said.filter_map(|component| component.vat_ppm).max();
-        let tax = i128::from(said.unwrap_or_else(|| treatment.total_ppm()));
+        let tax = i128::from(said.unwrap_or_else(|| taxes.iter().map(|tax| tax.ppm).sum()));
         minor_up(Micros(net + net * tax / 1_000_000), tariff.currency)
     }
 
     /// Which taxes a session asked for now bears. Drivers are consumers.
-    fn treatment(&self, place: &Place) -> Treatment {
-        let at = self.now();
-        let buyer = Buyer::Consumer;
-        self.taxes.decide(&Supply { jurisdiction: &place.jurisdiction, at, buyer })
+    fn treatment(&self, place: &Place) -> Result<Treatment, SettlementError> {
+        if place.jurisdiction.is_empty() {
+            return Ok(untaxed());
+        }
+        let jurisdiction = Jurisdiction::new(&place.jurisdiction)?;
+        let seller_country = jurisdiction.country();
+        let (at, buyer) = (self.now(), Buyer::Consumer);
+        decide(&self.taxes, &Supply { jurisdiction, at, buyer, seller_country })
     }
 
     /// What is agreed with a session that is asked for now at a station.
@@ -229,7 +232,12 @@ impl State {
             hold: price.hold,
             jurisdiction: row.place.jurisdiction.clone(),
             zone: row.place.zone.clone(),
-            treatment: self.treatment(&row.place),
+            // The table knew the place when the site was put, and rates do not end.
+            treatment: self.treatment(&row.place).unwrap_or_else(|_| untaxed()),
+            rounding: match Jurisdiction::new(&row.place.jurisdiction) {
+                Ok(place) => RoundingPolicy::of(place.country()),
+                Err(_) => RoundingPolicy::default(),
+            },
             adjustment,
             explanation,
         };
@@ -298,6 +306,18 @@ impl State {
     }
 }
 
+/// Where no jurisdiction is named the tariff's own rates count, and nothing where it says none.
+pub(crate) fn untaxed() -> Treatment {
+    let lines = vec![TaxLine { name: "VAT".into(), ppm: 0 }];
+    Treatment {
+        rule: "".into(),
+        listed: lines.clone(),
+        lines,
+        reverse_charge: false,
+        words: "as the tariff says".into(),
+    }
+}
+
 /// First parts of account names that no party may have.
 const RESERVED: [&str; 11] = [
     "driver",
@@ -321,12 +341,4 @@ fn is_reserved(party: &str) -> bool {
 fn minor_up(amount: Micros, currency: Currency) -> Amount {
     let scale = 10_u128.pow(6 - u32::from(currency.exponent()));
     u128::try_from(amount.0).unwrap_or(0).div_ceil(scale)
-}
-
-// Until tariffs have a hash of their own.
-fn tariff_hash(tariff: &Tariff) -> [u8; 32] {
-    let id = crate::hash::key128(&[&archive(tariff)]);
-    let mut hash = [0; 32];
-    hash[..16].copy_from_slice(&id.to_be_bytes());
-    hash
 }
