@@ -11,10 +11,16 @@ use crate::rows::{Deal, Segment, SessionRow, SessionState};
 use crate::secure::{Secured, next_positive};
 use crate::sessions::overlap;
 use crate::state::{State, StationNumber};
-use novax_model::{ConnectorRef, Duration, SessionId, Timestamp, TokenUid, WattHours};
+use novax_model::{ConnectorRef, SessionId, Timestamp, TokenUid, WattHours};
 
-/// A start told later than this is one that its station kept.
-const LATE_START_MIN: Duration = Duration::from_secs(60);
+/// What a connector has begun since.
+#[derive(Clone, Copy)]
+enum Newer {
+    /// This session has the connector.
+    Running(SessionId),
+    /// A transaction that no session pays for, or none any more.
+    Unpaid,
+}
 
 impl State {
     /// A station says that a transaction runs.
@@ -112,7 +118,10 @@ impl State {
         session: SessionId,
         start: &StartTransaction,
     ) -> Outcome {
-        self.close_stale(station, start.connector);
+        let overtaken_by = self.overtaken_by(station, start);
+        if overtaken_by.is_none() {
+            self.close_stale(station, start.connector);
+        }
         if self.touch_connector_or_new(station, start.connector).is_err() {
             self.except(&start.identity, "a transaction runs on one connector too many");
         }
@@ -120,6 +129,9 @@ impl State {
         let transaction_id = transaction_id(Some(&transaction));
         let named = transaction.clone();
         self.begin_charging(session, start.connector, transaction, start.meter_start, start.at);
+        if let Some(newer) = overtaken_by {
+            self.close_overtaken(station, session, start.connector, newer);
+        }
         self.pair_parked(station, start, &named);
         Outcome::Started { session, transaction_id, refusal: None }
     }
@@ -154,8 +166,8 @@ impl State {
                 secured.write_to(&mut row);
                 self.reprice_row(&mut row, Flow::begins(start.at), false);
                 self.open_session(station, row);
-                if let Some(next) = overtaken_by {
-                    self.close_overtaken(station, session, start.connector, next);
+                if let Some(newer) = overtaken_by {
+                    self.close_overtaken(station, session, start.connector, newer);
                 }
                 self.pair_parked(station, start, &transaction);
                 Outcome::Started { session, transaction_id, refusal: None }
@@ -246,13 +258,27 @@ impl State {
     }
 
     /// Window 9: a start that came late, when its connector has begun something newer.
-    fn overtaken_by(&self, station: StationNumber, start: &StartTransaction) -> Option<SessionId> {
-        let next = self.running_on(station, start.connector)?;
-        let row = &self.sessions.get(&next)?.row;
-        let late_enough = start.at.saturating_add(LATE_START_MIN) < self.now();
-        // A clock that was ahead when the other began says nothing about which came first.
-        let is_newer = row.started > start.at && row.started <= row.requested;
-        (late_enough && is_newer && row.connector == start.connector).then_some(next)
+    fn overtaken_by(&self, station: StationNumber, start: &StartTransaction) -> Option<Newer> {
+        let running = self.running_on(station, start.connector);
+        if let Some(row) = running.and_then(|id| self.sessions.get(&id)).map(|found| &found.row) {
+            return self.is_newer(row, start).then_some(Newer::Running(row.session));
+        }
+        let pasts = self.station(station).past.values();
+        let mut open = pasts.filter_map(|past| past.awaits_stop.as_deref());
+        open.any(|row| self.is_newer(row, start)).then_some(Newer::Unpaid)
+    }
+
+    /// Whether a transaction that was told before began after this one.
+    fn is_newer(&self, row: &SessionRow, start: &StartTransaction) -> bool {
+        // A clock that is ahead says nothing about which came first; nor does
+        // one that was set back in between, but then the meter has gone on.
+        let by_clock = row.started > start.at && row.started <= self.now();
+        let is_believed = start.at.saturating_add(self.config.ticks_late_max) > self.now();
+        let by_meter = match (start.meter_start, row.meter_start) {
+            (Some(this), Some(next)) => this <= next,
+            _ => true,
+        };
+        row.connector == start.connector && by_clock && is_believed && by_meter
     }
 
     /// It is over already; the connector stays with what it has begun since.
@@ -261,10 +287,12 @@ impl State {
         station: StationNumber,
         session: SessionId,
         connector: ConnectorRef,
-        next: SessionId,
+        newer: Newer,
     ) {
         self.close_unheard(session);
-        if let Some(row) = self.touch_connector(station, connector) {
+        if let Newer::Running(next) = newer
+            && let Some(row) = self.touch_connector(station, connector)
+        {
             row.session = Some(next);
         }
     }

@@ -231,6 +231,7 @@ impl Chaos {
     }
 
     fn say_start(&mut self, charge: usize) {
+        self.world.now = Timestamp(self.world.now.0 + 1_000_000);
         let of = &self.charges[charge];
         let begun = StartTransaction {
             session: of.session,
@@ -247,11 +248,12 @@ impl Chaos {
     }
 
     fn unplug(&mut self, charge: usize) {
-        let now = self.world.now;
-        let of = &mut self.charges[charge];
-        if of.over {
+        if self.charges[charge].over {
             return;
         }
+        self.world.now = Timestamp(self.world.now.0 + 1_000_000);
+        let now = self.world.now;
+        let of = &mut self.charges[charge];
         of.over = true;
         self.registers[of.station][usize::from(of.connector.evse - 1)] = of.register;
         let end = EndTransaction {
@@ -511,7 +513,7 @@ impl Chaos {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_is_lost_or_doubled_it_ends_settled_and_balanced(
