@@ -4,6 +4,7 @@
 //! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
+use crate::payment::{Card, Funding, PaymentAnswer, RefundSession};
 use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
@@ -191,6 +192,24 @@ pub enum Command {
     },
     /// Nothing but the time: lets timers fire.
     Tick,
+    /// What a driver pays with from now on.
+    PutFunding {
+        /// Who.
+        driver: Identity,
+        /// With what.
+        funding: Funding,
+    },
+    /// A payment provider answered an operation, or reconciliation found out what became of it.
+    PaymentAnswered {
+        /// For which session it was asked.
+        session: SessionId,
+        /// Its place among the session's operations.
+        number: u32,
+        /// What was said.
+        answer: PaymentAnswer,
+    },
+    /// Money back to the driver of a settled session.
+    Refund(Box<RefundSession>),
 }
 
 /// A site as an admin wants it.
@@ -265,6 +284,13 @@ pub enum PayerRef {
     },
     /// The payer's partition refused, or nobody knows the token.
     Refused(Refusal),
+    /// A card pays: the session's own partition asks its provider, wherever its driver is at home.
+    Card {
+        /// The driver's name, as the driver's partition said.
+        driver: Identity,
+        /// Which card.
+        card: Card,
+    },
 }
 
 /// A station says that a transaction runs.
@@ -460,6 +486,10 @@ pub enum Refusal {
     Full,
     /// The driver has another session open with the same token.
     TokenInUse,
+    /// The payment provider, or the payer's bank, said no.
+    PaymentDeclined,
+    /// The payment provider said nothing in time.
+    PaymentUnanswered,
 }
 
 /// What apply says to whoever proposed a command, one for each command of an entry, in order.
@@ -525,6 +555,20 @@ pub enum Outcome {
     Booted {
         /// Accepted or pending.
         state: StationState,
+    },
+    /// The driver pays by card: nothing is held here, the station's partition asks the provider.
+    Card {
+        /// Whose.
+        driver: Identity,
+        /// Which.
+        card: Card,
+    },
+    /// Money goes back to a driver, or has.
+    Refunded {
+        /// How much by this request.
+        amount: Amount,
+        /// How much of the session in all.
+        refunded: Amount,
     },
 }
 

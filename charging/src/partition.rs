@@ -2,6 +2,7 @@
 
 use crate::command::{Command, CorruptEntry, Outcome, RowWrite, TransactionRef, decode_entry};
 use crate::config::PartitionConfig;
+use crate::payment::PaymentRow;
 use crate::rows::{
     ConnectorRow, DirectoryKind, DirectoryRow, DriverRow, OutboxRow, SessionRow, SiteRow,
     StationRow, TokenRow,
@@ -225,6 +226,25 @@ impl Partition {
         Some(self.state.available(self.driver(driver)?.wallet))
     }
 
+    /// What was asked of payment providers for a session that is not over, or that still waits for an
+    /// answer. Others are in the store.
+    #[must_use]
+    pub fn payments(&self, session: SessionId) -> &[PaymentRow] {
+        self.state.cards.get(&session).map_or(&[], Vec::as_slice)
+    }
+
+    /// All operations of sessions that wait for a payment provider or may yet ask it.
+    pub fn open_payments(&self) -> impl Iterator<Item = &PaymentRow> {
+        self.state.cards.values().flatten()
+    }
+
+    /// Where the bill of a session stands in the journal: its first row and how many there are.
+    #[must_use]
+    pub fn bill_lines(&self, session: SessionId) -> Option<(u64, u8)> {
+        let set = self.state.ledger.set(crate::accounts::Purpose::Settle.key(session, 0))?;
+        Some((set.first, set.rows))
+    }
+
     /// Where the rows of an id live.
     #[must_use]
     pub fn directory(&self, kind: DirectoryKind, id: &str) -> Option<&DirectoryRow> {
@@ -298,6 +318,7 @@ impl State {
             | Command::PutStation { .. }
             | Command::PutDriver { .. }
             | Command::PutSignal { .. }
+            | Command::PutFunding { .. }
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }
@@ -322,6 +343,11 @@ impl State {
                 Ok(Outcome::Done)
             }
             Command::Tick => Ok(Outcome::Done),
+            Command::PaymentAnswered { session, number, answer } => {
+                self.payment_answered(session, number, answer);
+                Ok(Outcome::Done)
+            }
+            Command::Refund(refund) => self.refund(*refund),
         };
         answer.unwrap_or_else(Outcome::Refused)
     }
@@ -344,6 +370,7 @@ impl State {
             Command::PutDriver { driver, tokens, currency, blocked } => {
                 self.put_driver(&driver, &tokens, currency, blocked)
             }
+            Command::PutFunding { driver, funding } => self.put_funding(&driver, funding),
             Command::Deposit { key, driver, amount } => self.deposit(key, &driver, amount),
             _ => unreachable!("execute sends admin commands alone"),
         }

@@ -6,6 +6,7 @@
 use crate::config::PartitionConfig;
 use crate::finished::is_billed;
 use crate::partition::Partition;
+use crate::payment::PaymentRow;
 use crate::rows::{
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
     PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
@@ -70,6 +71,8 @@ struct Sorted {
     keys: Vec<(TransferKey, KeyRow)>,
     outbox: Vec<OutboxRow>,
     payers: Vec<PayerSessionRow>,
+    /// In order of session and number, as their keys are.
+    payments: BTreeMap<Vec<u8>, PaymentRow>,
     /// The newest chunk of each series, with its key's time.
     series: BTreeMap<u64, (Timestamp, Vec<u8>)>,
     /// The open end of each series.
@@ -162,8 +165,10 @@ impl Sorted {
             Keyspace::Accruals
             | Keyspace::FxRates
             | Keyspace::TreeHeads
-            | Keyspace::Documents
-            | Keyspace::Payments => {}
+            | Keyspace::Documents => {}
+            Keyspace::Payments => {
+                self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
+            }
         }
         Ok(())
     }
@@ -205,7 +210,18 @@ impl Sorted {
             state.index_outbox_row(&row);
             state.outbox.insert(row.id, row);
         }
+        // Sessions that run ask how their cards stand.
+        for row in self.payments.into_values() {
+            let rows = state.cards.entry(row.session).or_default();
+            if rows.len() != row.number as usize {
+                let text = format!("payments of session {} are missing", row.session);
+                return Err(RestoreError::Inconsistent(text));
+            }
+            state.cards_touched.insert(row.session);
+            rows.push(row);
+        }
         state.restore_sessions(self.sessions)?;
+        state.forget_cards();
         for row in self.payers {
             state.payers.insert(row.session, row.clone());
             state.index_payer(&row);

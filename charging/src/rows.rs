@@ -30,9 +30,10 @@
 //! | tree_nodes | level u8, index u64 | hash of a Merkle node, 32 bytes |
 //! | tree_heads | size u64 | [`TreeHeadRow`] |
 //! | documents | kind u8, series text, 0, number u64 | [`DocumentRow`] |
-//! | payments | session u128, operation u32 | [`PaymentRow`] |
+//! | payments | session u128, operation u32 | [`crate::PaymentRow`] |
 
 use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
+use crate::payment::{Funding, PaymentRow};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
@@ -578,6 +579,8 @@ pub struct DriverRow {
     pub wallet: novax_model::AccountId,
     /// What the driver shows.
     pub tokens: Vec<TokenUid>,
+    /// What the driver pays with.
+    pub funding: Funding,
 }
 
 /// Who owns a token.
@@ -613,6 +616,8 @@ pub enum SessionState {
     Expired,
     /// Never allowed: unknown token, no funds. Nothing held.
     Refused,
+    /// The card's provider is asked; the remote start follows its yes.
+    Authorising,
 }
 
 impl SessionState {
@@ -629,6 +634,7 @@ impl SessionState {
             SessionState::Rejected => "REJECTED",
             SessionState::Expired => "EXPIRED",
             SessionState::Refused => "REFUSED",
+            SessionState::Authorising => "AUTHORISING",
         }
     }
 
@@ -637,7 +643,8 @@ impl SessionState {
     pub fn is_live(self) -> bool {
         matches!(
             self,
-            SessionState::Starting
+            SessionState::Authorising
+                | SessionState::Starting
                 | SessionState::StartAccepted
                 | SessionState::Charging
                 | SessionState::Stopping
@@ -654,6 +661,8 @@ pub enum Payer {
     Remote(PartitionId),
     /// Nobody: the start was refused.
     None,
+    /// A card: the account of its provider in this partition.
+    Card(novax_model::AccountId),
 }
 
 /// What a session costs, in minor units. Without tax, but for `tax`.
@@ -769,6 +778,10 @@ pub struct SessionRow {
     /// The transactions that were one session because the station lost power between them, in order;
     /// the last is [`SessionRow::transaction`]. Empty when there was only one.
     pub segments: Vec<Segment>,
+    /// What of the bill the card's provider is to give, by the books.
+    pub card_due: Amount,
+    /// What was paid back of it.
+    pub refunded: Amount,
 }
 
 /// A part of a session, between losses of power.
@@ -809,6 +822,11 @@ pub enum OutboxKind {
         to: PartitionId,
         /// What it should do.
         command: PeerCommand,
+    },
+    /// A payment provider.
+    Payment {
+        /// What it should do, as it stood when it was decided.
+        payment: Box<PaymentRow>,
     },
 }
 

@@ -316,7 +316,7 @@ impl Chaos {
                 OutboxKind::Station { identity, command } => {
                     Some((row.id, identity.clone(), command.clone()))
                 }
-                OutboxKind::Peer { .. } => None,
+                OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => None,
             })
             .collect();
         let Some(at) = usize::from(row).checked_rem(rows.len()) else { return false };
@@ -378,7 +378,7 @@ impl Chaos {
             .outbox()
             .filter_map(|row| match &row.kind {
                 OutboxKind::Peer { command, .. } => Some((row.id, command.clone())),
-                OutboxKind::Station { .. } => None,
+                OutboxKind::Station { .. } | OutboxKind::Payment { .. } => None,
             })
             .collect();
         let Some(at) = usize::from(row).checked_rem(rows.len()) else { return false };
