@@ -153,7 +153,10 @@ impl State {
         row.changed = self.now();
         match answer {
             PaymentAnswer::Pending { reference, challenge } => {
-                if row.state.is_open() {
+                let is_news = row.reference.as_ref() != Some(&reference)
+                    || row.challenge != challenge
+                    || row.state == PaymentState::Asked;
+                if row.state.is_open() && is_news {
                     row.state = PaymentState::Pending;
                     row.reference = Some(reference);
                     row.challenge = challenge;

@@ -90,6 +90,8 @@ impl State {
             Payer::Local(_) | Payer::None => {}
             Payer::Remote(to) => {
                 row.adjusted += 1;
+                // There, too, what was never paid is no longer owed first.
+                row.owed = row.owed.saturating_sub(amount);
                 let (session, sequence) = (row.session, row.adjusted);
                 let amount = row.charges.total() - row.refunded;
                 let currency = row.deal.currency;

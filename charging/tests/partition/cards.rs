@@ -5,9 +5,9 @@ use crate::node::Node;
 use crate::saga::{World, session, session_name};
 use novax_charging::{
     Card, Command, Funding, Keyspace, OutboxKind, PaymentAnswer, PaymentKind, PaymentRow,
-    PaymentState, RefundSession,
+    PaymentState, RefundSession, SessionRow,
 };
-use novax_model::{Amount, Currency, Identity, TokenUid, TransferKey};
+use novax_model::{Amount, Currency, Identity, SessionId, TokenUid, TransferKey};
 
 /// The card of a driver.
 pub(crate) fn card(driver: &str) -> Card {
@@ -56,6 +56,19 @@ pub(crate) fn agree(node: &Node) -> i128 {
     ours - node.balance("receivable/dora") - node.balance("receivable/erin")
 }
 
+/// A refund with the rows that it needs, as the gateway reads them.
+pub(crate) fn refund(node: &Node, session: SessionId, amount: Amount, key: TransferKey) -> Command {
+    let (first, count) = node.partition.bill_lines(session).expect("a bill");
+    let lines: Vec<novax_ledger::JournalRow> = node.rows(Keyspace::Transfers);
+    let lines = lines.into_iter().skip(usize::try_from(first).unwrap());
+    let lines = lines.take(count.into()).collect();
+    let mut payments = node.rows::<PaymentRow>(Keyspace::Payments);
+    payments.retain(|row| row.session == session);
+    let rows = node.rows::<SessionRow>(Keyspace::Sessions);
+    let row = rows.into_iter().find(|row| row.session == session).expect("a session");
+    Command::Refund(Box::new(RefundSession { key, amount, row, lines, payments }))
+}
+
 impl World {
     fn asked(&self, node: usize, kind: &str) -> Option<PaymentRow> {
         let rows = self.nodes[node].partition.outbox();
@@ -84,16 +97,8 @@ impl World {
                     bytes[..key.len()].copy_from_slice(key.as_bytes());
                     bytes
                 }));
-                let here = &self.nodes[node];
-                let (first, count) = here.partition.bill_lines(session(name)).expect("a bill");
-                let lines: Vec<novax_ledger::JournalRow> = here.rows(Keyspace::Transfers);
-                let lines = lines.into_iter().skip(usize::try_from(first).unwrap());
-                let lines = lines.take(count.into()).collect();
-                let mut payments = here.rows::<PaymentRow>(Keyspace::Payments);
-                payments.retain(|row| row.session == session(name));
-                let (row, amount) = (self.session(name), amount.parse().unwrap());
-                let refund = RefundSession { key, amount, row, lines, payments };
-                self.step(node, Command::Refund(Box::new(refund)))
+                let refund = refund(&self.nodes[node], session(name), amount.parse().unwrap(), key);
+                self.step(node, refund)
             }
             ("psp", [kind, answer @ ..]) => {
                 let Some(row) = self.asked(node, kind) else { return "nothing asked".to_owned() };
