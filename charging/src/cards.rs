@@ -41,9 +41,9 @@ fn reserves(row: &PaymentRow) -> bool {
 
 /// What is reserved under an authorisation, by the provider's word.
 fn reserved(rows: &[PaymentRow], of: u32) -> Amount {
-    let answered = rows.iter().filter(|row| {
-        reserves(row) && row.of == of && row.state == PaymentState::Succeeded
-    });
+    let answered = rows
+        .iter()
+        .filter(|row| reserves(row) && row.of == of && row.state == PaymentState::Succeeded);
     answered.map(|row| row.moved.min(row.amount)).max().unwrap_or(0)
 }
 

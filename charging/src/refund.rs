@@ -134,7 +134,8 @@ impl State {
         if left > 0 {
             // Nobody knows whether the card gave it: it is the driver's, and a person's to look at.
             to_debt += left;
-            let text = format!("session {id}: {left} to be paid back that no card is known to have given");
+            let text =
+                format!("session {id}: {left} to be paid back that no card is known to have given");
             self.except(&row.identity, &text);
         }
         if let (Some(driver), true) = (row.driver.clone(), to_debt > 0) {

@@ -162,10 +162,7 @@ impl Sorted {
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
             // Kept for those who come to write them.
-            Keyspace::Accruals
-            | Keyspace::FxRates
-            | Keyspace::TreeHeads
-            | Keyspace::Documents => {}
+            Keyspace::Accruals | Keyspace::FxRates | Keyspace::TreeHeads | Keyspace::Documents => {}
             Keyspace::Payments => {
                 self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
             }

@@ -114,10 +114,9 @@ impl World {
                         reference: "pi_pending".into(),
                         challenge: Some("https://bank.example/prove".into()),
                     },
-                    ["declined", code] => PaymentAnswer::Declined {
-                        code: code.parse().unwrap(),
-                        words: "no".into(),
-                    },
+                    ["declined", code] => {
+                        PaymentAnswer::Declined { code: code.parse().unwrap(), words: "no".into() }
+                    }
                     ["unknown"] => PaymentAnswer::Unknown,
                     other => panic!("no such answer: {other:?}"),
                 };

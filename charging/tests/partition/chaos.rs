@@ -9,8 +9,8 @@
 use crate::saga::World;
 use crate::windows::{SETUP, agree, play};
 use novax_charging::{
-    Answer, Command, EndTransaction, Keyspace, OutboxKind, Outcome, PayerRef, PeerCommand,
-    Payer, PaymentAnswer, PaymentKind, PaymentRow, PaymentState, PlaceHold, Protocol, RequestStart,
+    Answer, Command, EndTransaction, Keyspace, OutboxKind, Outcome, Payer, PayerRef, PaymentAnswer,
+    PaymentKind, PaymentRow, PaymentState, PeerCommand, PlaceHold, Protocol, RequestStart,
     SessionRow, SessionState, StartTransaction, StationCommand, TransactionRef,
 };
 use novax_model::{
@@ -203,7 +203,9 @@ impl Chaos {
 
     /// The gateway finds the wallet, and holds there what is needed.
     fn payer(&mut self, session: SessionId, card: &TokenUid) -> PayerRef {
-        if !["C", "E"].contains(&card.as_str()) || self.world.nodes[0].partition.session(session).is_some() {
+        if !["C", "E"].contains(&card.as_str())
+            || self.world.nodes[0].partition.session(session).is_some()
+        {
             return PayerRef::Local;
         }
         let place = PeerCommand::PlaceHold(PlaceHold {
@@ -445,7 +447,8 @@ impl Chaos {
 
     /// What was given up as unknown is found out.
     fn reconcile(&mut self) {
-        let rows: Vec<PaymentRow> = self.world.nodes[0].partition.open_payments().cloned().collect();
+        let rows: Vec<PaymentRow> =
+            self.world.nodes[0].partition.open_payments().cloned().collect();
         for row in rows.iter().filter(|row| row.state == PaymentState::Unknown) {
             let truth = self.provider[&row.operation].clone();
             self.answer_payment(row, truth);
