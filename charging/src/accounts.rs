@@ -75,6 +75,8 @@ pub(crate) enum Purpose {
     Settle,
     /// What the bill turned out to be more or less.
     Adjust,
+    /// A part of the bill goes back.
+    Refund,
     /// Hold for a session of another partition.
     PeerHold,
     /// That hold voided.
@@ -83,6 +85,8 @@ pub(crate) enum Purpose {
     Capture,
     /// What that bill turned out to be more or less.
     PeerAdjust,
+    /// A part of that bill goes back.
+    PeerRefund,
 }
 
 impl Purpose {
@@ -92,10 +96,12 @@ impl Purpose {
             Purpose::Release => "release",
             Purpose::Settle => "settle",
             Purpose::Adjust => "adjust",
+            Purpose::Refund => "refund",
             Purpose::PeerHold => "peer-hold",
             Purpose::PeerRelease => "peer-release",
             Purpose::Capture => "capture",
             Purpose::PeerAdjust => "peer-adjust",
+            Purpose::PeerRefund => "peer-refund",
         }
     }
 
@@ -118,10 +124,12 @@ mod tests {
             Purpose::Release,
             Purpose::Settle,
             Purpose::Adjust,
+            Purpose::Refund,
             Purpose::PeerHold,
             Purpose::PeerRelease,
             Purpose::Capture,
             Purpose::PeerAdjust,
+            Purpose::PeerRefund,
         ];
         let mut keys = std::collections::BTreeSet::new();
         for purpose in purposes {

@@ -87,7 +87,7 @@ impl State {
 
     /// Legs that bring the difference between two bills from a driver to `clearing`, or back: what is
     /// owed is forgiven first. Says what is owed afterwards.
-    fn debtor_legs(
+    pub(crate) fn debtor_legs(
         &mut self,
         debtor: Debtor<'_>,
         clearing: AccountId,
@@ -115,11 +115,11 @@ impl State {
     }
 
     /// Tells the payer's partition what an adjusted session costs now.
-    pub(crate) fn queue_adjustment(&mut self, row: &SessionRow) {
+    pub(crate) fn queue_adjustment(&mut self, row: &SessionRow, was: Amount) {
         let Payer::Remote(to) = row.payer else { return };
         let (session, sequence) = (row.session, row.adjusted);
         let (amount, currency) = (row.charges.total(), row.tariff.currency);
-        self.queue_peer(to, PeerCommand::Adjust { session, sequence, amount, currency });
+        self.queue_peer(to, PeerCommand::Adjust { session, sequence, was, amount, currency });
     }
 
     /// In the payer's partition: a captured session costs another amount.
@@ -128,7 +128,8 @@ impl State {
         from: PartitionId,
         session: SessionId,
         sequence: u32,
-        (amount, currency): (Amount, Currency),
+        (was, amount): (Amount, Amount),
+        currency: Currency,
     ) -> Result<Outcome, Refusal> {
         let row = self.payers.get(&session).cloned().ok_or(Refusal::UnknownSession)?;
         let Some(captured) = row.captured else {
@@ -143,9 +144,11 @@ impl State {
         if row.currency != currency {
             return Err(Refusal::CurrencyMismatch);
         }
-        if amount > AMOUNT_MAX {
+        if amount.max(was) > AMOUNT_MAX {
             return Err(Refusal::Full);
         }
+        // What was refunded in between stays refunded.
+        let amount = (row.billed + amount).saturating_sub(was);
         match self.book_peer_difference(&row, sequence, amount) {
             Ok(owed) => {
                 let captured = amount - owed;

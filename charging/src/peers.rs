@@ -43,8 +43,11 @@ impl State {
             PeerCommand::Capture { session, amount, currency } => {
                 self.capture_hold(from, *session, *amount, *currency)
             }
-            PeerCommand::Adjust { session, sequence, amount, currency } => {
-                self.adjust_capture(from, *session, *sequence, (*amount, *currency))
+            PeerCommand::Adjust { session, sequence, was, amount, currency } => {
+                self.adjust_capture(from, *session, *sequence, (*was, *amount), *currency)
+            }
+            PeerCommand::Refund { session, sequence, amount, currency } => {
+                self.refund_capture(from, *session, *sequence, (*amount, *currency))
             }
             PeerCommand::AskSession { session, attempt } => {
                 Ok(self.tell_session(*session, *attempt))

@@ -234,8 +234,14 @@ fn peer() -> impl Strategy<Value = Command> {
             amount,
             currency: Currency::EUR,
         }),
+        1 => (session(), 0..3_u32, amount(), amount()).prop_map(
+            |(session, sequence, was, amount)| {
+                let currency = Currency::EUR;
+                PeerCommand::Adjust { session, sequence, was, amount, currency }
+            }
+        ),
         1 => (session(), 0..3_u32, amount()).prop_map(|(session, sequence, amount)| {
-            PeerCommand::Adjust { session, sequence, amount, currency: Currency::EUR }
+            PeerCommand::Refund { session, sequence, amount, currency: Currency::EUR }
         }),
         1 => (session(), 0..3_u32)
             .prop_map(|(session, attempt)| PeerCommand::AskSession { session, attempt }),

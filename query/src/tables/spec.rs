@@ -468,6 +468,7 @@ fn command(kind: &OutboxKind) -> (&'static str, Option<SessionId>) {
             PeerCommand::ReleaseHold { session, .. } => ("RELEASE_HOLD", Some(*session)),
             PeerCommand::Capture { session, .. } => ("CAPTURE", Some(*session)),
             PeerCommand::Adjust { session, .. } => ("ADJUST", Some(*session)),
+            PeerCommand::Refund { session, .. } => ("REFUND", Some(*session)),
             PeerCommand::AskSession { session, .. } => ("ASK_SESSION", Some(*session)),
         },
     }
