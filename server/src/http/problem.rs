@@ -181,6 +181,10 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
         Refusal::TokenInUse => {
             Problem::conflict("token_in_use", "the driver charges with this token already")
         }
+        Refusal::NotRefundable => Problem::conflict(
+            "not_refundable",
+            "there is no bill to refund, or its journal lines are not those that were booked",
+        ),
         Refusal::KeyReused => Problem::conflict(
             "conflict",
             "this name is taken, by another home or with another content",
