@@ -52,6 +52,9 @@ pub enum AuditError {
     /// The bytes are no ed25519 public key: whoever configured or sent them is at fault.
     #[error("these 32 bytes are not an ed25519 public key")]
     KeyMalformed,
+    /// A file of trusted keys holds something else: whoever wrote it is at fault.
+    #[error("line {0} is not a public key in 64 hexadecimal digits")]
+    KeyLine(usize),
     /// Signed with a key that is not among the trusted ones.
     #[error("key {0} is not trusted here")]
     KeyUnknown(KeyId),

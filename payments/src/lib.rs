@@ -7,15 +7,17 @@
 //! * [`operation`]: what is asked, and what came of it
 //! * [`provider`]: the seam that every provider implements
 //! * [`stripe`]: the first one, over HTTPS
+//! * [`wallet`]: the second, prepaid money in books of our own
 //! * [`webhook`]: what a provider says of its own accord
 //! * [`life`]: what is done about one operation, step by step, without any I/O
 //! * [`worker`]: drives lives, on tokio
 //! * [`reconcile`]: compares the provider's rows with ours
 //!
-//! Floors, each using only what stands below: `mock` | `worker` | `life`, `reconcile`, `stripe` | `provider` |
-//! `error`, `webhook` | `operation`.
+//! Floors, each using only what stands below: `fuzz`, `mock` | `worker` | `life`, `reconcile`, `stripe`,
+//! `wallet` | `provider` | `error` | `webhook` | `operation`.
 
 pub mod error;
+pub mod fuzz;
 pub mod life;
 #[cfg(feature = "mock")]
 pub mod mock;
@@ -23,6 +25,7 @@ pub mod operation;
 pub mod provider;
 pub mod reconcile;
 pub mod stripe;
+pub mod wallet;
 pub mod webhook;
 pub mod worker;
 

@@ -106,6 +106,7 @@ impl Worker {
                     Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
                     None => {}
                 },
+                () = self.reports.closed() => {}
                 hint = hints.recv(), if hinting => match hint {
                     Some(hint) => pass_on(&hint, &in_flight),
                     None => hinting = false,

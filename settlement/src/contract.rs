@@ -7,11 +7,6 @@
 //! **Invariants**: the shares sum exactly to the net; none is zero or negative; a contract that passed
 //! [`RevenueContract::check`] can split anything.
 
-#![expect(
-    missing_debug_implementations,
-    reason = "rkyv's resolvers, made within a macro, have none"
-)]
-
 use crate::error::SettlementError;
 use novax_model::{Amount, Currency, Identity, Micros, PPM_WHOLE, Rounding, Timestamp, WattHours};
 use rkyv::{Archive, Deserialize, Serialize};

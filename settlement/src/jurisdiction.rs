@@ -1,10 +1,5 @@
 //! Places of taxation: an ISO 3166-1 country and, where taxes differ inside it, an ISO 3166-2 region.
 
-#![expect(
-    missing_debug_implementations,
-    reason = "rkyv's resolvers, made within a macro, have none"
-)]
-
 use crate::error::SettlementError;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;

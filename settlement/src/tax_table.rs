@@ -112,9 +112,9 @@ impl TaxTable {
         for text in parsed.area {
             let code = text.code.clone();
             for outside in &text.outside {
-                insert(&mut areas, outside.clone(), Area::without_rates())?;
+                insert(&mut areas, outside, Area::without_rates())?;
             }
-            insert(&mut areas, code, Area::read(text)?)?;
+            insert(&mut areas, &code, Area::read(text)?)?;
         }
         if areas.is_empty() {
             return Err(wrong("its text", "there is no area".into()));
@@ -230,13 +230,13 @@ impl Area {
 
 fn insert(
     areas: &mut BTreeMap<Box<str>, Area>,
-    code: Box<str>,
+    code: &str,
     area: Area,
 ) -> Result<(), SettlementError> {
-    Jurisdiction::new(&code).map_err(|error| wrong(&code, error.to_string()))?;
-    match areas.insert(code.clone(), area) {
+    Jurisdiction::new(code).map_err(|error| wrong(code, error.to_string()))?;
+    match areas.insert(code.into(), area) {
         None => Ok(()),
-        Some(_) => Err(wrong(&code, "it stands there twice".into())),
+        Some(_) => Err(wrong(code, "it stands there twice".into())),
     }
 }
 

@@ -4,5 +4,6 @@ mod faults;
 mod localstripe;
 mod messages;
 mod money;
+mod wallet;
 mod worker;
 mod world;

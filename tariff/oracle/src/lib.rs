@@ -1,1 +1,1 @@
-//! Our rating beside another.
+//! Nothing: the comparison is the test `differential`.

@@ -75,6 +75,8 @@ pub struct Rating {
     totals: Vec<Total>,
     /// The total that grew last of each kind.
     last_totals: [Option<u8>; KINDS],
+    /// All there was of each kind, whether it had a price or not.
+    used: [i64; KINDS],
 }
 
 /// What is rounded up to whole steps by itself.
@@ -148,6 +150,7 @@ impl Rating {
             periods: Vec::new(),
             totals: Vec::with_capacity(4),
             last_totals: [None; KINDS],
+            used: [0; KINDS],
         }
     }
 
@@ -194,6 +197,7 @@ impl Rating {
                 }
             }
             let (until, until_wh) = cut(line, &self.window);
+            assert!(until > at || until_wh != wh, "a piece is not empty, so the walk ends");
             self.count(kind, (at, wh), (until, until_wh));
             (at, wh) = (until, until_wh);
         }
@@ -279,6 +283,10 @@ impl Rating {
     }
 
     fn add(&mut self, dimension: Dimension, reserved: bool, volume: i64) {
+        if let Some(kind) = Kind::of(dimension, reserved) {
+            let used = &mut self.used[kind as usize];
+            *used = used.saturating_add(volume);
+        }
         let Some(element) = self.active.element(dimension) else { return };
         let same =
             |t: &Total| t.element == element && t.dimension == dimension && t.reserved == reserved;
@@ -363,6 +371,11 @@ impl Rating {
     /// The total of a kind that grew last: its step counts.
     pub(crate) fn last_total(&self, kind: Kind) -> Option<usize> {
         self.last_totals[kind as usize].map(usize::from)
+    }
+
+    /// All there was of a kind, in watt-hours or microseconds.
+    pub(crate) fn used(&self, kind: Kind) -> i64 {
+        self.used[kind as usize]
     }
 
     /// When prices may change next though the charger says nothing: by the clock or the duration.
