@@ -356,3 +356,23 @@ pub(crate) fn place_of(row: &SessionRow) -> HoldPlace {
 pub(crate) fn words(refusal: &Refusal) -> String {
     crate::refusal::refusal_text(refusal).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PartitionConfig;
+
+    #[test]
+    fn two_names_that_meet_in_one_id_are_not_one_account() {
+        let mut state = State::new(PartitionConfig::default());
+        let (alice, bob) = (Identity::new("alice").unwrap(), Identity::new("bob").unwrap());
+        let id = Name::Driver(&alice).id(Currency::EUR);
+        let text = Name::Driver(&bob).text();
+        let limit = Name::Driver(&bob).limit();
+        let opening = Opening::new(id, &text, Currency::EUR, limit);
+        state.ledger.open_account(Timestamp(1), opening).unwrap();
+        let opened = state.open(Name::Driver(&alice), Currency::EUR);
+        assert_eq!(opened, Err(Refusal::KeyReused), "bob's money is not alice's");
+        assert!(state.open(Name::Driver(&bob), Currency::EUR).is_ok());
+    }
+}

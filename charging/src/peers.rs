@@ -64,7 +64,7 @@ impl State {
             Some(row) if row.captured.is_some() => Err(Refusal::WrongState(SessionState::Settled)),
             // The try before came to nothing, as with a wallet of the station's own partition.
             Some(row) if row.released && place.sequence == 0 && row.wallet != AccountId(0) => {
-                self.next_attempt(row, from, place)
+                self.next_attempt(&row, from, place)
             }
             Some(row) if row.released => Err(Refusal::WrongState(SessionState::Expired)),
             Some(row) if row.partition != from => Err(Refusal::KeyReused),
@@ -127,7 +127,7 @@ impl State {
     /// A hold for a session whose hold before was given back before it began.
     fn next_attempt(
         &mut self,
-        before: PayerSessionRow,
+        before: &PayerSessionRow,
         from: PartitionId,
         place: &PlaceHold,
     ) -> Result<Outcome, Refusal> {
