@@ -268,8 +268,8 @@ impl State {
         match self.finished.get(session).map(|memory| (memory.tombstone, memory.state)) {
             Some((None, state)) => return Outcome::Session { state: Some(state) },
             Some((Some(last), _)) if last >= attempt => return Outcome::Session { state: None },
-            Some(_) => self.finished.unmark(session),
-            None => {}
+            // A later try: the mark moves with it.
+            Some(_) | None => {}
         }
         let row = self.tombstone(session, attempt);
         self.finished.remember(&row, self.config.finished_sessions_max, false);
@@ -318,6 +318,7 @@ impl State {
             owed: 0,
             adjusted: 0,
             hold_attempt: attempt,
+            marked: Timestamp::ZERO,
             hold_expires: Timestamp::ZERO,
             segments: Vec::new(),
         }

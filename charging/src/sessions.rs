@@ -66,9 +66,9 @@ impl State {
     }
 
     /// Opens a session on its connector.
-    pub(crate) fn open_session(&mut self, station: StationNumber, row: SessionRow) {
+    pub(crate) fn open_session(&mut self, station: StationNumber, mut row: SessionRow) {
         assert!(row.state.is_live(), "a session is opened alive");
-        self.finished.unmark(row.session);
+        row.marked = self.finished.unmark(row.session);
         if let Some(connector) = self.touch_connector(station, row.connector) {
             connector.session = Some(row.session);
         }

@@ -307,6 +307,7 @@ fn session(number: u128, name: &str, state: SessionState, energy: i64) -> Sessio
         owed: 0,
         adjusted: 0,
         hold_attempt: 0,
+        marked: Timestamp::ZERO,
         hold_expires: Timestamp::ZERO,
         segments: Vec::new(),
     }
