@@ -6,11 +6,11 @@
 use crate::command::{Outcome, PayerRef, Refusal, StartTransaction, TransactionRef};
 use crate::finished::{Past, transaction_id};
 use crate::meter::take_register;
-use crate::rows::{Segment, SessionRow, SessionState};
+use crate::price::Flow;
+use crate::rows::{Deal, Segment, SessionRow, SessionState};
 use crate::secure::{Secured, next_positive};
 use crate::sessions::overlap;
 use crate::state::{State, StationNumber};
-use novax_ledger::Tariff;
 use novax_model::{ConnectorRef, SessionId, Timestamp, TokenUid, WattHours};
 
 /// What a connector has begun since.
@@ -150,12 +150,13 @@ impl State {
         self.supersede_refused(station, start);
         let transaction = self.transaction_of(station, start);
         let transaction_id = transaction_id(Some(&transaction));
-        let terms = match self.terms(station) {
-            Ok(terms) => terms,
+        let (site, deal) = match self.deal(station) {
+            Ok(agreed) => agreed,
             Err(refusal) => return Outcome::Refused(refusal),
         };
-        let secured = self.secure_card(station, start, &terms.tariff);
-        let mut row = self.session_row(session, station, start.connector, &start.token, terms);
+        let secured = self.secure_card(station, start, &deal);
+        let mut row =
+            self.session_row(session, station, start.connector, &start.token, (site, deal));
         row.transaction = Some(transaction.clone());
         row.meter_start = start.meter_start;
         row.meter_last = start.meter_start.unwrap_or_default();
@@ -163,7 +164,7 @@ impl State {
         match secured {
             Ok(secured) => {
                 secured.write_to(&mut row);
-                row.charges = row.tariff.rate(WattHours(0));
+                self.reprice_row(&mut row, Flow::begins(start.at), false);
                 self.open_session(station, row);
                 if let Some(newer) = overtaken_by {
                     self.close_overtaken(station, session, start.connector, newer);
@@ -188,7 +189,7 @@ impl State {
         &mut self,
         station: StationNumber,
         start: &StartTransaction,
-        tariff: &Tariff,
+        deal: &Deal,
     ) -> Result<Secured, Refusal> {
         if self.is_marked(start.session, &start.payer) {
             return Err(Refusal::WrongState(SessionState::Refused));
@@ -200,7 +201,7 @@ impl State {
             return Err(Refusal::Full);
         }
         self.touch_connector_or_new(station, start.connector)?;
-        self.secure(start.session, &start.token, &start.payer, tariff)
+        self.secure(start.session, &start.token, &start.payer, deal)
     }
 
     /// Whether this is the late start of a session that its driver cancelled: named by its remote

@@ -8,10 +8,11 @@ use crate::node::{Node, config};
 use novax_charging::rows::ExceptionRow;
 use novax_charging::{
     Answer, Command, ConnectorStatus, EndTransaction, Keyspace, OutboxKind, Outcome,
-    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, Refund, Refusal, RequestStart,
-    SessionRow, SignedEnergy, StartTransaction, StationCommand, TransactionRef,
+    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, PutSite, Refund, Refusal,
+    RequestStart, SessionRow, SignedEnergy, SimpleTerms, StartTransaction, StationCommand,
+    TransactionRef,
 };
-use novax_ledger::{JournalRow, SplitRule, Tariff};
+use novax_ledger::JournalRow;
 use novax_model::{
     ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, TransferKey, WattHours, Watts,
@@ -290,17 +291,18 @@ impl World {
             |words: &mut Words<'_>, name, or| words.number(name).map_or(or, i64::unsigned_abs);
         match verb {
             "site" => {
-                let tariff = Tariff {
+                let tariff = SimpleTerms {
                     currency: Currency::EUR,
                     energy_millis_per_kwh: number(words, "price", 40_000),
                     session_fee: number(words, "fee", 100).into(),
                     tax_basis_points: u32::try_from(number(words, "tax", 2_000)).unwrap(),
                     hold: number(words, "hold", 500).into(),
+                    site_host_basis_points: 3_000,
+                    platform_basis_points: 1_000,
                 };
-                let split =
-                    SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
                 let limit = words.number("limit").map(Watts);
-                self.step(node, Command::PutSite { site: name, limit, tariff, split })
+                let terms = tariff.terms(&name);
+                self.step(node, Command::PutSite(Box::new(PutSite::new(name, limit, terms))))
             }
             "station" => {
                 let site = id(words.next());
