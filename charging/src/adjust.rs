@@ -32,7 +32,7 @@ impl State {
     /// Books what a bill changed from what it was; if that cannot be, the row says what it was.
     fn book_adjustment(&mut self, row: &mut SessionRow, before: (Charges, WattHours)) {
         if row.charges == before.0 {
-            self.counters.recount(before, row);
+            self.counters.recount(&before, row);
             return;
         }
         row.adjusted += 1;
@@ -47,7 +47,7 @@ impl State {
                 row.suspect = true;
             }
         }
-        self.counters.recount(before, row);
+        self.counters.recount(&before, row);
     }
 
     /// Says what the driver owes of the session afterwards.

@@ -301,7 +301,7 @@ impl crate::state::Counters {
         *settled = settled.saturating_add(row.charges.total());
     }
     /// An ended session's bill was adjusted.
-    pub(crate) fn recount(&mut self, before: (Charges, WattHours), row: &SessionRow) {
+    pub(crate) fn recount(&mut self, before: &(Charges, WattHours), row: &SessionRow) {
         let number = |energy: WattHours| u64::try_from(energy.0).unwrap_or(0);
         let total = self.energy_wh_total.saturating_sub(number(before.1));
         self.energy_wh_total = total.saturating_add(number(row.energy()));

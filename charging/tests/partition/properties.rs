@@ -577,3 +577,38 @@ fn replicas_that_write_heads_at_different_times_keep_the_same_ticks() {
         assert!(rollups(Keyspace::RollupsMinute) && rollups(Keyspace::RollupsHour));
     }
 }
+
+/// A try that was refused before leaves a mark; when a later one opens its session the mark goes, and
+/// what had been forgotten to make room for it must not come back with a restart.
+#[test]
+fn a_session_in_the_place_of_a_mark_changes_no_memory() {
+    let ask = |session| {
+        let command = PeerCommand::AskSession { session: SessionId(session), attempt: 0 };
+        Command::Peer { from: PartitionId(0), command }
+    };
+    let start = |session, attempt: Option<u32>| {
+        let held = |attempt| PayerRef::Held {
+            driver: id("carol"),
+            partition: PartitionId(0),
+            amount: 0,
+            currency: Currency::EUR,
+            attempt,
+        };
+        Command::StartTransaction(StartTransaction {
+            session: SessionId(session),
+            identity: id("CP1"),
+            connector: ConnectorRef { evse: 1, connector: 1 },
+            transaction: None,
+            remote_start_id: None,
+            token: token(if attempt.is_some() { "A" } else { "X" }),
+            meter_start: None,
+            at: Timestamp(BEGIN),
+            payer: attempt.map_or(PayerRef::Local, held),
+        })
+    };
+    let entries = [ask(6), ask(7), start(1, None), start(7, Some(1)), start(6, None)];
+    let entries: Vec<_> = entries.into_iter().map(|command| (0, vec![command])).collect();
+    for at in 0..entries.len() {
+        replicate(tight(), &entries, at);
+    }
+}
