@@ -608,7 +608,7 @@ fn a_session_in_the_place_of_a_mark_changes_no_memory() {
     };
     let entries = [ask(6), ask(7), start(1, None), start(7, Some(1)), start(6, None)];
     let entries: Vec<_> = entries.into_iter().map(|command| (0, vec![command])).collect();
-    for at in 0..entries.len() {
+    for at in 0..=entries.len() {
         replicate(tight(), &entries, at);
     }
 }
