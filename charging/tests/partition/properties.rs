@@ -586,7 +586,7 @@ fn a_session_in_the_place_of_a_mark_changes_no_memory() {
         let command = PeerCommand::AskSession { session: SessionId(session), attempt: 0 };
         Command::Peer { from: PartitionId(0), command }
     };
-    let start = |session, attempt: Option<u32>| {
+    let start = |session, evse, attempt: Option<u32>| {
         let held = |attempt| PayerRef::Held {
             driver: id("carol"),
             partition: PartitionId(0),
@@ -597,7 +597,7 @@ fn a_session_in_the_place_of_a_mark_changes_no_memory() {
         Command::StartTransaction(StartTransaction {
             session: SessionId(session),
             identity: id("CP1"),
-            connector: ConnectorRef { evse: 1, connector: 1 },
+            connector: ConnectorRef { evse, connector: 1 },
             transaction: None,
             remote_start_id: None,
             token: token(if attempt.is_some() { "A" } else { "X" }),
@@ -606,7 +606,7 @@ fn a_session_in_the_place_of_a_mark_changes_no_memory() {
             payer: attempt.map_or(PayerRef::Local, held),
         })
     };
-    let entries = [ask(6), ask(7), start(1, None), start(7, Some(1)), start(6, None)];
+    let entries = [ask(6), ask(7), start(1, 1, None), start(7, 1, Some(1)), start(6, 2, None)];
     let entries: Vec<_> = entries.into_iter().map(|command| (0, vec![command])).collect();
     for at in 0..=entries.len() {
         replicate(tight(), &entries, at);
