@@ -57,6 +57,16 @@ impl Name<'_> {
         }
     }
 
+    /// Those who get a statement of account, line by line.
+    pub(crate) fn has_history(self) -> bool {
+        matches!(self, Name::Driver(_) | Name::Receivable(_) | Name::SiteHost(_))
+    }
+
+    /// Whether it belongs to a person.
+    pub(crate) fn is_personal(self) -> bool {
+        matches!(self, Name::Driver(_) | Name::Receivable(_))
+    }
+
     /// The account's id.
     pub(crate) fn id(self, currency: Currency) -> AccountId {
         AccountId(key128(&[self.text().as_bytes(), &currency.bytes()]))
