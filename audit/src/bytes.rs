@@ -31,12 +31,20 @@ impl<'a> Cursor<'a> {
         Ok(*field)
     }
 
+    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, AuditError> {
+        self.array::<1>(what).map(|[byte]| byte)
+    }
+
     pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, AuditError> {
         self.array(what).map(u16::from_le_bytes)
     }
 
     pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, AuditError> {
         self.array(what).map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn u128(&mut self, what: &'static str) -> Result<u128, AuditError> {
+        self.array(what).map(u128::from_le_bytes)
     }
 
     /// Nothing may be left.

@@ -16,6 +16,10 @@ pub(crate) enum Domain {
     Node = 1,
     /// A link of the chain over log entries.
     LogLink = 2,
+    /// A link of the chain over the records of an export.
+    RecordLink = 3,
+    /// The head of a record of an export.
+    RecordHead = 4,
     /// A personal account.
     Commitment = 5,
     /// A public key.

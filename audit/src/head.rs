@@ -10,7 +10,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::bytes::Cursor;
 use crate::error::AuditError;
-use crate::hash::Hash;
+use crate::hash::{Hash, from_hex};
 
 pub use crate::ids::KeyId;
 
@@ -235,6 +235,28 @@ impl PublicKeys {
     pub fn new(key: &[u8; 32]) -> Result<Self, AuditError> {
         let mut keys = Self { known: Vec::new() };
         keys.trust(key, Timestamp(0))?;
+        Ok(keys)
+    }
+
+    /// Trusts the keys of a text: one a line in 64 hexadecimal digits; empty lines and what follows a
+    /// `#` are passed over.
+    ///
+    /// # Errors
+    /// [`AuditError::KeyLine`]; for a text without keys, of the line after its last.
+    pub fn parse(text: &str) -> Result<Self, AuditError> {
+        let mut keys = Self { known: Vec::new() };
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
+                continue;
+            }
+            let key = from_hex(line).filter(|_| keys.known.len() < KEYS_MAX);
+            let key = key.ok_or(AuditError::KeyLine(number))?;
+            keys.trust(&key, Timestamp(0)).map_err(|_| AuditError::KeyLine(number))?;
+        }
+        if keys.known.is_empty() {
+            return Err(AuditError::KeyLine(text.lines().count() + 1));
+        }
         Ok(keys)
     }
 

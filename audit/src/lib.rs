@@ -9,21 +9,29 @@
 //!
 //! Floors, each using only what stands below:
 //!
+//! * [`fuzz`]: foreign bytes through every parser, for fuzzers and tests
+//! * [`export`]: the journal as one file that proves itself; verifying one, offline
 //! * [`head`]: tree heads, signatures, keys and how they follow one another
-//! * [`merkle`]: the tree; [`chain`]: the log's chain;
+//! * [`canonical`]: the bytes of one transaction; [`merkle`]: the tree; [`chain`]: the log's chain;
 //!   [`commitment`]: persons' accounts without their names
 //! * `bytes`, `ids`, [`hash`], [`error`]: the words
 
 mod bytes;
+
+pub mod canonical;
 pub mod chain;
 pub mod commitment;
 pub mod error;
+pub mod export;
+pub mod fuzz;
 pub mod hash;
 pub mod head;
 mod ids;
 pub mod merkle;
 
-pub use error::AuditError;
+pub use canonical::Transaction;
+pub use error::{AuditError, Tampered, What};
+pub use export::{Report, Start, Writer, verify};
 pub use hash::Hash;
 pub use head::{KeyId, PublicKeys, Rotation, SignedHead, TreeHead};
 pub use merkle::{NodeKey, Nodes, Tree};

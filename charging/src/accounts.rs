@@ -8,10 +8,8 @@
 //! | `driver/<driver>` | never below zero, holds counted | a driver's wallet |
 //! | `receivable/<driver>` | none | what a driver owes beyond the wallet |
 //! | `funding` | none | where money comes in: its debit is all deposits |
-//! | `site-host/<site>` | none | a site host's share |
-//! | `operator` | none | the operator's share |
-//! | `platform` | none | the platform's share |
-//! | `tax` | none | tax collected |
+//! | a party of a contract: `operator`, `site-host/<site>` | none | what it earned |
+//! | `tax/<jurisdiction>/<tax>` | none | tax collected; `tax` where the tariff alone says the rate |
 //! | `clearing/p<n>` | none | money between this partition and partition n; with itself: passing through |
 //!
 //! Clearing with itself is zero after every settlement; clearing between two partitions is zero
@@ -27,11 +25,14 @@ pub(crate) enum Name<'a> {
     Driver(&'a Identity),
     Receivable(&'a Identity),
     Funding,
-    SiteHost(&'a Identity),
-    Operator,
-    Platform,
-    Tax,
+    /// As its contract names it, or a tax.
+    Party(&'a str),
     Clearing(PartitionId),
+}
+
+/// The account of a tax.
+pub(crate) fn tax_name(jurisdiction: &str, tax: &str) -> String {
+    if jurisdiction.is_empty() { "tax".to_owned() } else { format!("tax/{jurisdiction}/{tax}") }
 }
 
 impl Name<'_> {
@@ -41,10 +42,7 @@ impl Name<'_> {
             Name::Driver(driver) => format!("driver/{driver}"),
             Name::Receivable(driver) => format!("receivable/{driver}"),
             Name::Funding => "funding".to_owned(),
-            Name::SiteHost(site) => format!("site-host/{site}"),
-            Name::Operator => "operator".to_owned(),
-            Name::Platform => "platform".to_owned(),
-            Name::Tax => "tax".to_owned(),
+            Name::Party(party) => party.to_owned(),
             Name::Clearing(partition) => format!("clearing/{partition}"),
         }
     }
@@ -57,9 +55,10 @@ impl Name<'_> {
         }
     }
 
-    /// Those who get a statement of account, line by line.
+    /// Those whose statement is read line by line. Not the parties of contracts: each session touches
+    /// several, and their statements add up journal rows by period.
     pub(crate) fn has_history(self) -> bool {
-        matches!(self, Name::Driver(_) | Name::Receivable(_) | Name::SiteHost(_))
+        self.is_personal()
     }
 
     /// Whether it belongs to a person.

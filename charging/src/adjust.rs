@@ -8,39 +8,41 @@
 use crate::accounts::{Name, Purpose};
 use crate::command::{EndTransaction, Outcome, PeerCommand, Refusal};
 use crate::config::AMOUNT_MAX;
-use crate::money::{Debtor, shares, words};
-use crate::rows::{Payer, PayerSessionRow, SessionRow, SessionState};
+use crate::money::{Debtor, words};
+use crate::price::Flow;
+use crate::rows::{Charges, Payer, PayerSessionRow, SessionRow, SessionState};
 use crate::state::State;
-use novax_ledger::{Charges, Code, Leg};
-use novax_model::{AccountId, Amount, Currency, PartitionId, SessionId};
+use novax_ledger::{Code, Leg};
+use novax_model::{AccountId, Amount, Currency, PartitionId, SessionId, WattHours};
+use std::collections::BTreeMap;
 
 impl State {
     /// Takes the true stop into an estimated session's row and books what it changes.
     pub(crate) fn adjust(&mut self, row: &mut SessionRow, end: &EndTransaction) {
         assert!(row.estimated, "only an estimate is adjusted");
-        let before = (row.charges, row.energy());
+        let before = (row.charges.clone(), row.energy());
         self.take_stop(row, end);
         row.ended = end.at.max(row.started).max(novax_model::Timestamp(1));
         row.reason = end.reason.clone();
         row.estimated = false;
-        row.charges = row.tariff.rate(row.energy());
+        self.reprice_row(row, Flow::ends(row.ended), true);
         self.book_adjustment(row, before);
     }
 
     /// Books what a bill changed from what it was; if that cannot be, the row says what it was.
-    fn book_adjustment(&mut self, row: &mut SessionRow, before: (Charges, novax_model::WattHours)) {
+    fn book_adjustment(&mut self, row: &mut SessionRow, before: (Charges, WattHours)) {
         if row.charges == before.0 {
             self.counters.recount(before, row);
             return;
         }
         row.adjusted += 1;
-        match self.book_difference(row, &before.0) {
+        match self.book_difference(row, &before) {
             Ok(owed) => row.owed = owed,
             Err(error) => {
                 let (id, total) = (row.session, row.charges.total());
                 let text = format!("session {id}: its bill was not adjusted to {total}: {error}");
                 self.except(&row.identity, &text);
-                row.charges = before.0;
+                row.charges = before.0.clone();
                 row.adjusted -= 1;
                 row.suspect = true;
             }
@@ -49,8 +51,12 @@ impl State {
     }
 
     /// Says what the driver owes of the session afterwards.
-    fn book_difference(&mut self, row: &SessionRow, before: &Charges) -> Result<Amount, String> {
-        let currency = row.tariff.currency;
+    fn book_difference(
+        &mut self,
+        row: &SessionRow,
+        (before, energy_before): &(Charges, WattHours),
+    ) -> Result<Amount, String> {
+        let currency = row.deal.currency;
         let mut legs = Vec::with_capacity(8);
         let mut owed = row.owed;
         let clearing = match row.payer {
@@ -68,13 +74,20 @@ impl State {
             }
             Payer::None => return Ok(0),
         };
-        let pairs = shares(row, before).into_iter().zip(shares(row, &row.charges));
-        for ((name, was, code), (_, is, _)) in pairs {
+        let mut shares: BTreeMap<(Box<str>, Code), (Amount, Amount)> = BTreeMap::new();
+        for part in self.shares(row, before, *energy_before) {
+            shares.entry((part.name, part.code)).or_default().0 += part.amount;
+        }
+        for part in self.shares(row, &row.charges, row.energy()) {
+            shares.entry((part.name, part.code)).or_default().1 += part.amount;
+        }
+        for ((name, code), (was, is)) in shares {
             let amount = was.abs_diff(is);
             if amount == 0 {
                 continue;
             }
-            let party = self.open(name, currency).map_err(|refusal| words(&refusal))?;
+            let party =
+                self.open(Name::Party(&name), currency).map_err(|refusal| words(&refusal))?;
             let (debit, credit) = if is > was { (clearing, party) } else { (party, clearing) };
             legs.push(Leg::Post { debit, credit, amount, code });
         }
@@ -118,7 +131,7 @@ impl State {
     pub(crate) fn queue_adjustment(&mut self, row: &SessionRow) {
         let Payer::Remote(to) = row.payer else { return };
         let (session, sequence) = (row.session, row.adjusted);
-        let (amount, currency) = (row.charges.total(), row.tariff.currency);
+        let (amount, currency) = (row.charges.total(), row.deal.currency);
         self.queue_peer(to, PeerCommand::Adjust { session, sequence, amount, currency });
     }
 

@@ -4,12 +4,14 @@
 //! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
-use crate::rows::{ConnectorStatus, DirectoryKind, Protocol, SessionState, StationState};
-use novax_ledger::{SplitRule, Tariff};
+use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
     TransferKey, WattHours, Watts,
 };
+use novax_settlement::contract::RevenueContract;
+use novax_tariff::Tariff;
+use novax_tariff::rules::{RuleBook, Sample, SignalKind};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A salted hash of a station's Basic password (OCPP security profile 1). Station passwords are
@@ -62,15 +64,15 @@ pub enum Command {
         identity: Identity,
     },
     /// Creates or changes a site.
-    PutSite {
-        /// Its name.
+    PutSite(Box<PutSite>),
+    /// What dynamic prices of a site follow.
+    PutSignal {
+        /// Where it holds.
         site: Identity,
-        /// What all its connectors together may draw; `None` is no limit.
-        limit: Option<Watts>,
-        /// The price in force for sessions that start from now on.
-        tariff: Tariff,
-        /// How revenue is split from now on.
-        split: SplitRule,
+        /// What it says.
+        kind: SignalKind,
+        /// Its value, and since when.
+        sample: Sample,
     },
     /// Creates a station at a site of this partition, or changes its password.
     PutStation {
@@ -191,6 +193,41 @@ pub enum Command {
     Tick,
 }
 
+/// A site as an admin wants it.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PutSite {
+    /// Its name.
+    pub site: Identity,
+    /// What all its connectors together may draw; `None` is no limit.
+    pub limit: Option<Watts>,
+    /// Where it is.
+    pub place: Place,
+    /// From when on `terms` hold; [`Timestamp::ZERO`] or a time that is over: from now on. Terms that
+    /// were announced for later stay.
+    pub from: Timestamp,
+    /// What sessions cost, and who gets what.
+    pub terms: SiteTerms,
+}
+
+impl PutSite {
+    /// A site with these terms from now on, in no jurisdiction and on UTC.
+    #[must_use]
+    pub fn new(site: Identity, limit: Option<Watts>, terms: SiteTerms) -> PutSite {
+        PutSite { site, limit, place: Place::default(), from: Timestamp::ZERO, terms }
+    }
+}
+
+/// What a site charges.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct SiteTerms {
+    /// What a session costs.
+    pub tariff: Tariff,
+    /// Who gets what of it.
+    pub contract: RevenueContract,
+    /// What moves the price.
+    pub rules: Option<RuleBook>,
+}
+
 /// An app asks for a charge: hold, session row and outbox row in one step.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct RequestStart {
@@ -234,7 +271,7 @@ pub enum PayerRef {
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StartTransaction {
     /// Derived from what identifies the transaction: 1.6 (station, connector, timestamp, meterStart,
-    /// idTag), 2.x (station, transactionId). Unused when it answers a remote start.
+    /// idTag), 2.x (station, transactionId, token). Unused when it answers a remote start.
     pub session: SessionId,
     /// Which station.
     pub identity: Identity,
@@ -399,6 +436,8 @@ pub enum Refusal {
     },
     /// The wallet's currency is not the tariff's.
     CurrencyMismatch,
+    /// A tariff, contract or rule book cannot be put in force: the caller's words, and why.
+    BadTerms(Box<str>),
     /// No such site.
     UnknownSite,
     /// No such station here.

@@ -38,6 +38,8 @@ pub struct PartitionConfig {
     pub directory_max: usize,
     /// Most sites.
     pub sites_max: usize,
+    /// Most tariffs, contracts and rule books; they are never forgotten.
+    pub terms_max: usize,
     /// Most stations.
     pub stations_max: usize,
     /// Most connectors of one station.
@@ -86,6 +88,7 @@ impl Default for PartitionConfig {
             pending_stations_max: 10_000,
             directory_max: 10_000_000,
             sites_max: 100_000,
+            terms_max: 100_000,
             stations_max: 200_000,
             connectors_per_station_max: 64,
             drivers_max: 5_000_000,

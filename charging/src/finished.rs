@@ -66,7 +66,7 @@ impl Past {
             cancelled: row.state == SessionState::Rejected && &*row.reason == CANCELLED,
             refusal: refused.then(|| refusal_of_text(&row.reason)),
             total: if is_billed(row) { row.charges.total() } else { 0 },
-            currency: row.tariff.currency,
+            currency: row.deal.currency,
             segments: row.segments.clone(),
             awaits_stop: open.then(|| Box::new(row.clone())),
         }

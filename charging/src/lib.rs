@@ -41,6 +41,7 @@ mod outbox;
 mod park;
 pub mod partition;
 mod peers;
+mod price;
 mod provision;
 mod refusal;
 mod request;
@@ -51,23 +52,27 @@ mod secure;
 mod series;
 mod sessions;
 mod silence;
+mod simple;
 mod start;
 mod state;
 mod stations;
 mod stop;
 mod telemetry;
+mod terms;
 mod timers;
 
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, Refusal, RequestStart, RowWrite, SignedEnergy, StartTransaction, StationCommand,
-    TransactionRef, decode_entry, encode_entry,
+    PlaceHold, PutSite, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms, StartTransaction,
+    StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
 pub use restore::RestoreError;
 pub use rows::{
-    ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, Keyspace, OutboxKind,
-    OutboxRow, ParkedStop, Payer, PayerSessionRow, Protocol, Segment, SessionRow, SessionState,
-    SiteRow, StationRow, StationState, TokenRow,
+    Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
+    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, Protocol, Segment,
+    SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
+    TermsRow, TokenRow,
 };
+pub use simple::SimpleTerms;

@@ -8,12 +8,14 @@
 
 use crate::accounts::{Name, Purpose};
 use crate::command::{PeerCommand, Refusal};
-use crate::rows::{Payer, SessionRow};
+use crate::rows::{Charges, Payer, SessionRow};
 use crate::state::State;
-use novax_ledger::{Charges, Code, HoldId, LedgerError, Leg, Opening, Posted, Stamp};
+use novax_ledger::{Code, HoldId, LedgerError, Leg, Opening, Posted, Stamp};
 use novax_model::{
     AccountId, Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TransferKey,
+    WattHours,
 };
+use novax_settlement::{Base, Purpose as ShareOf, split};
 
 /// Where a session's hold lies.
 #[derive(Clone, Copy, Debug)]
@@ -183,7 +185,7 @@ impl State {
     /// # Errors
     /// In words, when nothing was booked; that takes a session id used twice.
     pub(crate) fn settle(&mut self, row: &SessionRow) -> Result<Amount, String> {
-        let currency = row.tariff.currency;
+        let currency = row.deal.currency;
         let total = row.charges.total();
         let mut legs = Vec::with_capacity(8);
         let mut owed = 0;
@@ -310,12 +312,11 @@ impl State {
         clearing: AccountId,
         legs: &mut Vec<Leg>,
     ) -> Result<(), String> {
-        for (name, amount, code) in shares(row, &row.charges) {
-            if amount > 0 {
-                let credit =
-                    self.open(name, row.tariff.currency).map_err(|refusal| words(&refusal))?;
-                legs.push(Leg::Post { debit: clearing, credit, amount, code });
-            }
+        for part in self.shares(row, &row.charges, row.energy()) {
+            let name = Name::Party(&part.name);
+            let credit = self.open(name, row.deal.currency).map_err(|refusal| words(&refusal))?;
+            let (amount, code) = (part.amount, part.code);
+            legs.push(Leg::Post { debit: clearing, credit, amount, code });
         }
         Ok(())
     }
@@ -335,20 +336,57 @@ impl State {
     }
 }
 
-/// Who earns how much of a session that costs this much.
-pub(crate) fn shares<'a>(row: &'a SessionRow, charges: &Charges) -> [(Name<'a>, Amount, Code); 4] {
-    let shares = row.split.split(charges.net());
-    assert_eq!(
-        shares.site_host + shares.operator + shares.platform + charges.tax,
-        charges.total(),
-        "a split loses nothing"
-    );
-    [
-        (Name::SiteHost(&row.site), shares.site_host, Code::SiteHostShare),
-        (Name::Operator, shares.operator, Code::OperatorShare),
-        (Name::Platform, shares.platform, Code::PlatformShare),
-        (Name::Tax, charges.tax, Code::Tax),
-    ]
+/// What one account earns of a bill.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The account, before its currency.
+    pub(crate) name: Box<str>,
+    pub(crate) amount: Amount,
+    pub(crate) code: Code,
+}
+
+impl State {
+    /// Who gets what of a bill: the parties of the contract share the net sum, taxes go where they are
+    /// due. Nothing of nothing is left out.
+    pub(crate) fn shares(
+        &self,
+        row: &SessionRow,
+        charges: &Charges,
+        energy: WattHours,
+    ) -> Vec<Part> {
+        let contract = self.terms.contract(row.deal.contract);
+        let (gross, net) = (charges.total(), charges.net());
+        let roaming = false;
+        let shares = split(&contract, &Base::new(gross, net, energy, roaming));
+        let mut parts: Vec<Part> = Vec::with_capacity(shares.len() + charges.taxes.len());
+        for share in shares {
+            let code = code_of(share.purpose);
+            let party = contract.party(share.party).expect("a checked contract names them");
+            parts.push(Part { name: party.as_str().into(), amount: share.amount, code });
+        }
+        for tax in &charges.taxes {
+            let name = crate::accounts::tax_name(&row.deal.jurisdiction, &tax.name);
+            parts.push(Part { name: name.into(), amount: tax.amount, code: Code::Tax });
+        }
+        parts.retain(|part| part.amount > 0);
+        let sum: Amount = parts.iter().map(|part| part.amount).sum();
+        assert_eq!(sum, gross, "a split loses nothing");
+        parts
+    }
+}
+
+/// The books' word for why a party has its share.
+fn code_of(purpose: ShareOf) -> Code {
+    match purpose {
+        ShareOf::Operator => Code::OperatorShare,
+        ShareOf::SiteHost => Code::SiteHostShare,
+        ShareOf::Electricity => Code::SupplierShare,
+        ShareOf::Grid => Code::GridFee,
+        ShareOf::Platform => Code::PlatformShare,
+        ShareOf::Roaming => Code::RoamingShare,
+        ShareOf::Payment => Code::PspFee,
+        ShareOf::Partner => Code::PartnerShare,
+    }
 }
 
 /// Where the hold of a session of this partition lies.

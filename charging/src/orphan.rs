@@ -4,10 +4,10 @@
 //! Who is known and would have had to pay owes it; otherwise a person looks at it.
 
 use crate::command::Refusal;
+use crate::price::Flow;
 use crate::refusal::refusal_of_text;
-use crate::rows::{Payer, SessionRow};
+use crate::rows::{Charges, Payer, SessionRow};
 use crate::state::State;
-use novax_ledger::Charges;
 use novax_model::WattHours;
 
 impl State {
@@ -38,11 +38,11 @@ impl State {
         }
         let owner = self.tokens.get(&row.token).map(|token| &token.driver);
         let driver = owner.and_then(|owner| self.drivers.get(owner));
-        let Some(driver) = driver.filter(|driver| driver.currency == row.tariff.currency) else {
+        let Some(driver) = driver.filter(|driver| driver.currency == row.deal.currency) else {
             return Err("its card's owner is not known here".to_owned());
         };
         (row.driver, row.payer) = (Some(driver.driver.clone()), Payer::Local(driver.wallet));
-        row.charges = row.tariff.rate(row.energy());
+        self.reprice_row(row, Flow::ends(row.ended), true);
         match self.settle(row) {
             Ok(owed) => {
                 row.owed = owed;

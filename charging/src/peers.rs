@@ -8,14 +8,16 @@ use crate::command::{Outcome, PeerCommand, PlaceHold, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::finished::ASKED_BEFORE_KNOWN;
 use crate::money::HoldPlace;
-use crate::rows::{Payer, PayerSessionRow, SessionRow, SessionState};
+use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState, TermsId};
 use crate::state::State;
+use crate::terms::untaxed;
 use crate::timers::Timer;
-use novax_ledger::{Charges, SplitRule, Tariff};
 use novax_model::{
     AccountId, Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours,
 };
+use novax_settlement::RoundingPolicy;
+use novax_tariff::Adjustment;
 
 /// Stands where a row must name somebody and nobody is known.
 pub(crate) fn nobody() -> Identity {
@@ -276,12 +278,17 @@ impl State {
 
     /// A row that keeps an id from starting by this try or one before.
     pub(crate) fn tombstone(&self, session: SessionId, attempt: u32) -> SessionRow {
-        let tariff = Tariff {
+        let deal = Deal {
+            tariff: TermsId(0),
+            contract: TermsId(0),
             currency: Currency::EUR,
-            energy_millis_per_kwh: 0,
-            session_fee: 0,
-            tax_basis_points: 0,
             hold: 0,
+            jurisdiction: "".into(),
+            zone: "UTC".into(),
+            treatment: untaxed(),
+            rounding: RoundingPolicy::default(),
+            adjustment: Adjustment::NONE,
+            explanation: "".into(),
         };
         SessionRow {
             session,
@@ -296,8 +303,8 @@ impl State {
             transaction: None,
             remote_start_id: 0,
             payer: Payer::None,
-            tariff,
-            split: SplitRule { site_host_basis_points: 0, platform_basis_points: 0 },
+            deal,
+            rating: None,
             held: 0,
             holds: 0,
             meter_start: None,

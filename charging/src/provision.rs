@@ -6,7 +6,7 @@ use crate::accounts::Name;
 use crate::command::{Outcome, PasswordHash, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::rows::{
-    DirectoryKind, DirectoryRow, DriverRow, Protocol, SiteRow, StationRow, StationState, TokenRow,
+    DirectoryKind, DirectoryRow, DriverRow, Protocol, StationRow, StationState, TokenRow,
 };
 use crate::state::State;
 use novax_ledger::{Code, LedgerError, Leg};
@@ -75,28 +75,6 @@ impl State {
             self.put_directory_row(row);
         }
         Ok(Outcome::Booted { state: StationState::Pending })
-    }
-
-    /// Creates or changes a site. A limit that is lifted is not taken back from transactions that
-    /// already run; it ends with them.
-    pub(crate) fn put_site(&mut self, row: SiteRow) -> Result<Outcome, Refusal> {
-        let limit_valid = row.limit.is_none_or(|limit| limit.0 >= 0);
-        if row.tariff.check().is_err() || row.split.check().is_err() || !limit_valid {
-            return Err(Refusal::Full);
-        }
-        let name = row.site.clone();
-        if let Some(site) = self.touch_site(&name) {
-            let limit_changed = site.row.limit != row.limit;
-            site.row = row;
-            if limit_changed {
-                self.share_limit(&name);
-            }
-        } else if self.sites.len() < self.config.sites_max {
-            self.add_site(row);
-        } else {
-            return Err(Refusal::Full);
-        }
-        Ok(Outcome::Done)
     }
 
     /// Creates a station, or changes its password.

@@ -51,15 +51,16 @@ impl State {
         if !self.session_has_room() {
             return Err(Refusal::Full);
         }
-        let terms = self.terms(station)?;
+        let (site, deal) = self.deal(station)?;
         if ask.connector.connector > 0 {
             self.touch_connector_or_new(station, ask.connector)?;
         }
-        let secured = self.secure(ask.session, &ask.token, &ask.payer, &terms.tariff)?;
+        let secured = self.secure(ask.session, &ask.token, &ask.payer, &deal)?;
         let row = self.touch_station(station);
         let remote_start_id = row.next_remote_start_id;
         row.next_remote_start_id = next_positive(remote_start_id);
-        let mut session = self.session_row(ask.session, station, ask.connector, &ask.token, terms);
+        let mut session =
+            self.session_row(ask.session, station, ask.connector, &ask.token, (site, deal));
         session.payload_hash = ask.payload_hash;
         session.state = SessionState::Starting;
         session.app = true;

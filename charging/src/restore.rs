@@ -8,8 +8,8 @@ use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::rows::{
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
-    PayerSessionRow, SeriesKey, SessionRow, SessionState, SiteRow, StationRow, TokenRow,
-    read_head_key,
+    PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
+    TermsRow, TokenRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
@@ -58,6 +58,8 @@ struct Sorted {
     meta: Option<MetaRow>,
     directory: Vec<DirectoryRow>,
     sites: Vec<SiteRow>,
+    terms: Vec<(TermsId, TermsRow)>,
+    signals: Vec<SignalRow>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
@@ -115,6 +117,12 @@ impl Sorted {
             Keyspace::Meta => self.meta = Some(archive(keyspace, &value)?),
             Keyspace::Directory => self.directory.push(archive(keyspace, &value)?),
             Keyspace::Sites => self.sites.push(archive(keyspace, &value)?),
+            Keyspace::Terms => {
+                let (_, id) = key.split_first().ok_or(RestoreError::Key(keyspace))?;
+                let id = TermsId(u128::from_be_bytes(number(keyspace, id)?));
+                self.terms.push((id, archive(keyspace, &value)?));
+            }
+            Keyspace::Signals => self.signals.push(archive(keyspace, &value)?),
             Keyspace::Stations => {
                 let row: StationRow = archive(keyspace, &value)?;
                 self.stations.insert(row.number, row);
@@ -144,11 +152,18 @@ impl Sorted {
             }
             // Written once, never read back by the state machine.
             Keyspace::Transfers
-            | Keyspace::AccountEntries
             | Keyspace::Exceptions
             | Keyspace::RollupsMinute
             | Keyspace::RollupsQuarter
-            | Keyspace::RollupsHour => {}
+            | Keyspace::RollupsHour
+            | Keyspace::AccountEntries
+            | Keyspace::TreeNodes => {}
+            // Kept for those who come to write them.
+            Keyspace::Accruals
+            | Keyspace::FxRates
+            | Keyspace::TreeHeads
+            | Keyspace::Documents
+            | Keyspace::Payments => {}
         }
         Ok(())
     }
@@ -165,7 +180,17 @@ impl Sorted {
         for row in self.directory {
             state.directory[row.kind as usize].insert(row.id.clone(), row);
         }
+        for (id, row) in self.terms {
+            state.terms.insert(id, row);
+        }
+        for row in self.signals {
+            state.signals.insert((row.site, row.kind), row.sample);
+        }
         for row in self.sites {
+            if !state.terms.know_zone(&row.place.zone) {
+                let text = format!("site {} is in an unknown zone", row.site);
+                return Err(RestoreError::Inconsistent(text));
+            }
             let name = row.site.clone();
             state.sites.insert(name, Site { row, charging: std::collections::BTreeSet::new() });
         }

@@ -7,6 +7,7 @@
 
 use crate::command::{Outcome, StartTransaction, TransactionRef};
 use crate::finished::transaction_id;
+use crate::price::Flow;
 use crate::rows::{Segment, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
 use novax_model::{SessionId, Timestamp};
@@ -52,7 +53,7 @@ impl State {
     ) -> Outcome {
         self.unqueue_session(station, id);
         if let Some(register) = start.meter_start {
-            self.hear_meter(id, register);
+            self.hear_meter(id, register, Flow::begins(start.at));
         }
         self.station_mut(station).transactions.insert(transaction.clone(), id);
         let row = self.touch_session(id).expect("the caller found it");

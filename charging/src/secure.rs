@@ -3,9 +3,8 @@
 use crate::accounts::Purpose;
 use crate::command::{PayerRef, PeerCommand, Refusal};
 use crate::money::HoldPlace;
-use crate::rows::{Payer, SessionRow, SessionState};
+use crate::rows::{Charges, Deal, Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
-use novax_ledger::{Charges, SplitRule, Tariff};
 use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
 
 /// Who pays and what is held.
@@ -18,28 +17,14 @@ pub(crate) struct Secured {
     hold_expires: Timestamp,
 }
 
-/// What a site charges now.
-pub(crate) struct Terms {
-    site: Identity,
-    pub(crate) tariff: Tariff,
-    split: SplitRule,
-}
-
 impl State {
-    /// What the station's site charges.
-    pub(crate) fn terms(&self, station: StationNumber) -> Result<Terms, Refusal> {
-        let site = &self.station(station).row.site;
-        let row = &self.sites.get(site).ok_or(Refusal::UnknownSite)?.row;
-        Ok(Terms { site: row.site.clone(), tariff: row.tariff.clone(), split: row.split })
-    }
-
-    /// Holds the tariff's hold, here or as the payer's partition already has.
+    /// Holds the deal's hold, here or as the payer's partition already has.
     pub(crate) fn secure(
         &mut self,
         session: SessionId,
         token: &TokenUid,
         payer: &PayerRef,
-        tariff: &Tariff,
+        deal: &Deal,
     ) -> Result<Secured, Refusal> {
         match payer {
             PayerRef::Refused(refusal) => Err(refusal.clone()),
@@ -47,7 +32,7 @@ impl State {
                 if self.releasing.contains_key(&(session, *attempt)) {
                     return Err(Refusal::WrongState(SessionState::Rejected));
                 }
-                if *currency != tariff.currency {
+                if *currency != deal.currency {
                     return Err(Refusal::CurrencyMismatch);
                 }
                 if *amount > crate::config::AMOUNT_MAX {
@@ -69,20 +54,20 @@ impl State {
                 if row.blocked {
                     return Err(Refusal::DriverBlocked);
                 }
-                if row.currency != tariff.currency {
+                if row.currency != deal.currency {
                     return Err(Refusal::CurrencyMismatch);
                 }
                 let (driver, wallet) = (row.driver.clone(), row.wallet);
                 let purpose = Purpose::Hold;
                 let place = HoldPlace { purpose, session, holds: 0, held: 0 };
-                self.hold_local(place, tariff.hold, wallet, tariff.currency)?;
+                self.hold_local(place, deal.hold, wallet, deal.currency)?;
                 Ok(Secured {
                     driver: Some(driver),
                     payer: Payer::Local(wallet),
-                    held: tariff.hold,
-                    holds: u32::from(tariff.hold > 0),
+                    held: deal.hold,
+                    holds: u32::from(deal.hold > 0),
                     hold_attempt: 0,
-                    hold_expires: match tariff.hold {
+                    hold_expires: match deal.hold {
                         0 => Timestamp::ZERO,
                         _ => self.hold_expiry(),
                     },
@@ -98,14 +83,14 @@ impl State {
         station: StationNumber,
         connector: ConnectorRef,
         token: &TokenUid,
-        terms: Terms,
+        (site, deal): (Identity, Deal),
     ) -> SessionRow {
         SessionRow {
             session,
             payload_hash: 0,
             state: SessionState::Charging,
             identity: self.station(station).row.identity.clone(),
-            site: terms.site,
+            site,
             connector,
             driver: None,
             token: token.clone(),
@@ -113,8 +98,8 @@ impl State {
             transaction: None,
             remote_start_id: 0,
             payer: Payer::None,
-            tariff: terms.tariff,
-            split: terms.split,
+            deal,
+            rating: None,
             held: 0,
             holds: 0,
             meter_start: None,

@@ -6,10 +6,10 @@
 use crate::command::{PeerCommand, Refusal, TransactionRef};
 use crate::finished::Past;
 use crate::meter::take_register;
-use crate::rows::{Payer, SessionRow, SessionState};
+use crate::price::Flow;
+use crate::rows::{Charges, Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
 use crate::timers::Timer;
-use novax_ledger::Charges;
 use novax_model::{ConnectorRef, SessionId, Timestamp, WattHours};
 
 /// Whether two connectors of a station cannot both be in use: they are the same, or one of them
@@ -112,8 +112,8 @@ impl State {
         row.meter_last = meter_start.unwrap_or_default();
         row.started = at;
         row.heard = now;
-        row.charges = row.tariff.rate(WattHours(0));
-        let row = row.clone();
+        self.reprice(id, Flow::begins(at), false);
+        let row = self.sessions.get(&id).expect("found above").row.clone();
         self.watch(&row);
         if let Some(site) = self.sites.get_mut(&site) {
             site.charging.insert((requested, id));
@@ -214,12 +214,13 @@ impl State {
     }
 
     /// What a meter said: what was seen is owed, the rest is doubted.
-    pub(crate) fn hear_meter(&mut self, id: SessionId, register: WattHours) {
+    pub(crate) fn hear_meter(&mut self, id: SessionId, register: WattHours, flow: Flow) {
         let energy_max = self.config.session_energy_max;
         self.hear(id);
         let Some(row) = self.touch_session(id) else { return };
         let doubt = take_register(row, register, energy_max);
-        row.charges = row.tariff.rate(row.energy());
+        self.reprice(id, flow, false);
+        let Some(row) = self.touch_session(id) else { return };
         if let Some(doubt) = doubt {
             let mut row = row.clone();
             self.doubt(&mut row, doubt, register);
@@ -246,7 +247,7 @@ impl State {
         let Some(row) = self.touch_session(id) else { return };
         row.ended = at;
         row.reason = reason.into();
-        row.charges = row.tariff.rate(row.energy());
+        self.reprice(id, Flow::ends(at), true);
         self.leave_connector(id);
         let row = self.sessions.get(&id).expect("touched above").row.clone();
         match self.settle(&row) {
@@ -260,7 +261,7 @@ impl State {
         self.counters.count_ended(&row);
         match row.payer {
             Payer::Remote(to) => {
-                let (amount, currency) = (row.charges.total(), row.tariff.currency);
+                let (amount, currency) = (row.charges.total(), row.deal.currency);
                 if let Some(row) = self.touch_session(id) {
                     row.state = SessionState::Settling;
                 }
@@ -296,7 +297,7 @@ impl crate::state::Counters {
         self.sessions_ended += 1;
         let energy = u64::try_from(row.energy().0).unwrap_or(0);
         self.energy_wh_total = self.energy_wh_total.saturating_add(energy);
-        let settled = self.settled.entry(row.tariff.currency).or_insert(0);
+        let settled = self.settled.entry(row.deal.currency).or_insert(0);
         *settled = settled.saturating_add(row.charges.total());
     }
     /// An ended session's bill was adjusted.
@@ -304,7 +305,7 @@ impl crate::state::Counters {
         let number = |energy: WattHours| u64::try_from(energy.0).unwrap_or(0);
         let total = self.energy_wh_total.saturating_sub(number(before.1));
         self.energy_wh_total = total.saturating_add(number(row.energy()));
-        let settled = self.settled.entry(row.tariff.currency).or_insert(0);
+        let settled = self.settled.entry(row.deal.currency).or_insert(0);
         *settled = settled.saturating_sub(before.0.total()).saturating_add(row.charges.total());
     }
 }

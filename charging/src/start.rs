@@ -6,12 +6,21 @@
 use crate::command::{Outcome, PayerRef, Refusal, StartTransaction, TransactionRef};
 use crate::finished::{Past, transaction_id};
 use crate::meter::take_register;
-use crate::rows::{Segment, SessionRow, SessionState};
+use crate::price::Flow;
+use crate::rows::{Deal, Segment, SessionRow, SessionState};
 use crate::secure::{Secured, next_positive};
 use crate::sessions::overlap;
 use crate::state::{State, StationNumber};
-use novax_ledger::Tariff;
 use novax_model::{ConnectorRef, SessionId, Timestamp, TokenUid, WattHours};
+
+/// What a connector has begun since.
+#[derive(Clone, Copy)]
+enum Newer {
+    /// This session has the connector.
+    Running(SessionId),
+    /// A transaction that no session pays for, or none any more.
+    Unpaid,
+}
 
 impl State {
     /// A station says that a transaction runs.
@@ -37,7 +46,9 @@ impl State {
         if let Some(session) = self.resumed_session(station, start) {
             self.release_unused(&start.payer, start.session);
             let transaction = self.transaction_of(station, start);
-            return self.resume(station, session, transaction, start);
+            let answer = self.resume(station, session, transaction.clone(), start);
+            self.pair_parked(station, start, &transaction);
+            return answer;
         }
         self.start_with_card(station, start)
     }
@@ -107,7 +118,10 @@ impl State {
         session: SessionId,
         start: &StartTransaction,
     ) -> Outcome {
-        self.close_stale(station, start.connector);
+        let overtaken_by = self.overtaken_by(station, start);
+        if overtaken_by.is_none() {
+            self.close_stale(station, start.connector);
+        }
         if self.touch_connector_or_new(station, start.connector).is_err() {
             self.except(&start.identity, "a transaction runs on one connector too many");
         }
@@ -115,6 +129,9 @@ impl State {
         let transaction_id = transaction_id(Some(&transaction));
         let named = transaction.clone();
         self.begin_charging(session, start.connector, transaction, start.meter_start, start.at);
+        if let Some(newer) = overtaken_by {
+            self.close_overtaken(station, session, start.connector, newer);
+        }
         self.pair_parked(station, start, &named);
         Outcome::Started { session, transaction_id, refusal: None }
     }
@@ -126,16 +143,20 @@ impl State {
             // An app's session of this id waits elsewhere: ids are hashes, so this is a fault.
             return Outcome::Refused(Refusal::KeyReused);
         }
-        self.close_stale(station, start.connector);
+        let overtaken_by = self.overtaken_by(station, start);
+        if overtaken_by.is_none() {
+            self.close_stale(station, start.connector);
+        }
         self.supersede_refused(station, start);
         let transaction = self.transaction_of(station, start);
         let transaction_id = transaction_id(Some(&transaction));
-        let terms = match self.terms(station) {
-            Ok(terms) => terms,
+        let (site, deal) = match self.deal(station) {
+            Ok(agreed) => agreed,
             Err(refusal) => return Outcome::Refused(refusal),
         };
-        let secured = self.secure_card(station, start, &terms.tariff);
-        let mut row = self.session_row(session, station, start.connector, &start.token, terms);
+        let secured = self.secure_card(station, start, &deal);
+        let mut row =
+            self.session_row(session, station, start.connector, &start.token, (site, deal));
         row.transaction = Some(transaction.clone());
         row.meter_start = start.meter_start;
         row.meter_last = start.meter_start.unwrap_or_default();
@@ -143,8 +164,11 @@ impl State {
         match secured {
             Ok(secured) => {
                 secured.write_to(&mut row);
-                row.charges = row.tariff.rate(WattHours(0));
+                self.reprice_row(&mut row, Flow::begins(start.at), false);
                 self.open_session(station, row);
+                if let Some(newer) = overtaken_by {
+                    self.close_overtaken(station, session, start.connector, newer);
+                }
                 self.pair_parked(station, start, &transaction);
                 Outcome::Started { session, transaction_id, refusal: None }
             }
@@ -165,7 +189,7 @@ impl State {
         &mut self,
         station: StationNumber,
         start: &StartTransaction,
-        tariff: &Tariff,
+        deal: &Deal,
     ) -> Result<Secured, Refusal> {
         if self.is_marked(start.session, &start.payer) {
             return Err(Refusal::WrongState(SessionState::Refused));
@@ -177,7 +201,7 @@ impl State {
             return Err(Refusal::Full);
         }
         self.touch_connector_or_new(station, start.connector)?;
-        self.secure(start.session, &start.token, &start.payer, tariff)
+        self.secure(start.session, &start.token, &start.payer, deal)
     }
 
     /// Whether this is the late start of a session that its driver cancelled: named by its remote
@@ -230,6 +254,46 @@ impl State {
     fn close_stale(&mut self, station: StationNumber, connector: ConnectorRef) {
         while let Some(id) = self.running_on(station, connector) {
             self.close_unheard(id);
+        }
+    }
+
+    /// Window 9: a start that came late, when its connector has begun something newer.
+    fn overtaken_by(&self, station: StationNumber, start: &StartTransaction) -> Option<Newer> {
+        let running = self.running_on(station, start.connector);
+        if let Some(row) = running.and_then(|id| self.sessions.get(&id)).map(|found| &found.row) {
+            return self.is_newer(row, start).then_some(Newer::Running(row.session));
+        }
+        let pasts = self.station(station).past.values();
+        let mut open = pasts.filter_map(|past| past.awaits_stop.as_deref());
+        open.any(|row| self.is_newer(row, start)).then_some(Newer::Unpaid)
+    }
+
+    /// Whether a transaction that was told before began after this one.
+    fn is_newer(&self, row: &SessionRow, start: &StartTransaction) -> bool {
+        // A clock that is ahead says nothing about which came first; nor does
+        // one that was set back in between, but then the meter has gone on.
+        let by_clock = row.started > start.at && row.started <= self.now();
+        let is_believed = start.at.saturating_add(self.config.ticks_late_max) > self.now();
+        let by_meter = match (start.meter_start, row.meter_start) {
+            (Some(this), Some(next)) => this <= next,
+            _ => true,
+        };
+        row.connector == start.connector && by_clock && is_believed && by_meter
+    }
+
+    /// It is over already; the connector stays with what it has begun since.
+    fn close_overtaken(
+        &mut self,
+        station: StationNumber,
+        session: SessionId,
+        connector: ConnectorRef,
+        newer: Newer,
+    ) {
+        self.close_unheard(session);
+        if let Newer::Running(next) = newer
+            && let Some(row) = self.touch_connector(station, connector)
+        {
+            row.session = Some(next);
         }
     }
 

@@ -13,9 +13,12 @@ use crate::rows::{
     Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow, StationRow,
     TokenRow,
 };
+use crate::terms::Terms;
 use crate::timers::Timer;
 use novax_ledger::Ledger;
 use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
+use novax_settlement::TaxTable;
+use novax_tariff::rules::{Sample, SignalKind};
 use novax_tsdb::OpenSeries;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,6 +125,10 @@ pub(crate) struct State {
     pub(crate) series: BTreeMap<u64, OpenSeries>,
     /// Series that may have late ticks open.
     pub(crate) late_series: BTreeSet<u64>,
+    pub(crate) terms: Terms,
+    pub(crate) taxes: TaxTable,
+    /// What dynamic prices follow, by site.
+    pub(crate) signals: BTreeMap<(Identity, SignalKind), Sample>,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
     /// Rows that are written once and not kept: exceptions, what series become.
@@ -154,6 +161,9 @@ impl State {
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
             late_series: BTreeSet::new(),
+            terms: Terms::default(),
+            taxes: TaxTable::built_in(),
+            signals: BTreeMap::new(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             appended: Vec::new(),

@@ -7,6 +7,7 @@
 use crate::command::{EndTransaction, Outcome, Refusal};
 use crate::finished::{CANCELLED, Past};
 use crate::meter::{take_register, take_signed};
+use crate::price::Flow;
 use crate::rows::{SessionRow, SessionState};
 use crate::state::{State, StationNumber};
 use novax_model::{SessionId, Timestamp};
@@ -62,7 +63,7 @@ impl State {
         } else if of_earlier {
             // It went on under another transaction: this end is not its own.
             if let Some(register) = end.meter_stop.filter(|register| *register > row.meter_last) {
-                self.hear_meter(id, register);
+                self.hear_meter(id, register, Flow::ends(end.at));
             }
         } else {
             let mut row = row.clone();
@@ -75,7 +76,7 @@ impl State {
             Some(session) => &session.row,
             None => self.closing_row(id).expect("bill has just finished it"),
         };
-        let (total, currency) = (row.charges.total(), row.tariff.currency);
+        let (total, currency) = (row.charges.total(), row.deal.currency);
         Outcome::Ended { session: id, total, currency }
     }
 

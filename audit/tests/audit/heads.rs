@@ -75,6 +75,17 @@ fn a_key_of_small_order_is_no_key() {
 }
 
 #[test]
+fn keys_are_read_from_a_text() {
+    let one = hash::to_hex(&public(&key(1)));
+    let keys = PublicKeys::parse(&format!("# ours\n\n  {one}  # since 2026\n")).unwrap();
+    keys.verify(&head(7).sign(&key(1))).unwrap();
+    assert!(keys.verify(&head(7).sign(&key(2))).is_err());
+    for (text, line) in [("", 1), ("# none\n", 2), ("\nabc", 2), (&"01".repeat(33), 1)] {
+        assert_eq!(PublicKeys::parse(text).unwrap_err(), AuditError::KeyLine(line), "{text:?}");
+    }
+}
+
+#[test]
 fn keys_follow_one_another() {
     let mut keys = PublicKeys::new(&public(&key(1))).unwrap();
     let rotation = Rotation::sign(&key(1), &key(2), Timestamp(100));

@@ -4,10 +4,9 @@
 use crate::node::{Node, config};
 use novax_charging::{
     Answer, Command, ConnectorStatus, DirectoryKind, EndTransaction, Keyspace, Outcome, Partition,
-    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, Refusal, RequestStart,
-    SessionState, SignedEnergy, StartTransaction, TransactionRef, encode_entry, rows,
+    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, PutSite, Refusal, RequestStart,
+    SessionState, SignedEnergy, SimpleTerms, StartTransaction, TransactionRef, encode_entry, rows,
 };
-use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
     ConnectorRef, Currency, Duration, Identity, Measurand, MeterTick, PartitionId, SessionId,
     Timestamp, TokenUid, TransferKey, WattHours, Watts,
@@ -26,14 +25,16 @@ fn token(text: &str) -> TokenUid {
     TokenUid::new(text).unwrap()
 }
 
-fn tariff() -> impl Strategy<Value = Tariff> {
+fn tariff() -> impl Strategy<Value = SimpleTerms> {
     let hold = prop_oneof![Just(0_u128), Just(500), Just(700), Just(u128::MAX)];
-    (hold, 0..100_000_u64, 0..12_000_u32).prop_map(|(hold, price, tax)| Tariff {
+    (hold, 0..100_000_u64, 0..12_000_u32).prop_map(|(hold, price, tax)| SimpleTerms {
         currency: Currency::EUR,
         energy_millis_per_kwh: price,
         session_fee: 100,
         tax_basis_points: tax,
         hold,
+        site_host_basis_points: 3_000,
+        platform_basis_points: 1_000,
     })
 }
 
@@ -92,7 +93,6 @@ fn admin() -> impl Strategy<Value = Command> {
     let limit = prop_oneof![Just(None), (-1..20_000_i64).prop_map(|watts| Some(Watts(watts)))];
     let kind = prop::sample::select(vec![DirectoryKind::Station, DirectoryKind::Driver]);
     let driver = || prop::sample::select(vec!["alice", "bob", "dan", "eve"]).prop_map(id);
-    let split = SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
     prop_oneof![
         (kind, 0..3_u16, 0..2_u16).prop_map(|(kind, n, home)| Command::PutDirectory {
             kind,
@@ -106,11 +106,9 @@ fn admin() -> impl Strategy<Value = Command> {
             model: "".into(),
         }),
         station().prop_map(|identity| Command::ForgetUnknownStation { identity }),
-        (site(), limit, tariff()).prop_map(move |(site, limit, tariff)| Command::PutSite {
-            site,
-            limit,
-            tariff,
-            split
+        (site(), limit, tariff()).prop_map(move |(site, limit, tariff)| {
+            let terms = tariff.terms(&site);
+            Command::PutSite(Box::new(PutSite::new(site, limit, terms)))
         }),
         (station(), site()).prop_map(|(identity, site)| Command::PutStation {
             identity,
@@ -317,16 +315,21 @@ fn tight() -> PartitionConfig {
 }
 
 fn setup() -> Vec<Command> {
-    let tariff = Tariff {
+    let tariff = SimpleTerms {
         currency: Currency::EUR,
         energy_millis_per_kwh: 40_000,
         session_fee: 100,
         tax_basis_points: 2_000,
         hold: 500,
+        site_host_basis_points: 3_000,
+        platform_basis_points: 1_000,
     };
-    let split = SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
     let limit = Some(Watts(11_000));
-    let mut commands = vec![Command::PutSite { site: id("garage"), limit, tariff, split }];
+    let mut commands = vec![Command::PutSite(Box::new(PutSite::new(
+        id("garage"),
+        limit,
+        tariff.terms(&id("garage")),
+    )))];
     for name in ["CP1", "CP2"] {
         let (identity, protocol) = (id(name), Protocol::V16);
         commands.push(Command::PutStation {

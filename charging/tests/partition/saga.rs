@@ -7,11 +7,10 @@
 use crate::node::{Node, config};
 use novax_charging::rows::ExceptionRow;
 use novax_charging::{
-    Answer, Command, ConnectorStatus, EndTransaction, Keyspace, OutboxKind, Outcome, PayerRef,
-    PeerCommand, PlaceHold, Protocol, Refusal, RequestStart, SessionRow, SignedEnergy,
-    StartTransaction, StationCommand, TransactionRef,
+    Answer, Command, ConnectorStatus, EndTransaction, Keyspace, OutboxKind, Outcome,
+    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, PutSite, Refusal, RequestStart,
+    SessionRow, SignedEnergy, SimpleTerms, StartTransaction, StationCommand, TransactionRef,
 };
-use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
     ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, TransferKey, WattHours, Watts,
@@ -22,9 +21,9 @@ use novax_tsdb::BlockBuilder;
 const BEGIN: u64 = 1_767_225_600_000_000;
 
 /// Two partitions and a clock.
-struct World {
-    nodes: Vec<Node>,
-    now: Timestamp,
+pub(crate) struct World {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) now: Timestamp,
     deposits: u128,
 }
 
@@ -199,17 +198,47 @@ fn session_text(row: &SessionRow) -> String {
 }
 
 impl World {
-    fn new() -> World {
-        let nodes = vec![Node::new(config(0)), Node::new(config(1))];
-        World { nodes, now: Timestamp(BEGIN), deposits: 0 }
+    pub(crate) fn new() -> World {
+        World::with(|_| {})
     }
 
-    fn step(&mut self, node: usize, command: Command) -> String {
+    /// With other bounds than usual.
+    pub(crate) fn with(change: impl Fn(&mut PartitionConfig)) -> World {
+        let node = |number| {
+            let mut config = config(number);
+            change(&mut config);
+            Node::new(config)
+        };
+        World { nodes: vec![node(0), node(1)], now: Timestamp(BEGIN), deposits: 0 }
+    }
+
+    /// A session's row, as the store has it.
+    pub(crate) fn session(&self, name: &str) -> SessionRow {
+        let rows = self.nodes[0].rows::<SessionRow>(Keyspace::Sessions);
+        rows.into_iter().find(|row| row.session == session(name)).expect("a session of this name")
+    }
+
+    /// Both nodes begin anew from their stores; sockets stay.
+    pub(crate) fn restart_all(&mut self) {
+        for node in &mut self.nodes {
+            node.partition = node.restored();
+        }
+    }
+
+    /// As when so much has happened since that no memory has the sessions any more.
+    pub(crate) fn forget_sessions(&mut self) {
+        for node in &mut self.nodes {
+            node.store.retain(|(keyspace, _), _| *keyspace != Keyspace::Sessions);
+        }
+        self.restart_all();
+    }
+
+    pub(crate) fn step(&mut self, node: usize, command: Command) -> String {
         self.now = Timestamp(self.now.0 + 1_000_000);
         outcome_text(&self.nodes[node].one(self.now, command))
     }
 
-    fn run(&mut self, line: &str) -> String {
+    pub(crate) fn run(&mut self, line: &str) -> String {
         let mut words = Words(line.split_whitespace().collect());
         let node = match words.0[0] {
             "p0" | "p1" => usize::from(partition(words.next()).0),
@@ -247,17 +276,18 @@ impl World {
             |words: &mut Words<'_>, name, or| words.number(name).map_or(or, i64::unsigned_abs);
         match verb {
             "site" => {
-                let tariff = Tariff {
+                let tariff = SimpleTerms {
                     currency: Currency::EUR,
                     energy_millis_per_kwh: number(words, "price", 40_000),
                     session_fee: number(words, "fee", 100).into(),
                     tax_basis_points: u32::try_from(number(words, "tax", 2_000)).unwrap(),
                     hold: number(words, "hold", 500).into(),
+                    site_host_basis_points: 3_000,
+                    platform_basis_points: 1_000,
                 };
-                let split =
-                    SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
                 let limit = words.number("limit").map(Watts);
-                self.step(node, Command::PutSite { site: name, limit, tariff, split })
+                let terms = tariff.terms(&name);
+                self.step(node, Command::PutSite(Box::new(PutSite::new(name, limit, terms))))
             }
             "station" => {
                 let site = id(words.next());

@@ -88,16 +88,16 @@ impl Rating {
     }
 
     /// Whole steps: once for energy, once for time, once for a reservation. Where parking cost
-    /// something, only parking is rounded, else charging is. The last price used says the step of the
-    /// session's sum, and is paid for what is missing to it.
+    /// something, only parking is rounded, else charging is. The last price used says the step. What
+    /// is rounded is all of the session, also what had no price, and the last price is paid for what is
+    /// missing.
     fn fill_steps(&self, tariff: &Tariff, lines: &mut [CostLine]) {
         for kind in [Kind::Energy, Kind::Time, Kind::Parking, Kind::Reserved] {
             if kind == Kind::Time && self.last_total(Kind::Parking).is_some() {
                 continue;
             }
             let Some(last) = self.last_total(kind) else { continue };
-            let of_kind = |l: &&CostLine| Kind::of(l.dimension, l.reserved) == Some(kind);
-            let used: i64 = lines.iter().filter(of_kind).map(|line| line.volume).sum();
+            let used = self.used(kind);
             let Some(line) = lines.get_mut(last) else { continue };
             let step = tariff.component(line.element, line.dimension).map_or(1, |c| c.step);
             let unit = if kind == Kind::Energy { 1 } else { SECOND_US };

@@ -82,6 +82,15 @@ pub(crate) fn by_value(tariff: &Tariff) -> bool {
         .any(|r| [r.min_w, r.max_w, r.min_ma, r.max_ma].iter().any(Option::is_some))
 }
 
+/// Whether the time of day or the day decides.
+pub(crate) fn asks_clock(r: &Restrictions) -> bool {
+    let days = r.days != 0 && r.days != ALL_DAYS;
+    days || r.start_time.is_some()
+        || r.end_time.is_some()
+        || r.start_date.is_some()
+        || r.end_date.is_some()
+}
+
 /// Which prices hold.
 pub(crate) fn select(tariff: &Tariff, moment: &Moment) -> Active {
     let mut active = Active::FREE;
@@ -164,18 +173,14 @@ pub(crate) fn window(tariff: &Tariff, moment: &Moment) -> Window {
             until(Timestamp(moment.began.0 + u64::from(s) * 1_000_000));
         }
         for minute in [r.start_time, r.end_time].into_iter().flatten() {
-            by_clock = true;
             until(moment.offset.at(local.day, minute));
             until(moment.offset.at(local.day.next(), minute));
         }
-        let by_day =
-            (r.days != 0 && r.days != ALL_DAYS) || r.start_date.is_some() || r.end_date.is_some();
-        if by_day {
-            by_clock = true;
-            until(moment.offset.at(local.day.next(), 0));
-        }
+        by_clock |= asks_clock(r);
     }
     if by_clock {
+        // A new day changes days and dates, and ends what has a time to begin but none to end.
+        until(moment.offset.at(local.day.next(), 0));
         until(moment.offset.until);
     }
     for wh in restrictions.flat_map(|r| [r.min_wh, r.max_wh]).flatten() {

@@ -3,7 +3,7 @@
 //! The state is a row: bounded, and equal on every replica that was told the same.
 
 use super::line::Line;
-use super::select::{Active, Moment, Window, by_value, select, window};
+use super::select::{Active, Moment, Window, asks_clock, by_value, select, window};
 use crate::check::BOUND_MAX;
 use crate::model::{Dimension, Reservation, Tariff};
 use crate::zone::{Offset, Zone};
@@ -75,6 +75,8 @@ pub struct Rating {
     totals: Vec<Total>,
     /// The total that grew last of each kind.
     last_totals: [Option<u8>; KINDS],
+    /// All there was of each kind, whether it had a price or not.
+    used: [i64; KINDS],
 }
 
 /// What is rounded up to whole steps by itself.
@@ -148,6 +150,7 @@ impl Rating {
             periods: Vec::new(),
             totals: Vec::with_capacity(4),
             last_totals: [None; KINDS],
+            used: [0; KINDS],
         }
     }
 
@@ -194,6 +197,7 @@ impl Rating {
                 }
             }
             let (until, until_wh) = cut(line, &self.window);
+            assert!(until > at || until_wh != wh, "a piece is not empty, so the walk ends");
             self.count(kind, (at, wh), (until, until_wh));
             (at, wh) = (until, until_wh);
         }
@@ -279,6 +283,10 @@ impl Rating {
     }
 
     fn add(&mut self, dimension: Dimension, reserved: bool, volume: i64) {
+        if let Some(kind) = Kind::of(dimension, reserved) {
+            let used = &mut self.used[kind as usize];
+            *used = used.saturating_add(volume);
+        }
         let Some(element) = self.active.element(dimension) else { return };
         let same =
             |t: &Total| t.element == element && t.dimension == dimension && t.reserved == reserved;
@@ -365,6 +373,11 @@ impl Rating {
         self.last_totals[kind as usize].map(usize::from)
     }
 
+    /// All there was of a kind, in watt-hours or microseconds.
+    pub(crate) fn used(&self, kind: Kind) -> i64 {
+        self.used[kind as usize]
+    }
+
     /// When prices may change next though the charger says nothing: by the clock or the duration.
     #[must_use]
     pub fn next_boundary(&self, tariff: &Tariff, zone: &Zone) -> Option<Timestamp> {
@@ -393,12 +406,7 @@ fn cut(line: &Line, window: &Window) -> (Timestamp, i64) {
 
 /// The zone's offset; without a look into its table where the tariff asks for no clock.
 fn fixed_offset(tariff: &Tariff, zone: &Zone, at: Timestamp) -> Offset {
-    let by_clock = tariff.elements.iter().filter_map(|e| e.restrictions.as_ref()).any(|r| {
-        r.start_time.is_some()
-            || r.end_time.is_some()
-            || r.start_date.is_some()
-            || r.end_date.is_some()
-            || r.days != 0
-    });
+    let mut restrictions = tariff.elements.iter().filter_map(|e| e.restrictions.as_ref());
+    let by_clock = restrictions.any(asks_clock);
     if by_clock { zone.offset_at(at) } else { Offset { seconds: 0, until: Timestamp::MAX } }
 }

@@ -255,7 +255,8 @@ impl Sum {
                 }
                 Effect::Add(micros) => self.add_micros += i128::from(*micros),
                 Effect::Follow { from, share_ppm } => {
-                    let value = believed.get(SignalKind::DayAhead)?;
+                    let value = believed.get(SignalKind::DayAhead);
+                    let value = value.expect("a rule matches only when its signals are believed");
                     let micros = follow(value, *from, *share_ppm);
                     self.add_micros += i128::from(micros);
                     followed = Some(followed.unwrap_or(0) + micros);

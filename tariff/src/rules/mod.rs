@@ -9,6 +9,7 @@
 //! * A signal that is missing, too old or from the future has an outcome written in the book.
 
 mod book;
+mod boundary;
 mod evaluate;
 mod parse;
 mod scan;

@@ -117,7 +117,8 @@ pub enum RuleFault {
     Unstated(&'static str),
     /// A rule reads a signal that has no policy.
     #[error(
-        "rule {rule:?} reads {signal}, but no line `signal {signal} max age ... else ...` says what holds when it fails"
+        "rule {rule:?} reads {signal}, but no line `signal {signal} max age ... else ...` says \
+         what holds when it fails"
     )]
     NoPolicy {
         /// The rule.
@@ -457,10 +458,17 @@ fn ppm(value: i64) -> u32 {
 fn name(cursor: &mut Cursor) -> Result<Box<str>, RuleError> {
     let token = cursor.token("a name")?;
     let chars = token.text.chars().count();
-    if chars == 0 || chars > NAME_MAX_CHARS || token.text.chars().any(char::is_control) {
+    if chars == 0 || chars > NAME_MAX_CHARS || !token.text.chars().all(prints) {
         return Err(cursor.fault_before(RuleFault::Name));
     }
     Ok(token.text.into())
+}
+
+/// Whether a driver sees the sign as it is: nothing invisible, nothing that turns the line around.
+fn prints(sign: char) -> bool {
+    let hidden = ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}'];
+    let single = matches!(sign, '\u{ad}' | '\u{feff}');
+    !sign.is_control() && !single && !hidden.iter().any(|range| range.contains(&sign))
 }
 
 fn names(cursor: &mut Cursor) -> Result<Vec<Box<str>>, RuleError> {

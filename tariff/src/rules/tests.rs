@@ -347,7 +347,33 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_reader_panic(text in "(pricing 1\n)?([a-z]{1,8}|[ \n\",.%<>=#-]|[0-9.:-]{1,6}|when|then|rule|signal|bound){0,40}") {
+    fn a_quote_holds_until_the_next_boundary(
+        book in books(), start in 0_u64..40_000_000, part in 0_u64..1_000,
+    ) {
+        // From 2025 on, through changes of the clock; signals are always fresh.
+        let zone = Zone::get("Europe/Berlin").unwrap();
+        let at = Timestamp(1_735_689_600_000_000 + start * 1_000_000);
+        let ask = |at: Timestamp| {
+            let signals = Signals::of_site("x").tag("a").temperature(Decicelsius(50), at);
+            let signals = signals.load_ppm(500_000, at).renewable_ppm(500_000, at);
+            let signals = signals.day_ahead_micros_per_mwh(80_000_000, at);
+            book.evaluate(&signals, at, zone.offset_at(at).local(at))
+        };
+        match book.next_boundary(at, &zone) {
+            Some(until) => {
+                prop_assert!(until > at);
+                let within = Timestamp(at.0 + (until.0 - 1 - at.0) / 1_000 * part);
+                prop_assert_eq!(ask(within), ask(at));
+                prop_assert_eq!(ask(Timestamp(until.0 - 1)), ask(at));
+            }
+            None => prop_assert_eq!(ask(Timestamp(at.0 + part * 86_400_000_000)), ask(at)),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(
+        text in "(pricing 1\n)?([a-z]{1,8}|[ \n\",.%<>=#-]|[0-9.:-]{1,6}|when|then|rule){0,40}",
+    ) {
         let _ = RuleBook::parse(&text);
         let _ = RuleBook::parse(&format!("{HEAD}rule a\n when {text}"));
         let _ = RuleBook::parse(&format!("{HEAD}rule a\n then {text}"));

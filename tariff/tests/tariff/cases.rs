@@ -147,7 +147,7 @@ fn the_specifications_examples_of_energy() {
 
 #[test]
 fn the_specifications_examples_of_time() {
-    check("time", include_str!("../../testdata/ocpi/time.txt"), 10);
+    check("time", include_str!("../../testdata/ocpi/time.txt"), 11);
 }
 
 #[test]

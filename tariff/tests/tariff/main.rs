@@ -1,4 +1,5 @@
 //! What the crate promises, seen from outside.
 
 mod cases;
+mod naive;
 mod simple;
