@@ -26,17 +26,17 @@ impl State {
         row.reason = end.reason.clone();
         row.estimated = false;
         self.reprice_row(row, Flow::ends(row.ended), true);
-        self.book_adjustment(row, before);
+        self.book_adjustment(row, &before);
     }
 
     /// Books what a bill changed from what it was; if that cannot be, the row says what it was.
-    fn book_adjustment(&mut self, row: &mut SessionRow, before: (Charges, WattHours)) {
+    fn book_adjustment(&mut self, row: &mut SessionRow, before: &(Charges, WattHours)) {
         if row.charges == before.0 {
-            self.counters.recount(&before, row);
+            self.counters.recount(before, row);
             return;
         }
         row.adjusted += 1;
-        match self.book_difference(row, &before) {
+        match self.book_difference(row, before) {
             Ok(owed) => row.owed = owed,
             Err(error) => {
                 let (id, total) = (row.session, row.charges.total());
@@ -47,7 +47,7 @@ impl State {
                 row.suspect = true;
             }
         }
-        self.counters.recount(&before, row);
+        self.counters.recount(before, row);
     }
 
     /// Says what the driver owes of the session afterwards.
