@@ -11,13 +11,17 @@
 //! **Architecture Invariant:** no clock, file, thread, chance or float: the same tariff and the same
 //! readings give the same cost on every replica. Prices are integer millionths of a major unit.
 
+mod canonical;
 mod check;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod model;
 pub mod ocpi;
 pub mod rating;
 pub mod zone;
 
+pub use canonical::TariffHash;
 pub use error::TariffError;
 pub use model::{
     Component, Day, Dimension, Element, Party, PriceLimit, Reservation, Restrictions, Tariff,
