@@ -3,10 +3,9 @@
 //! `cargo bench -p novax-charging` prints one line per figure, `figure <name> <value> <unit>`.
 
 use novax_charging::{
-    Command, Outcome, Partition, PartitionConfig, PayerRef, Protocol, StartTransaction,
-    encode_entry,
+    Command, Outcome, Partition, PartitionConfig, PayerRef, Protocol, PutSite, SimpleTerms,
+    StartTransaction, encode_entry,
 };
-use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
     ConnectorRef, Currency, Identity, SessionId, Timestamp, TokenUid, TransferKey, WattHours,
 };
@@ -23,15 +22,20 @@ fn id(text: &str) -> Identity {
 }
 
 fn provision() -> Vec<Command> {
-    let tariff = Tariff {
+    let tariff = SimpleTerms {
         currency: Currency::EUR,
         energy_millis_per_kwh: 39_500,
         session_fee: 100,
         tax_basis_points: 1_900,
         hold: 500,
+        site_host_basis_points: 3_000,
+        platform_basis_points: 1_000,
     };
-    let split = SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
-    let mut commands = vec![Command::PutSite { site: id("garage"), limit: None, tariff, split }];
+    let mut commands = vec![Command::PutSite(Box::new(PutSite::new(
+        id("garage"),
+        None,
+        tariff.terms(&id("garage")),
+    )))];
     for n in 0..STATIONS {
         let identity = id(&format!("CP-{n:06}"));
         commands.push(Command::PutStation {
@@ -67,7 +71,7 @@ fn starts(round: u64) -> Vec<Vec<u8>> {
             transaction: None,
             remote_start_id: None,
             token: TokenUid::new(&format!("T{n}")).expect("a short token"),
-            meter_start: WattHours(0),
+            meter_start: Some(WattHours(0)),
             at,
             payer: PayerRef::Local,
         })

@@ -8,10 +8,8 @@
 //! | `driver/<driver>` | never below zero, holds counted | a driver's wallet |
 //! | `receivable/<driver>` | none | what a driver owes beyond the wallet |
 //! | `funding` | none | where money comes in: its debit is all deposits |
-//! | `site-host/<site>` | none | a site host's share |
-//! | `operator` | none | the operator's share |
-//! | `platform` | none | the platform's share |
-//! | `tax` | none | tax collected |
+//! | a party of a contract: `operator`, `site-host/<site>` | none | what it earned |
+//! | `tax/<jurisdiction>/<tax>` | none | tax collected; `tax` where the tariff alone says the rate |
 //! | `clearing/p<n>` | none | money between this partition and partition n; with itself: passing through |
 //!
 //! Clearing with itself is zero after every settlement; clearing between two partitions is zero
@@ -27,11 +25,14 @@ pub(crate) enum Name<'a> {
     Driver(&'a Identity),
     Receivable(&'a Identity),
     Funding,
-    SiteHost(&'a Identity),
-    Operator,
-    Platform,
-    Tax,
+    /// As its contract names it, or a tax.
+    Party(&'a str),
     Clearing(PartitionId),
+}
+
+/// The account of a tax.
+pub(crate) fn tax_name(jurisdiction: &str, tax: &str) -> String {
+    if jurisdiction.is_empty() { "tax".to_owned() } else { format!("tax/{jurisdiction}/{tax}") }
 }
 
 impl Name<'_> {
@@ -41,10 +42,7 @@ impl Name<'_> {
             Name::Driver(driver) => format!("driver/{driver}"),
             Name::Receivable(driver) => format!("receivable/{driver}"),
             Name::Funding => "funding".to_owned(),
-            Name::SiteHost(site) => format!("site-host/{site}"),
-            Name::Operator => "operator".to_owned(),
-            Name::Platform => "platform".to_owned(),
-            Name::Tax => "tax".to_owned(),
+            Name::Party(party) => party.to_owned(),
             Name::Clearing(partition) => format!("clearing/{partition}"),
         }
     }
@@ -73,12 +71,16 @@ pub(crate) enum Purpose {
     Release,
     /// The bill.
     Settle,
+    /// What the bill turned out to be more or less.
+    Adjust,
     /// Hold for a session of another partition.
     PeerHold,
     /// That hold voided.
     PeerRelease,
     /// That hold taken.
     Capture,
+    /// What that bill turned out to be more or less.
+    PeerAdjust,
 }
 
 impl Purpose {
@@ -87,9 +89,11 @@ impl Purpose {
             Purpose::Hold => "hold",
             Purpose::Release => "release",
             Purpose::Settle => "settle",
+            Purpose::Adjust => "adjust",
             Purpose::PeerHold => "peer-hold",
             Purpose::PeerRelease => "peer-release",
             Purpose::Capture => "capture",
+            Purpose::PeerAdjust => "peer-adjust",
         }
     }
 
@@ -111,9 +115,11 @@ mod tests {
             Purpose::Hold,
             Purpose::Release,
             Purpose::Settle,
+            Purpose::Adjust,
             Purpose::PeerHold,
             Purpose::PeerRelease,
             Purpose::Capture,
+            Purpose::PeerAdjust,
         ];
         let mut keys = std::collections::BTreeSet::new();
         for purpose in purposes {

@@ -58,8 +58,14 @@ impl State {
             PeerCommand::PlaceHold(place) => self.raise_answered(place.session, outcome),
             PeerCommand::ReleaseHold { .. } => {}
             PeerCommand::Capture { session, .. } => self.capture_answered(session, outcome),
-            PeerCommand::AskSession { session } => match outcome {
-                Outcome::Session { state } => self.session_told(session, *state),
+            PeerCommand::Adjust { session, .. } => {
+                if !matches!(outcome, Outcome::Captured { .. }) {
+                    let text = format!("session {session}: its payer did not adjust: {outcome:?}");
+                    self.except(&crate::peers::nobody(), &text);
+                }
+            }
+            PeerCommand::AskSession { session, attempt } => match outcome {
+                Outcome::Session { state } => self.session_told(session, attempt, *state),
                 _ => self.ask_again(session),
             },
         }
@@ -84,7 +90,13 @@ impl State {
     fn capture_answered(&mut self, session: SessionId, outcome: &Outcome) {
         let Some(found) = self.sessions.get(&session) else { return };
         assert_eq!(found.row.state, SessionState::Settling, "only settling sessions are captured");
-        if !matches!(outcome, Outcome::Captured { .. }) {
+        if let Outcome::Captured { amount } = outcome {
+            if let Some(row) = self.touch_session(session)
+                && row.adjusted == 0
+            {
+                row.owed = row.charges.total().saturating_sub(*amount);
+            }
+        } else {
             let identity = found.row.identity.clone();
             let text = format!("session {session}: its payer did not take the bill: {outcome:?}");
             self.except(&identity, &text);
@@ -92,11 +104,17 @@ impl State {
                 row.suspect = true;
             }
         }
-        self.finish(session, SessionState::Settled);
+        let row = self.finish(session, SessionState::Settled);
+        if row.adjusted > 0 {
+            // Its true stop came while the capture was on its way.
+            self.queue_adjustment(&row);
+        }
     }
 
     /// Fires what is due, in order of time, a bounded number per entry.
     pub(crate) fn fire_timers(&mut self) {
+        let stamp = self.stamp(self.now());
+        self.ledger.expire(stamp, self.config.timers_per_entry_max);
         for _ in 0..self.config.timers_per_entry_max {
             let Some((due, timer)) = self.timers.first().copied() else { return };
             if due > self.now() {
@@ -109,12 +127,15 @@ impl State {
                 }
                 Timer::Outbox(id) => self.command_answered(id, &Answer::Silent),
                 Timer::AskSession(session) => self.ask_session(session),
+                Timer::RenewHold(session) => self.renew_session_hold(session),
+                Timer::Silence(session) => self.close_silent(session),
             }
         }
     }
 
     /// When the first timer is due.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(due, _)| *due)
+        let timer = self.timers.first().map(|(due, _)| *due);
+        timer.into_iter().chain(self.ledger.next_expiry()).min()
     }
 }

@@ -4,12 +4,14 @@
 //! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
-use crate::rows::{ConnectorStatus, DirectoryKind, Protocol, SessionState, StationState};
-use novax_ledger::{SplitRule, Tariff};
+use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
     TransferKey, WattHours, Watts,
 };
+use novax_settlement::contract::RevenueContract;
+use novax_tariff::Tariff;
+use novax_tariff::rules::{RuleBook, Sample, SignalKind};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A salted hash of a station's Basic password (OCPP security profile 1). Station passwords are
@@ -62,15 +64,15 @@ pub enum Command {
         identity: Identity,
     },
     /// Creates or changes a site.
-    PutSite {
-        /// Its name.
+    PutSite(Box<PutSite>),
+    /// What dynamic prices of a site follow.
+    PutSignal {
+        /// Where it holds.
         site: Identity,
-        /// What all its connectors together may draw; `None` is no limit.
-        limit: Option<Watts>,
-        /// The price in force for sessions that start from now on.
-        tariff: Tariff,
-        /// How revenue is split from now on.
-        split: SplitRule,
+        /// What it says.
+        kind: SignalKind,
+        /// Its value, and since when.
+        sample: Sample,
     },
     /// Creates a station at a site of this partition, or changes its password.
     PutStation {
@@ -191,6 +193,41 @@ pub enum Command {
     Tick,
 }
 
+/// A site as an admin wants it.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PutSite {
+    /// Its name.
+    pub site: Identity,
+    /// What all its connectors together may draw; `None` is no limit.
+    pub limit: Option<Watts>,
+    /// Where it is.
+    pub place: Place,
+    /// From when on `terms` hold; [`Timestamp::ZERO`] or a time that is over: from now on. Terms that
+    /// were announced for later stay.
+    pub from: Timestamp,
+    /// What sessions cost, and who gets what.
+    pub terms: SiteTerms,
+}
+
+impl PutSite {
+    /// A site with these terms from now on, in no jurisdiction and on UTC.
+    #[must_use]
+    pub fn new(site: Identity, limit: Option<Watts>, terms: SiteTerms) -> PutSite {
+        PutSite { site, limit, place: Place::default(), from: Timestamp::ZERO, terms }
+    }
+}
+
+/// What a site charges.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct SiteTerms {
+    /// What a session costs.
+    pub tariff: Tariff,
+    /// Who gets what of it.
+    pub contract: RevenueContract,
+    /// What moves the price.
+    pub rules: Option<RuleBook>,
+}
+
 /// An app asks for a charge: hold, session row and outbox row in one step.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct RequestStart {
@@ -223,6 +260,8 @@ pub enum PayerRef {
         amount: Amount,
         /// Currency of the wallet.
         currency: Currency,
+        /// Which try this hold is of, as the payer's partition counted.
+        attempt: u32,
     },
     /// The payer's partition refused, or nobody knows the token.
     Refused(Refusal),
@@ -232,7 +271,7 @@ pub enum PayerRef {
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StartTransaction {
     /// Derived from what identifies the transaction: 1.6 (station, connector, timestamp, meterStart,
-    /// idTag), 2.x (station, transactionId). Unused when it answers a remote start.
+    /// idTag), 2.x (station, transactionId, token). Unused when it answers a remote start.
     pub session: SessionId,
     /// Which station.
     pub identity: Identity,
@@ -244,8 +283,9 @@ pub struct StartTransaction {
     pub remote_start_id: Option<i32>,
     /// What the driver showed.
     pub token: TokenUid,
-    /// Register of the meter at the start.
-    pub meter_start: WattHours,
+    /// Register of the meter at the start; `None` when the station did not say: then the first
+    /// register heard is taken for it.
+    pub meter_start: Option<WattHours>,
     /// The station's time stamp.
     pub at: Timestamp,
     /// Who pays. `Local` also when it answers a remote start.
@@ -265,6 +305,18 @@ pub struct EndTransaction {
     pub at: Timestamp,
     /// Its reason, as it wrote it.
     pub reason: Box<str>,
+    /// What the meter itself signed for this transaction, when the gateway verified it.
+    pub signed: Option<SignedEnergy>,
+}
+
+/// Registers under a meter's own signature (OCMF), verified before they were proposed. They win over
+/// everything the station said without one.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignedEnergy {
+    /// Where the transaction began; `None` when only the end is signed.
+    pub start: Option<WattHours>,
+    /// Where it ended.
+    pub stop: WattHours,
 }
 
 /// A command for a station that must not be lost: it goes through the outbox.
@@ -315,10 +367,12 @@ pub enum Answer {
 pub enum PeerCommand {
     /// Station's partition to payer's: hold.
     PlaceHold(PlaceHold),
-    /// Station's partition to payer's: the session will not happen; void all its holds.
+    /// Station's partition to payer's: the session will not happen by this try; void its hold.
     ReleaseHold {
         /// Which session.
         session: SessionId,
+        /// Which try; a later one's hold stays.
+        attempt: u32,
     },
     /// Station's partition to payer's: the session is over; take this much and void the rest.
     Capture {
@@ -329,11 +383,25 @@ pub enum PeerCommand {
         /// Of which currency.
         currency: Currency,
     },
+    /// Station's partition to payer's: a captured session turned out to cost another amount. Only the
+    /// difference is booked.
+    Adjust {
+        /// Which session.
+        session: SessionId,
+        /// 1 for the first adjustment, then one more each time.
+        sequence: u32,
+        /// What it costs now in all, tax included.
+        amount: Amount,
+        /// Of which currency.
+        currency: Currency,
+    },
     /// Payer's partition to station's: a hold is old; does its session live? A session never heard of
-    /// is refused for ever from here on, so that the payer may void.
+    /// is refused from here on for this try and those before, so that the payer may void.
     AskSession {
         /// Which session.
         session: SessionId,
+        /// Which try the hold is of.
+        attempt: u32,
     },
 }
 
@@ -368,6 +436,8 @@ pub enum Refusal {
     },
     /// The wallet's currency is not the tariff's.
     CurrencyMismatch,
+    /// A tariff, contract or rule book cannot be put in force: the caller's words, and why.
+    BadTerms(Box<str>),
     /// No such site.
     UnknownSite,
     /// No such station here.
@@ -437,6 +507,9 @@ pub enum Outcome {
         amount: Amount,
         /// In which currency.
         currency: Currency,
+        /// Which try of the session holds it: 0, and one more each time a hold was given back
+        /// before the session began. [`PayerRef::Held`] passes it on.
+        attempt: u32,
     },
     /// What the payer's partition took from the wallet; the rest is a receivable.
     Captured {
@@ -474,7 +547,7 @@ struct Entry {
 }
 
 /// First byte of an entry: the version of this coding.
-const ENTRY_VERSION: u8 = 1;
+const ENTRY_VERSION: u8 = 2;
 /// rkyv wants its root aligned; the version byte is padded to this.
 const ENTRY_HEADER_LEN: usize = 16;
 

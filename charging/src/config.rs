@@ -19,6 +19,13 @@ pub struct PartitionConfig {
     pub outbox_deadline: Duration,
     /// How old a hold for another partition's session gets before that partition is asked.
     pub hold_check_after: Duration,
+    /// How long nothing may be heard of a transaction until it is billed up to the last value heard.
+    pub silence_close_after: Duration,
+    /// How long a hold lasts unless it is renewed; longer than `silence_close_after`, so that it
+    /// outlives its session unless the clock jumps.
+    pub hold_lifetime: Duration,
+    /// How long after a station booted a new transaction may be the going on of the one it had.
+    pub continue_after_boot: Duration,
     /// How far a station's clock may be ahead before its ticks get the log's time instead.
     pub clock_ahead_max: Duration,
     /// How late ticks may come and still be kept in their series.
@@ -31,6 +38,8 @@ pub struct PartitionConfig {
     pub directory_max: usize,
     /// Most sites.
     pub sites_max: usize,
+    /// Most tariffs, contracts and rule books; they are never forgotten.
+    pub terms_max: usize,
     /// Most stations.
     pub stations_max: usize,
     /// Most connectors of one station.
@@ -47,6 +56,10 @@ pub struct PartitionConfig {
     pub finished_sessions_max: usize,
     /// How many finished transactions of one station are remembered, for repeats.
     pub finished_per_station_max: usize,
+    /// How many stops of unknown transactions one station may have waiting for their starts.
+    pub parked_per_station_max: usize,
+    /// How many transactions of a station that loses power may make up one session.
+    pub segments_max: usize,
     /// How many finished sessions can be read in full without the store.
     pub recent_sessions_max: usize,
     /// Most holds standing for sessions of other partitions, and as many resolved ones remembered.
@@ -66,12 +79,16 @@ impl Default for PartitionConfig {
             start_timeout: Duration::from_secs(90),
             outbox_deadline: Duration::from_secs(15 * 60),
             hold_check_after: Duration::from_secs(10 * 60),
+            silence_close_after: Duration::from_secs(72 * 60 * 60),
+            hold_lifetime: Duration::from_secs(7 * 24 * 60 * 60),
+            continue_after_boot: Duration::from_secs(15 * 60),
             clock_ahead_max: Duration::from_secs(60 * 60),
             ticks_late_max: Duration::from_secs(45 * 24 * 60 * 60),
             connector_power_max: Watts(1_000_000),
             pending_stations_max: 10_000,
             directory_max: 10_000_000,
             sites_max: 100_000,
+            terms_max: 100_000,
             stations_max: 200_000,
             connectors_per_station_max: 64,
             drivers_max: 5_000_000,
@@ -80,6 +97,8 @@ impl Default for PartitionConfig {
             outbox_max: 400_000,
             finished_sessions_max: 500_000,
             finished_per_station_max: 64,
+            parked_per_station_max: 16,
+            segments_max: 16,
             recent_sessions_max: 1_024,
             payer_sessions_max: 200_000,
             timers_per_entry_max: 1_000,

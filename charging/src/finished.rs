@@ -9,7 +9,7 @@
 use crate::command::Refusal;
 use crate::command::TransactionRef;
 use crate::refusal::refusal_of_text;
-use crate::rows::{SessionRow, SessionState};
+use crate::rows::{Segment, SessionRow, SessionState};
 use novax_model::{Amount, ConnectorRef, Currency, SessionId, Timestamp, TokenUid, WattHours};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(crate) const CANCELLED: &str = "cancelled";
 /// Reason of a session whose stop never came.
 pub(crate) const CLOSED_BY_NEXT_START: &str = "closed by the next start on its connector";
+/// Reason of a session that nothing was heard of any more.
+pub(crate) const CLOSED_BY_SILENCE: &str = "nothing was heard of it for too long";
 /// Reason of the row that keeps an id from ever starting.
 pub(crate) const ASKED_BEFORE_KNOWN: &str = "the payer asked before it was known";
 
@@ -31,22 +33,24 @@ pub(crate) struct Past {
     pub(crate) remote_start_id: i32,
     pub(crate) requested: Timestamp,
     pub(crate) started: Timestamp,
-    pub(crate) meter_start: WattHours,
+    pub(crate) ended: Timestamp,
+    pub(crate) meter_start: Option<WattHours>,
     pub(crate) meter_last: WattHours,
     pub(crate) cancelled: bool,
-    /// The stop never came; the bill went by the last value heard.
-    pub(crate) estimated: bool,
     pub(crate) refusal: Option<Refusal>,
     pub(crate) total: Amount,
     pub(crate) currency: Currency,
-    /// A refused transaction that the station may still end: its row, to be completed then.
-    pub(crate) unsecured: Option<Box<SessionRow>>,
+    /// The transactions of a session that went on after losses of power.
+    pub(crate) segments: Vec<Segment>,
+    /// A transaction that the station may still end, refused or billed by estimate: its row, to be
+    /// completed then.
+    pub(crate) awaits_stop: Option<Box<SessionRow>>,
 }
 
 impl Past {
     pub(crate) fn of(row: &SessionRow) -> Past {
         let refused = row.state == SessionState::Refused;
-        let billed = row.state == SessionState::Settled;
+        let open = (refused && row.ended == Timestamp::ZERO) || row.estimated;
         Past {
             session: row.session,
             transaction: row.transaction.clone(),
@@ -56,20 +60,32 @@ impl Past {
             remote_start_id: row.remote_start_id,
             requested: row.requested,
             started: row.started,
+            ended: row.ended,
             meter_start: row.meter_start,
             meter_last: row.meter_last,
             cancelled: row.state == SessionState::Rejected && &*row.reason == CANCELLED,
-            estimated: billed && row.suspect && &*row.reason == CLOSED_BY_NEXT_START,
             refusal: refused.then(|| refusal_of_text(&row.reason)),
-            total: if billed { row.charges.total() } else { 0 },
-            currency: row.tariff.currency,
-            unsecured: (refused && row.ended == Timestamp::ZERO).then(|| Box::new(row.clone())),
+            total: if is_billed(row) { row.charges.total() } else { 0 },
+            currency: row.deal.currency,
+            segments: row.segments.clone(),
+            awaits_stop: open.then(|| Box::new(row.clone())),
         }
     }
 
-    /// The number that answers a 1.6 start.
-    pub(crate) fn transaction_id(&self) -> i32 {
-        transaction_id(self.transaction.as_ref())
+    /// Whether the station called it so, at some time.
+    pub(crate) fn is_named(&self, transaction: &TransactionRef) -> bool {
+        self.transaction.as_ref() == Some(transaction)
+            || self.segments.iter().any(|segment| segment.transaction == *transaction)
+    }
+}
+
+/// Whether a session's charges are in the books.
+pub(crate) fn is_billed(row: &SessionRow) -> bool {
+    match row.state {
+        SessionState::Settling | SessionState::Settled => true,
+        // It delivered energy all the same, and its driver owes that.
+        SessionState::Refused => row.charges.total() > 0,
+        _ => false,
     }
 }
 
@@ -88,8 +104,8 @@ pub(crate) struct Memory {
     pub(crate) state: SessionState,
     pub(crate) transaction_id: i32,
     pub(crate) heard: Timestamp,
-    /// Nothing but a mark that the id must never start.
-    pub(crate) tombstone: bool,
+    /// Nothing but a mark: no try up to this one may start the id.
+    pub(crate) tombstone: Option<u32>,
     /// Its station remembers it too: kept until that forgets it, so that no id that a station
     /// still refers to is opened a second time.
     in_past: bool,
@@ -123,12 +139,13 @@ impl Finished {
             state: row.state,
             transaction_id: transaction_id(row.transaction.as_ref()),
             heard: row.heard,
-            tombstone: row.state == SessionState::Refused && &*row.reason == ASKED_BEFORE_KNOWN,
+            tombstone: (row.state == SessionState::Refused && &*row.reason == ASKED_BEFORE_KNOWN)
+                .then_some(row.hold_attempt),
             in_past,
             aged: false,
         };
         if let Some(before) = self.by_id.insert(row.session, memory) {
-            assert!(before.tombstone, "only a mark is replaced by a session");
+            assert!(before.tombstone.is_some(), "only a mark is replaced by a session");
             self.oldest_first.remove(&(before.heard, row.session));
         }
         self.oldest_first.insert((row.heard, row.session));
@@ -142,6 +159,14 @@ impl Finished {
             }
         }
         assert!(self.by_id.len() >= self.oldest_first.len(), "every mark of age has its memory");
+    }
+
+    /// A later try of an id has opened its session: the mark is gone with its row.
+    pub(crate) fn unmark(&mut self, session: SessionId) {
+        let Some(memory) = self.by_id.get(&session) else { return };
+        assert!(memory.tombstone.is_some(), "only a mark gives way to a session");
+        self.oldest_first.remove(&(memory.heard, session));
+        self.by_id.remove(&session);
     }
 
     /// A station has forgotten a session.
@@ -175,7 +200,7 @@ mod tests {
     /// Finished sessions of one station, `count` of them, one a microsecond.
     fn finish(state: &mut State, station: u32, ids: std::ops::Range<u128>) {
         for id in ids {
-            let mut row = state.tombstone(SessionId(id));
+            let mut row = state.tombstone(SessionId(id), 0);
             row.state = SessionState::Expired;
             row.heard = Timestamp(u64::try_from(id).unwrap());
             state.remember(station, &row);

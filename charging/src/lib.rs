@@ -17,49 +17,62 @@
 //! * `answers`: answers to outbox rows, timers firing
 //! * `request`, `start`, `stop`, `telemetry`, `peers`, `stations`, `provision`: one command each, or
 //!   a few
-//! * `secure`: who pays for a session
-//! * `sessions`: the life of a session row
+//! * `park`, `resume`: stops and starts that do not say which session they are of
+//! * `secure`: who pays for a session. `orphan`: who pays for energy without one
+//! * `silence`, `adjust`: what time does to a session, and what its true stop changes
+//! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
 //! * [`command`], [`rows`]: what the log and the store say
 
 mod accounts;
+mod adjust;
 mod answers;
 pub mod command;
 pub mod config;
 mod finished;
 mod hash;
 mod limits;
+mod meter;
 mod money;
+mod orphan;
 mod outbox;
+mod park;
 pub mod partition;
 mod peers;
+mod price;
 mod provision;
 mod refusal;
 mod request;
 pub mod restore;
+mod resume;
 pub mod rows;
 mod secure;
 mod series;
 mod sessions;
+mod silence;
+mod simple;
 mod start;
 mod state;
 mod stations;
 mod stop;
 mod telemetry;
+mod terms;
 mod timers;
 
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, Refusal, RequestStart, RowWrite, StartTransaction, StationCommand, TransactionRef,
-    decode_entry, encode_entry,
+    PlaceHold, PutSite, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms, StartTransaction,
+    StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
 pub use restore::RestoreError;
 pub use rows::{
-    ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, Keyspace, OutboxKind,
-    OutboxRow, Payer, PayerSessionRow, Protocol, SessionRow, SessionState, SiteRow, StationRow,
-    StationState, TokenRow,
+    Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
+    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, Protocol, Segment,
+    SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
+    TermsRow, TokenRow,
 };
+pub use simple::SimpleTerms;

@@ -3,17 +3,19 @@
 //! A session has at most one hold at a time: raising it voids the old one and places a larger one
 //! in the same set. So settlement is always a handful of legs, however long the charge.
 //!
-//! **Invariants**: a hold is resolved by its session's one release or one settlement; clearing with
-//! itself is back at zero after every set.
+//! **Invariants**: a hold is resolved by its session's one release or one settlement, or it runs out;
+//! clearing with itself is back at zero after every set; a bill that cannot be booked holds nothing.
 
 use crate::accounts::{Name, Purpose};
 use crate::command::{PeerCommand, Refusal};
-use crate::rows::{Payer, SessionRow};
+use crate::rows::{Charges, Payer, SessionRow};
 use crate::state::State;
-use novax_ledger::{Code, HoldId, LedgerError, Leg, Posted};
+use novax_ledger::{Code, HoldId, LedgerError, Leg, Opening, Posted, Stamp};
 use novax_model::{
     AccountId, Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TransferKey,
+    WattHours,
 };
+use novax_settlement::{Base, Purpose as ShareOf, split};
 
 /// Where a session's hold lies.
 #[derive(Clone, Copy, Debug)]
@@ -21,10 +23,20 @@ pub(crate) struct HoldPlace {
     /// [`Purpose::Hold`] or [`Purpose::PeerHold`].
     pub(crate) purpose: Purpose,
     pub(crate) session: SessionId,
-    /// How many were placed so far; the last one stands.
+    /// How many keys of holds were used so far; the last one's hold stands.
     pub(crate) holds: u32,
     /// What stands.
     pub(crate) held: Amount,
+}
+
+/// So many releases of sessions with the same id are told apart.
+const RELEASE_KEYS_MAX: u32 = 16;
+
+/// Whose money it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Debtor<'a> {
+    pub(crate) wallet: AccountId,
+    pub(crate) driver: Option<&'a Identity>,
 }
 
 impl State {
@@ -38,26 +50,42 @@ impl State {
         currency: Currency,
     ) -> Result<AccountId, Refusal> {
         let id = name.id(currency);
-        if self.ledger.account(id).is_none() {
-            self.ledger
-                .open_account(id, &name.text(), currency, name.limit())
-                .map_err(|_| Refusal::KeyReused)?;
+        let text = name.text();
+        if let Some(known) = self.ledger.account(id) {
+            let same = *known.name == *text && known.currency == currency;
+            return if same { Ok(id) } else { Err(Refusal::KeyReused) };
         }
+        self.ledger
+            .open_account(self.meta.time, Opening::new(id, &text, currency, name.limit()))
+            .map_err(|_| Refusal::KeyReused)?;
         Ok(id)
+    }
+
+    /// Where and when the ledger books: the entry being applied.
+    pub(crate) fn stamp(&self, effective_at: Timestamp) -> Stamp {
+        Stamp { index: self.meta.applied_index, at: self.now(), effective_at }
     }
 
     pub(crate) fn available(&self, wallet: AccountId) -> Amount {
         self.ledger.account(wallet).map_or(0, novax_ledger::Account::available)
     }
 
-    fn clearing_with_self(&self) -> Name<'static> {
+    pub(crate) fn clearing_with_self(&self) -> Name<'static> {
         Name::Clearing(self.config.partition)
     }
 
-    /// The hold that stands, if any: placed alone it is leg 0, as a raise it is leg 1.
-    fn standing_hold(&self, place: HoldPlace) -> Option<HoldId> {
+    /// The hold that stands, if any: placed alone it is leg 0, as a raise it is leg 1. One whose time
+    /// is over stands no more, whether or not the ledger has swept it.
+    pub(crate) fn standing_hold(&self, place: HoldPlace) -> Option<HoldId> {
         let key = place.purpose.key(place.session, place.holds.checked_sub(1)?);
-        [1, 0].map(|leg| HoldId { key, leg }).into_iter().find(|id| self.ledger.hold(*id).is_some())
+        let stands =
+            |id: &HoldId| self.ledger.hold(*id).is_some_and(|hold| hold.expires > self.now());
+        [1, 0].map(|leg| HoldId { key, leg }).into_iter().find(stands)
+    }
+
+    /// When a hold placed now runs out.
+    pub(crate) fn hold_expiry(&self) -> Timestamp {
+        self.now().saturating_add(self.config.hold_lifetime)
     }
 
     /// Holds `more` beyond what stands; refused, it leaves what stands.
@@ -68,28 +96,40 @@ impl State {
         wallet: AccountId,
         clearing: AccountId,
     ) -> Result<(), Refusal> {
-        let available = self.available(wallet);
-        if available < more {
-            return Err(Refusal::InsufficientFunds { available, required: more });
-        }
         if more == 0 {
             return Ok(());
         }
-        let key = place.purpose.key(place.session, place.holds);
+        self.place_hold_anew(place, place.held + more, wallet, clearing)
+    }
+
+    /// Puts a hold of `amount` in the place of what stands, with its whole time to live. Refused, it
+    /// leaves what stands.
+    pub(crate) fn place_hold_anew(
+        &mut self,
+        place: HoldPlace,
+        amount: Amount,
+        wallet: AccountId,
+        clearing: AccountId,
+    ) -> Result<(), Refusal> {
         let standing = self.standing_hold(place);
+        let stands = standing.and_then(|id| self.ledger.hold(id)).map_or(0, |hold| hold.amount);
+        let (available, required) = (self.available(wallet), amount.saturating_sub(stands));
+        if available < required {
+            return Err(Refusal::InsufficientFunds { available, required });
+        }
+        let key = place.purpose.key(place.session, place.holds);
         let code = if place.holds == 0 { Code::Hold } else { Code::HoldRaise };
-        let amount = if standing.is_some() { place.held + more } else { more };
-        let hold =
-            Leg::Hold { debit: wallet, credit: clearing, amount, code, expires: Timestamp::MAX };
-        let now = self.now();
+        let expires = self.hold_expiry();
+        let hold = Leg::Hold { debit: wallet, credit: clearing, amount, code, expires };
+        let stamp = self.stamp(self.now());
         let posted = match standing {
             Some(old) => {
                 let void = Leg::VoidHold { hold: old, code: Code::HoldRaise };
-                self.ledger.post(now, now, key, &[void, hold])
+                self.ledger.post(stamp, key, &[void, hold])
             }
-            None => self.ledger.post(now, now, key, &[hold]),
+            None => self.ledger.post(stamp, key, &[hold]),
         };
-        match posted {
+        match posted.map(|receipt| receipt.posted) {
             Ok(Posted::New) => Ok(()),
             // The session's id was used before, longer ago than finished sessions are remembered.
             Ok(Posted::Repeat) | Err(LedgerError::KeyReused(_)) => Err(Refusal::KeyReused),
@@ -100,13 +140,17 @@ impl State {
         }
     }
 
-    /// Gives back what stands.
-    pub(crate) fn void_hold(&mut self, place: HoldPlace, key: TransferKey) {
+    /// Gives back what stands. `number` is the first to try for the set's key: one that an earlier
+    /// session of the same id has used is passed over.
+    pub(crate) fn void_hold(&mut self, place: HoldPlace, purpose: Purpose, number: u32) {
         let Some(hold) = self.standing_hold(place) else { return };
-        let now = self.now();
-        let posted =
-            self.ledger.post(now, now, key, &[Leg::VoidHold { hold, code: Code::Release }]);
-        assert_eq!(posted, Ok(Posted::New), "a standing hold can be voided, once");
+        let stamp = self.stamp(self.now());
+        let legs = [Leg::VoidHold { hold, code: Code::Release }];
+        let is_voided = (number..number.saturating_add(RELEASE_KEYS_MAX)).any(|number| {
+            let key = purpose.key(place.session, number);
+            self.ledger.post(stamp, key, &legs).is_ok_and(|receipt| receipt.is_new())
+        });
+        assert!(is_voided, "a standing hold can be voided, once");
     }
 
     /// The hold for a session of this partition's own driver.
@@ -124,42 +168,58 @@ impl State {
     /// What was held for a session that does not bill goes back, here or at the payer's partition.
     pub(crate) fn release_money(&mut self, row: &SessionRow) {
         match row.payer {
-            Payer::Local(_) => self.void_hold(place_of(row), Purpose::Release.key(row.session, 0)),
+            Payer::Local(_) => self.void_hold(place_of(row), Purpose::Release, 0),
             Payer::Remote(to) => {
-                self.queue_peer(to, PeerCommand::ReleaseHold { session: row.session });
+                let (session, attempt) = (row.session, row.hold_attempt);
+                self.queue_peer(to, PeerCommand::ReleaseHold { session, attempt });
             }
             Payer::None => {}
         }
     }
 
-    /// Books the bill of a session in one linked set.
+    /// Books the bill of a session in one linked set. Says what the driver owes of it here.
     ///
     /// # Errors
     /// In words, when nothing was booked; that takes a session id used twice.
-    pub(crate) fn settle(&mut self, row: &SessionRow) -> Result<(), String> {
-        let currency = row.tariff.currency;
+    pub(crate) fn settle(&mut self, row: &SessionRow) -> Result<Amount, String> {
+        let currency = row.deal.currency;
         let total = row.charges.total();
-        let mut legs = Vec::with_capacity(6);
+        let mut legs = Vec::with_capacity(8);
+        let mut owed = 0;
         let clearing = match row.payer {
             Payer::Local(wallet) => {
                 let clearing = self
                     .open(self.clearing_with_self(), currency)
                     .map_err(|refusal| words(&refusal))?;
-                let owed_by = row.driver.as_ref();
-                self.take_legs(place_of(row), wallet, owed_by, clearing, total, &mut legs)?;
+                let debtor = Debtor { wallet, driver: row.driver.as_ref() };
+                let taken = self.take_legs(place_of(row), debtor, clearing, total, &mut legs)?;
+                owed = total - taken;
                 clearing
             }
             Payer::Remote(payer) => {
                 self.open(Name::Clearing(payer), currency).map_err(|refusal| words(&refusal))?
             }
-            Payer::None => return Ok(()),
+            Payer::None => return Ok(0),
         };
         self.share_legs(row, clearing, &mut legs)?;
-        if legs.is_empty() {
-            return Ok(());
+        if !legs.is_empty() {
+            self.post_new(row.ended, Purpose::Settle.key(row.session, 0), &legs)?;
         }
-        let key = Purpose::Settle.key(row.session, 0);
-        self.post_new(row.ended, key, &legs)
+        self.note_owed(row.session, row.driver.as_ref(), owed);
+        Ok(owed)
+    }
+
+    /// Window 20: what neither hold nor wallet gave is shown to a person.
+    pub(crate) fn note_owed(
+        &mut self,
+        session: SessionId,
+        driver: Option<&Identity>,
+        owed: Amount,
+    ) {
+        if let Some(driver) = driver.filter(|_| owed > 0) {
+            let text = format!("session {session}: {driver} owes {owed} that no wallet gave");
+            self.except(driver, &text);
+        }
     }
 
     /// Books what another partition's session cost a driver of ours. Says what the wallet gave.
@@ -176,20 +236,22 @@ impl State {
         let (wallet, driver, currency) = payer;
         let clearing =
             self.open(Name::Clearing(station), currency).map_err(|refusal| words(&refusal))?;
-        let mut legs = Vec::with_capacity(2);
-        let taken = self.take_legs(place, wallet, Some(driver), clearing, total, &mut legs)?;
+        let mut legs = Vec::with_capacity(3);
+        let debtor = Debtor { wallet, driver: Some(driver) };
+        let taken = self.take_legs(place, debtor, clearing, total, &mut legs)?;
         if !legs.is_empty() {
             self.post_new(self.now(), Purpose::Capture.key(place.session, 0), &legs)?;
         }
+        self.note_owed(place.session, Some(driver), total - taken);
         Ok(taken)
     }
 
-    /// Legs that bring `total` to `clearing`: from the hold as far as it goes, the rest is owed.
+    /// Legs that bring `total` to `clearing`: from the hold as far as it goes, then from what else is
+    /// in the wallet; the rest is owed. Says what hold and wallet gave.
     fn take_legs(
         &mut self,
         place: HoldPlace,
-        wallet: AccountId,
-        driver: Option<&Identity>,
+        debtor: Debtor<'_>,
         clearing: AccountId,
         total: Amount,
         legs: &mut Vec<Leg>,
@@ -205,17 +267,39 @@ impl State {
                 Leg::PostHold { hold, amount: taken, code: Code::Energy }
             });
         }
+        Ok(taken + self.charge_legs(debtor, clearing, total - taken, legs)?)
+    }
+
+    /// Legs that bring `total` to `clearing` without a hold: from the wallet as far as it goes, the
+    /// rest is owed. Says what the wallet gave.
+    pub(crate) fn charge_legs(
+        &mut self,
+        debtor: Debtor<'_>,
+        clearing: AccountId,
+        total: Amount,
+        legs: &mut Vec<Leg>,
+    ) -> Result<Amount, String> {
+        let Debtor { wallet, driver } = debtor;
+        let taken = self.available(wallet).min(total);
+        if taken > 0 {
+            let (debit, credit, code) = (wallet, clearing, Code::Energy);
+            legs.push(Leg::Post { debit, credit, amount: taken, code });
+        }
         let owed = total - taken;
         if owed > 0 {
-            let currency = self.ledger.account(wallet).map(|account| account.currency);
-            let (Some(currency), Some(driver)) = (currency, driver) else {
-                return Err("nobody owes the rest".to_owned());
-            };
-            let debit =
-                self.open(Name::Receivable(driver), currency).map_err(|refusal| words(&refusal))?;
+            let debit = self.receivable(Debtor { wallet, driver })?;
             legs.push(Leg::Post { debit, credit: clearing, amount: owed, code: Code::Receivable });
         }
         Ok(taken)
+    }
+
+    /// Where what a driver owes is booked.
+    pub(crate) fn receivable(&mut self, debtor: Debtor<'_>) -> Result<AccountId, String> {
+        let currency = self.ledger.account(debtor.wallet).map(|account| account.currency);
+        let (Some(currency), Some(driver)) = (currency, debtor.driver) else {
+            return Err("nobody owes the rest".to_owned());
+        };
+        self.open(Name::Receivable(driver), currency).map_err(|refusal| words(&refusal))
     }
 
     /// Legs that pass what came to `clearing` on to those who earned it.
@@ -225,39 +309,80 @@ impl State {
         clearing: AccountId,
         legs: &mut Vec<Leg>,
     ) -> Result<(), String> {
-        let shares = row.split.split(row.charges.net());
-        assert_eq!(
-            shares.site_host + shares.operator + shares.platform + row.charges.tax,
-            row.charges.total(),
-            "a split loses nothing"
-        );
-        let parts = [
-            (Name::SiteHost(&row.site), shares.site_host, Code::SiteHostShare),
-            (Name::Operator, shares.operator, Code::OperatorShare),
-            (Name::Platform, shares.platform, Code::PlatformShare),
-            (Name::Tax, row.charges.tax, Code::Tax),
-        ];
-        for (name, amount, code) in parts {
-            if amount > 0 {
-                let credit =
-                    self.open(name, row.tariff.currency).map_err(|refusal| words(&refusal))?;
-                legs.push(Leg::Post { debit: clearing, credit, amount, code });
-            }
+        for part in self.shares(row, &row.charges, row.energy()) {
+            let name = Name::Party(&part.name);
+            let credit = self.open(name, row.deal.currency).map_err(|refusal| words(&refusal))?;
+            let (amount, code) = (part.amount, part.code);
+            legs.push(Leg::Post { debit: clearing, credit, amount, code });
         }
         Ok(())
     }
 
-    fn post_new(
+    pub(crate) fn post_new(
         &mut self,
         effective_at: Timestamp,
         key: TransferKey,
         legs: &[Leg],
     ) -> Result<(), String> {
-        match self.ledger.post(self.now(), effective_at, key, legs) {
+        let stamp = self.stamp(effective_at);
+        match self.ledger.post(stamp, key, legs).map(|receipt| receipt.posted) {
             Ok(Posted::New) => Ok(()),
             Ok(Posted::Repeat) => Err("the same was booked before".to_owned()),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+/// What one account earns of a bill.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The account, before its currency.
+    pub(crate) name: Box<str>,
+    pub(crate) amount: Amount,
+    pub(crate) code: Code,
+}
+
+impl State {
+    /// Who gets what of a bill: the parties of the contract share the net sum, taxes go where they are
+    /// due. Nothing of nothing is left out.
+    pub(crate) fn shares(
+        &self,
+        row: &SessionRow,
+        charges: &Charges,
+        energy: WattHours,
+    ) -> Vec<Part> {
+        let contract = self.terms.contract(row.deal.contract);
+        let (gross, net) = (charges.total(), charges.net());
+        let roaming = false;
+        let shares = split(&contract, &Base::new(gross, net, energy, roaming));
+        let mut parts: Vec<Part> = Vec::with_capacity(shares.len() + charges.taxes.len());
+        for share in shares {
+            let code = code_of(share.purpose);
+            let party = contract.party(share.party).expect("a checked contract names them");
+            parts.push(Part { name: party.as_str().into(), amount: share.amount, code });
+        }
+        for tax in &charges.taxes {
+            let name = crate::accounts::tax_name(&row.deal.jurisdiction, &tax.name);
+            parts.push(Part { name: name.into(), amount: tax.amount, code: Code::Tax });
+        }
+        parts.retain(|part| part.amount > 0);
+        let sum: Amount = parts.iter().map(|part| part.amount).sum();
+        assert_eq!(sum, gross, "a split loses nothing");
+        parts
+    }
+}
+
+/// The books' word for why a party has its share.
+fn code_of(purpose: ShareOf) -> Code {
+    match purpose {
+        ShareOf::Operator => Code::OperatorShare,
+        ShareOf::SiteHost => Code::SiteHostShare,
+        ShareOf::Electricity => Code::SupplierShare,
+        ShareOf::Grid => Code::GridFee,
+        ShareOf::Platform => Code::PlatformShare,
+        ShareOf::Roaming => Code::RoamingShare,
+        ShareOf::Payment => Code::PspFee,
+        ShareOf::Partner => Code::PartnerShare,
     }
 }
 
@@ -266,6 +391,6 @@ pub(crate) fn place_of(row: &SessionRow) -> HoldPlace {
     HoldPlace { purpose: Purpose::Hold, session: row.session, holds: row.holds, held: row.held }
 }
 
-fn words(refusal: &Refusal) -> String {
+pub(crate) fn words(refusal: &Refusal) -> String {
     crate::refusal::refusal_text(refusal).into()
 }

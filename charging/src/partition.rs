@@ -297,6 +297,7 @@ impl State {
             | Command::PutSite { .. }
             | Command::PutStation { .. }
             | Command::PutDriver { .. }
+            | Command::PutSignal { .. }
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }
@@ -335,9 +336,8 @@ impl State {
                 self.remove_directory_row(DirectoryKind::PendingStation, identity.as_str());
                 Ok(Outcome::Done)
             }
-            Command::PutSite { site, limit, tariff, split } => {
-                self.put_site(SiteRow { site, limit, tariff, split })
-            }
+            Command::PutSite(put) => self.put_site(*put),
+            Command::PutSignal { site, kind, sample } => self.put_signal(site, kind, sample),
             Command::PutStation { identity, site, password } => {
                 self.put_station(&identity, &site, password)
             }

@@ -8,23 +8,25 @@ use crate::command::{Outcome, PeerCommand, PlaceHold, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::finished::ASKED_BEFORE_KNOWN;
 use crate::money::HoldPlace;
-use crate::rows::{Payer, PayerSessionRow, SessionRow, SessionState};
+use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState, TermsId};
 use crate::state::State;
+use crate::terms::untaxed;
 use crate::timers::Timer;
-use novax_ledger::{Charges, SplitRule, Tariff};
 use novax_model::{
     AccountId, Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours,
 };
+use novax_settlement::RoundingPolicy;
+use novax_tariff::Adjustment;
 
 /// Stands where a row must name somebody and nobody is known.
-fn nobody() -> Identity {
+pub(crate) fn nobody() -> Identity {
     Identity::new("-").expect("printable ASCII")
 }
 
 fn place_of(row: &PayerSessionRow) -> HoldPlace {
     let purpose = Purpose::PeerHold;
-    HoldPlace { purpose, session: row.session, holds: row.holds, held: row.held }
+    HoldPlace { purpose, session: row.session, holds: row.hold_keys, held: row.held }
 }
 
 fn is_open(row: &PayerSessionRow) -> bool {
@@ -36,14 +38,19 @@ impl State {
     pub(crate) fn peer(&mut self, from: PartitionId, command: &PeerCommand) -> Outcome {
         let answer = match command {
             PeerCommand::PlaceHold(place) => self.place_hold(from, place),
-            PeerCommand::ReleaseHold { session } => {
-                self.release_hold(from, *session);
+            PeerCommand::ReleaseHold { session, attempt } => {
+                self.release_hold(from, *session, *attempt);
                 Ok(Outcome::Done)
             }
             PeerCommand::Capture { session, amount, currency } => {
                 self.capture_hold(from, *session, *amount, *currency)
             }
-            PeerCommand::AskSession { session } => Ok(self.tell_session(*session)),
+            PeerCommand::Adjust { session, sequence, amount, currency } => {
+                self.adjust_capture(from, *session, *sequence, (*amount, *currency))
+            }
+            PeerCommand::AskSession { session, attempt } => {
+                Ok(self.tell_session(*session, *attempt))
+            }
         };
         answer.unwrap_or_else(Outcome::Refused)
     }
@@ -54,6 +61,10 @@ impl State {
         }
         match self.payers.get(&place.session).cloned() {
             Some(row) if row.captured.is_some() => Err(Refusal::WrongState(SessionState::Settled)),
+            // The try before came to nothing, as with a wallet of the station's own partition.
+            Some(row) if row.released && place.sequence == 0 && row.wallet != AccountId(0) => {
+                self.next_attempt(row, from, place)
+            }
             Some(row) if row.released => Err(Refusal::WrongState(SessionState::Expired)),
             Some(row) if row.partition != from => Err(Refusal::KeyReused),
             // The same key with another driver's token is another request.
@@ -71,6 +82,16 @@ impl State {
     }
 
     fn first_hold(&mut self, from: PartitionId, place: &PlaceHold) -> Result<Outcome, Refusal> {
+        let row = self.new_payer_row(from, place)?;
+        self.raise_hold(row, place)
+    }
+
+    /// The row of a hold that is yet to be placed.
+    fn new_payer_row(
+        &self,
+        from: PartitionId,
+        place: &PlaceHold,
+    ) -> Result<PayerSessionRow, Refusal> {
         let open = self.payers.len() - self.payers_resolved.len();
         if open >= self.config.payer_sessions_max || !self.outbox_has_room() {
             return Err(Refusal::Full);
@@ -83,7 +104,7 @@ impl State {
         if driver.currency != place.currency {
             return Err(Refusal::CurrencyMismatch);
         }
-        let row = PayerSessionRow {
+        Ok(PayerSessionRow {
             session: place.session,
             partition: from,
             driver: driver.driver.clone(),
@@ -94,8 +115,28 @@ impl State {
             ask_at: self.now().saturating_add(self.config.hold_check_after),
             captured: None,
             released: false,
-        };
-        self.raise_hold(row, place)
+            attempt: 0,
+            hold_keys: 0,
+            hold_expires: Timestamp::ZERO,
+            billed: 0,
+            adjusted: 0,
+        })
+    }
+
+    /// A hold for a session whose hold before was given back before it began.
+    fn next_attempt(
+        &mut self,
+        before: PayerSessionRow,
+        from: PartitionId,
+        place: &PlaceHold,
+    ) -> Result<Outcome, Refusal> {
+        let resolved = (before.ask_at, before.session);
+        let (attempt, hold_keys) = (before.attempt.saturating_add(1), before.hold_keys);
+        let mut row = self.new_payer_row(from, place)?;
+        (row.attempt, row.hold_keys) = (attempt, hold_keys);
+        let answer = self.raise_hold(row, place)?;
+        self.payers_resolved.remove(&resolved);
+        Ok(answer)
     }
 
     fn raise_hold(
@@ -113,6 +154,8 @@ impl State {
         self.hold_more(place_of(&row), place.amount, row.wallet, clearing)?;
         row.held += place.amount;
         row.holds += 1;
+        row.hold_keys += 1;
+        row.hold_expires = self.hold_expiry();
         let answer = held(&row);
         if !self.asking.contains(&row.session) {
             self.timers.insert((row.ask_at, Timer::AskSession(row.session)));
@@ -121,10 +164,12 @@ impl State {
         Ok(answer)
     }
 
-    fn release_hold(&mut self, from: PartitionId, session: SessionId) {
+    fn release_hold(&mut self, from: PartitionId, session: SessionId, attempt: u32) {
         let row = match self.payers.get(&session).cloned() {
+            // A release of a try before comes again.
+            Some(row) if row.attempt > attempt => return,
             Some(row) if is_open(&row) => {
-                self.void_hold(place_of(&row), Purpose::PeerRelease.key(session, 0));
+                self.void_hold(place_of(&row), Purpose::PeerRelease, row.attempt);
                 row
             }
             Some(_) => return,
@@ -140,6 +185,11 @@ impl State {
                 ask_at: self.now(),
                 captured: None,
                 released: false,
+                attempt,
+                hold_keys: 0,
+                hold_expires: Timestamp::ZERO,
+                billed: 0,
+                adjusted: 0,
             },
         };
         self.resolve(PayerSessionRow { released: true, ..row });
@@ -175,7 +225,7 @@ impl State {
                 return Err(Refusal::KeyReused);
             }
         };
-        self.resolve(PayerSessionRow { captured: Some(taken), ..row });
+        self.resolve(PayerSessionRow { captured: Some(taken), billed: amount, ..row });
         Ok(Outcome::Captured { amount: taken })
     }
 
@@ -208,29 +258,37 @@ impl State {
         }
     }
 
-    /// In the station's partition: where a session stands. One never heard of never will be.
-    fn tell_session(&mut self, session: SessionId) -> Outcome {
+    /// In the station's partition: where a session stands. One never heard of never will be, by this
+    /// try or one before.
+    fn tell_session(&mut self, session: SessionId, attempt: u32) -> Outcome {
         if let Some(found) = self.sessions.get(&session) {
             return Outcome::Session { state: Some(found.row.state) };
         }
-        if let Some(memory) = self.finished.get(session) {
-            let state = (!memory.tombstone).then_some(memory.state);
-            return Outcome::Session { state };
+        match self.finished.get(session).map(|memory| (memory.tombstone, memory.state)) {
+            Some((None, state)) => return Outcome::Session { state: Some(state) },
+            Some((Some(last), _)) if last >= attempt => return Outcome::Session { state: None },
+            Some(_) => self.finished.unmark(session),
+            None => {}
         }
-        let row = self.tombstone(session);
+        let row = self.tombstone(session, attempt);
         self.finished.remember(&row, self.config.finished_sessions_max, false);
         self.write_closing(row);
         Outcome::Session { state: None }
     }
 
-    /// A row that keeps an id from ever starting.
-    pub(crate) fn tombstone(&self, session: SessionId) -> SessionRow {
-        let tariff = Tariff {
+    /// A row that keeps an id from starting by this try or one before.
+    pub(crate) fn tombstone(&self, session: SessionId, attempt: u32) -> SessionRow {
+        let deal = Deal {
+            tariff: TermsId(0),
+            contract: TermsId(0),
             currency: Currency::EUR,
-            energy_millis_per_kwh: 0,
-            session_fee: 0,
-            tax_basis_points: 0,
             hold: 0,
+            jurisdiction: "".into(),
+            zone: "UTC".into(),
+            treatment: untaxed(),
+            rounding: RoundingPolicy::default(),
+            adjustment: Adjustment::NONE,
+            explanation: "".into(),
         };
         SessionRow {
             session,
@@ -245,12 +303,14 @@ impl State {
             transaction: None,
             remote_start_id: 0,
             payer: Payer::None,
-            tariff,
-            split: SplitRule { site_host_basis_points: 0, platform_basis_points: 0 },
+            deal,
+            rating: None,
             held: 0,
             holds: 0,
-            meter_start: WattHours(0),
+            meter_start: None,
             meter_last: WattHours(0),
+            meter_low: None,
+            meter_reset: WattHours(0),
             requested: self.now(),
             started: Timestamp::ZERO,
             ended: Timestamp::ZERO,
@@ -258,20 +318,33 @@ impl State {
             charges: Charges::default(),
             reason: ASKED_BEFORE_KNOWN.into(),
             suspect: false,
+            estimated: false,
+            owed: 0,
+            adjusted: 0,
+            hold_attempt: attempt,
+            hold_expires: Timestamp::ZERO,
+            segments: Vec::new(),
         }
     }
 
     /// A hold is old: its session's partition is asked.
     pub(crate) fn ask_session(&mut self, session: SessionId) {
         let Some(row) = self.payers.get(&session).filter(|row| is_open(row)) else { return };
-        let to = row.partition;
-        self.queue_peer(to, PeerCommand::AskSession { session });
+        let (to, attempt) = (row.partition, row.attempt);
+        self.queue_peer(to, PeerCommand::AskSession { session, attempt });
     }
 
     /// Where that session stands.
-    pub(crate) fn session_told(&mut self, session: SessionId, state: Option<SessionState>) {
+    pub(crate) fn session_told(
+        &mut self,
+        session: SessionId,
+        attempt: u32,
+        state: Option<SessionState>,
+    ) {
         let Some(row) = self.payers.get(&session).filter(|row| is_open(row)) else { return };
         match state {
+            // The answer is about a try before this one.
+            _ if row.attempt != attempt => self.ask_again(session),
             // A session is settled only after its payer answered the capture: a hold that is still open
             // then was placed for a request that came to nothing.
             None
@@ -282,9 +355,38 @@ impl State {
                 | SessionState::Settled,
             ) => {
                 let from = row.partition;
-                self.release_hold(from, session);
+                self.release_hold(from, session, attempt);
             }
-            Some(_) => self.ask_again(session),
+            Some(_) => {
+                self.renew_peer_hold(session);
+                self.ask_again(session);
+            }
+        }
+    }
+
+    /// Window 17: the session lives, so its hold must not run out under it. What cannot be held anew is
+    /// owed when the capture comes.
+    fn renew_peer_hold(&mut self, session: SessionId) {
+        let Some(row) = self.payers.get(&session).cloned() else { return };
+        let left = self.config.hold_lifetime / 2;
+        if row.held == 0 || row.hold_expires > self.now().saturating_add(left) {
+            return;
+        }
+        let renewed =
+            self.open(crate::accounts::Name::Clearing(row.partition), row.currency).and_then(
+                |clearing| self.place_hold_anew(place_of(&row), row.held, row.wallet, clearing),
+            );
+        match renewed {
+            Ok(()) => {
+                let (hold_keys, hold_expires) = (row.hold_keys + 1, self.hold_expiry());
+                self.put_payer_row(PayerSessionRow { hold_keys, hold_expires, ..row });
+            }
+            Err(refusal) => {
+                let text = format!(
+                    "session {session}: its hold runs out and cannot be renewed: {refusal:?}"
+                );
+                self.except(&row.driver, &text);
+            }
         }
     }
 
@@ -301,5 +403,6 @@ impl State {
 }
 
 fn held(row: &PayerSessionRow) -> Outcome {
-    Outcome::Held { driver: row.driver.clone(), amount: row.held, currency: row.currency }
+    let (driver, amount) = (row.driver.clone(), row.held);
+    Outcome::Held { driver, amount, currency: row.currency, attempt: row.attempt }
 }

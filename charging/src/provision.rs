@@ -6,7 +6,7 @@ use crate::accounts::Name;
 use crate::command::{Outcome, PasswordHash, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::rows::{
-    DirectoryKind, DirectoryRow, DriverRow, Protocol, SiteRow, StationRow, StationState, TokenRow,
+    DirectoryKind, DirectoryRow, DriverRow, Protocol, StationRow, StationState, TokenRow,
 };
 use crate::state::State;
 use novax_ledger::{Code, LedgerError, Leg};
@@ -75,28 +75,6 @@ impl State {
             self.put_directory_row(row);
         }
         Ok(Outcome::Booted { state: StationState::Pending })
-    }
-
-    /// Creates or changes a site. A limit that is lifted is not taken back from transactions that
-    /// already run; it ends with them.
-    pub(crate) fn put_site(&mut self, row: SiteRow) -> Result<Outcome, Refusal> {
-        let limit_valid = row.limit.is_none_or(|limit| limit.0 >= 0);
-        if row.tariff.check().is_err() || row.split.check().is_err() || !limit_valid {
-            return Err(Refusal::Full);
-        }
-        let name = row.site.clone();
-        if let Some(site) = self.touch_site(&name) {
-            let limit_changed = site.row.limit != row.limit;
-            site.row = row;
-            if limit_changed {
-                self.share_limit(&name);
-            }
-        } else if self.sites.len() < self.config.sites_max {
-            self.add_site(row);
-        } else {
-            return Err(Refusal::Full);
-        }
-        Ok(Outcome::Done)
     }
 
     /// Creates a station, or changes its password.
@@ -177,8 +155,8 @@ impl State {
         }
         let funding = self.open(Name::Funding, currency)?;
         let leg = Leg::Post { debit: funding, credit: wallet, amount, code: Code::Deposit };
-        let now = self.now();
-        match self.ledger.post(now, now, key, &[leg]) {
+        let stamp = self.stamp(self.now());
+        match self.ledger.post(stamp, key, &[leg]) {
             Ok(_) => Ok(Outcome::Deposited { available: self.available(wallet) }),
             Err(LedgerError::KeyReused(_)) => Err(Refusal::KeyReused),
             Err(_) => Err(Refusal::Full),
@@ -209,5 +187,6 @@ pub(crate) fn new_station(
         connection_changed: Timestamp::ZERO,
         next_transaction_id: 1,
         next_remote_start_id: 1,
+        parked: Vec::new(),
     }
 }

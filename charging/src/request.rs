@@ -28,15 +28,17 @@ impl State {
     fn repeated_request(&mut self, ask: &RequestStart) -> Option<Outcome> {
         let live = self.sessions.get(&ask.session).map(|session| session.row.payload_hash);
         let memory = self.finished.get(ask.session).copied();
-        if memory.is_some_and(|memory| memory.tombstone) {
-            // The payer asked about this id before it was known here and has let its hold go.
+        if self.is_marked(ask.session, &ask.payer) {
+            // The payer asked about this try before it was known here and has let its hold go.
             return Some(Outcome::Refused(Refusal::WrongState(SessionState::Refused)));
         }
+        let memory = memory.filter(|memory| memory.tombstone.is_none());
         let payload_hash = live.or(memory.map(|memory| memory.payload_hash))?;
         if payload_hash != ask.payload_hash {
             // A hold under this id belongs to the first request: it is not released here.
             return Some(Outcome::Refused(Refusal::KeyReused));
         }
+        self.release_surplus(&ask.payer, ask.session);
         Some(Outcome::Started { session: ask.session, transaction_id: 0, refusal: None })
     }
 
@@ -49,15 +51,16 @@ impl State {
         if !self.session_has_room() {
             return Err(Refusal::Full);
         }
-        let terms = self.terms(station)?;
+        let (site, deal) = self.deal(station)?;
         if ask.connector.connector > 0 {
             self.touch_connector_or_new(station, ask.connector)?;
         }
-        let secured = self.secure(ask.session, &ask.token, &ask.payer, &terms.tariff)?;
+        let secured = self.secure(ask.session, &ask.token, &ask.payer, &deal)?;
         let row = self.touch_station(station);
         let remote_start_id = row.next_remote_start_id;
         row.next_remote_start_id = next_positive(remote_start_id);
-        let mut session = self.session_row(ask.session, station, ask.connector, &ask.token, terms);
+        let mut session =
+            self.session_row(ask.session, station, ask.connector, &ask.token, (site, deal));
         session.payload_hash = ask.payload_hash;
         session.state = SessionState::Starting;
         session.app = true;

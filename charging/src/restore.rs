@@ -4,14 +4,15 @@
 //! is derived here: indices, timers, memories, counters.
 
 use crate::config::PartitionConfig;
+use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::rows::{
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
-    PayerSessionRow, SeriesKey, SessionRow, SessionState, SiteRow, StationRow, TokenRow,
-    read_head_key,
+    PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
+    TermsRow, TokenRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
-use novax_ledger::{Account, Hold, Ledger, LedgerError};
+use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
 use novax_model::{Timestamp, TransferKey};
 use novax_tsdb::OpenPart;
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ struct Sorted {
     meta: Option<MetaRow>,
     directory: Vec<DirectoryRow>,
     sites: Vec<SiteRow>,
+    terms: Vec<(TermsId, TermsRow)>,
+    signals: Vec<SignalRow>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
@@ -64,7 +67,7 @@ struct Sorted {
     sessions: Vec<SessionRow>,
     accounts: Vec<Account>,
     holds: Vec<Hold>,
-    keys: Vec<(TransferKey, u64)>,
+    keys: Vec<(TransferKey, KeyRow)>,
     outbox: Vec<OutboxRow>,
     payers: Vec<PayerSessionRow>,
     /// The newest chunk of each series, with its key's time.
@@ -114,6 +117,12 @@ impl Sorted {
             Keyspace::Meta => self.meta = Some(archive(keyspace, &value)?),
             Keyspace::Directory => self.directory.push(archive(keyspace, &value)?),
             Keyspace::Sites => self.sites.push(archive(keyspace, &value)?),
+            Keyspace::Terms => {
+                let (_, id) = key.split_first().ok_or(RestoreError::Key(keyspace))?;
+                let id = TermsId(u128::from_be_bytes(number(keyspace, id)?));
+                self.terms.push((id, archive(keyspace, &value)?));
+            }
+            Keyspace::Signals => self.signals.push(archive(keyspace, &value)?),
             Keyspace::Stations => {
                 let row: StationRow = archive(keyspace, &value)?;
                 self.stations.insert(row.number, row);
@@ -126,7 +135,7 @@ impl Sorted {
             Keyspace::Holds => self.holds.push(archive(keyspace, &value)?),
             Keyspace::Keys => {
                 let key = TransferKey(u128::from_be_bytes(number(keyspace, key)?));
-                self.keys.push((key, u64::from_be_bytes(number(keyspace, &value)?)));
+                self.keys.push((key, archive(keyspace, &value)?));
             }
             Keyspace::Outbox => self.outbox.push(archive(keyspace, &value)?),
             Keyspace::PayerSessions => self.payers.push(archive(keyspace, &value)?),
@@ -146,7 +155,15 @@ impl Sorted {
             | Keyspace::Exceptions
             | Keyspace::RollupsMinute
             | Keyspace::RollupsQuarter
-            | Keyspace::RollupsHour => {}
+            | Keyspace::RollupsHour
+            | Keyspace::AccountEntries
+            | Keyspace::TreeNodes => {}
+            // Kept for those who come to write them.
+            Keyspace::Accruals
+            | Keyspace::FxRates
+            | Keyspace::TreeHeads
+            | Keyspace::Documents
+            | Keyspace::Payments => {}
         }
         Ok(())
     }
@@ -163,15 +180,27 @@ impl Sorted {
         for row in self.directory {
             state.directory[row.kind as usize].insert(row.id.clone(), row);
         }
+        for (id, row) in self.terms {
+            state.terms.insert(id, row);
+        }
+        for row in self.signals {
+            state.signals.insert((row.site, row.kind), row.sample);
+        }
         for row in self.sites {
+            if !state.terms.know_zone(&row.place.zone) {
+                let text = format!("site {} is in an unknown zone", row.site);
+                return Err(RestoreError::Inconsistent(text));
+            }
             let name = row.site.clone();
             state.sites.insert(name, Site { row, charging: std::collections::BTreeSet::new() });
         }
         state.restore_stations(self.stations, self.connectors)?;
         state.drivers = self.drivers.into_iter().map(|row| (row.driver.clone(), row)).collect();
         state.tokens = self.tokens.into_iter().map(|row| (row.token.clone(), row)).collect();
-        let next_journal = state.meta.next_journal;
-        state.ledger = Ledger::restore(self.accounts, self.holds, self.keys, next_journal)?;
+        let head =
+            Head { next_journal: state.meta.next_journal, closed_until: state.meta.closed_until };
+        let (accounts, holds, keys) = (self.accounts, self.holds, self.keys);
+        state.ledger = Ledger::restore(novax_ledger::Rows { head, accounts, holds, keys })?;
         for row in self.outbox {
             state.index_outbox_row(&row);
             state.outbox.insert(row.id, row);
@@ -234,8 +263,7 @@ impl State {
     fn restore_sessions(&mut self, mut sessions: Vec<SessionRow>) -> Result<(), RestoreError> {
         sessions.sort_by_key(|row| (row.heard, row.session));
         for row in sessions {
-            let billed = matches!(row.state, SessionState::Settling | SessionState::Settled);
-            if billed {
+            if is_billed(&row) {
                 self.counters.count_ended(&row);
             }
             let station = self.find_station(row.identity.as_str());

@@ -15,20 +15,32 @@
 //! | accounts | account u128 | `novax_ledger::Account` |
 //! | holds | transfer key u128, leg u8 | `novax_ledger::Hold` |
 //! | transfers | journal number u64 | `novax_ledger::JournalRow` |
-//! | keys | transfer key u128 | fingerprint u64 |
+//! | keys | transfer key u128 | `novax_ledger::KeyRow` |
 //! | outbox | outbox id u64 | [`OutboxRow`] |
 //! | series | series u64, first time stamp u64; late ticks: number u32 | `novax_tsdb` chunk |
 //! | payer_sessions | session u128 | [`PayerSessionRow`] |
 //! | exceptions | number u64 | [`ExceptionRow`] |
 //! | heads | series u64; pieces: first time stamp u64; late ticks: day u64, 255 | open end of a series |
 //! | rollups_1m, _15m, _1h | series u64, first bucket u64, chunk number u32 | `novax_tsdb` rollup |
+//! | terms | kind u8, hash u128 | [`TermsRow`]: a tariff, contract or rule book, never changed |
+//! | accruals | site text, 0, contract u128, month u32 | [`AccrualRow`] |
+//! | signals | site text, 0, kind u8 | [`SignalRow`] |
+//! | fx_rates | base, quote: three letters each | [`FxRateRow`] |
+//! | account_entries | account u128, journal number u64 | `novax_ledger::AccountEntry` |
+//! | tree_nodes | level u8, index u64 | hash of a Merkle node, 32 bytes |
+//! | tree_heads | size u64 | [`TreeHeadRow`] |
+//! | documents | kind u8, series text, 0, number u64 | [`DocumentRow`] |
+//! | payments | session u128, operation u32 | [`PaymentRow`] |
 
-use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
-use novax_ledger::{Charges, SplitRule, Tariff};
+use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
 };
+use novax_settlement::contract::RevenueContract;
+use novax_settlement::{RoundingPolicy, Treatment};
+use novax_tariff::rules::{RuleBook, Sample, SignalKind};
+use novax_tariff::{Adjustment, Rating, Tariff};
 use novax_tsdb::query::Rank;
 use novax_tsdb::rollup::Resolution;
 use novax_tsdb::{DAY_US, OpenPart};
@@ -78,11 +90,29 @@ pub enum Keyspace {
     RollupsQuarter = 18,
     /// What series did in each hour.
     RollupsHour = 19,
+    /// Tariffs, contracts and rule books that sites and sessions refer to by hash.
+    Terms = 20,
+    /// What each contract has earned in each month.
+    Accruals = 21,
+    /// What dynamic prices follow.
+    Signals = 22,
+    /// Exchange rates.
+    FxRates = 23,
+    /// Each account's own history, with its balance after each entry.
+    AccountEntries = 24,
+    /// Nodes of the Merkle tree over transactions.
+    TreeNodes = 25,
+    /// Heads of that tree, signed or to be signed.
+    TreeHeads = 26,
+    /// Invoices, credit notes, settlement statements.
+    Documents = 27,
+    /// What was asked of payment providers, and what they said.
+    Payments = 28,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 20;
+    pub const COUNT: u8 = 29;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -106,6 +136,15 @@ impl Keyspace {
         Keyspace::RollupsMinute,
         Keyspace::RollupsQuarter,
         Keyspace::RollupsHour,
+        Keyspace::Terms,
+        Keyspace::Accruals,
+        Keyspace::Signals,
+        Keyspace::FxRates,
+        Keyspace::AccountEntries,
+        Keyspace::TreeNodes,
+        Keyspace::TreeHeads,
+        Keyspace::Documents,
+        Keyspace::Payments,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -137,6 +176,8 @@ impl Keyspace {
                 | Keyspace::RollupsMinute
                 | Keyspace::RollupsQuarter
                 | Keyspace::RollupsHour
+                | Keyspace::AccountEntries
+                | Keyspace::TreeNodes
         )
     }
 
@@ -241,6 +282,77 @@ pub struct MetaRow {
     pub next_exception: u64,
     /// Next journal number.
     pub next_journal: u64,
+    /// End of the last closed period of the books.
+    pub closed_until: Timestamp,
+}
+
+/// Terms by what they say: 128 bits of SHA-256 over their canonical form.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
+)]
+#[rkyv(derive(Debug))]
+pub struct TermsId(pub u128);
+
+impl std::fmt::Display for TermsId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What sites and sessions refer to. Written once.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum TermsRow {
+    /// What a session costs.
+    Tariff(Tariff),
+    /// Who gets what of it.
+    Contract(RevenueContract),
+    /// How the price follows the time, the weather and the grid.
+    Rules(RuleBook),
+}
+
+impl TermsRow {
+    /// First byte of its key.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        match self {
+            TermsRow::Tariff(_) => 0,
+            TermsRow::Contract(_) => 1,
+            TermsRow::Rules(_) => 2,
+        }
+    }
+}
+
+/// Where a site is, for taxes and for the clock on its wall.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// ISO 3166-1 alpha-2, or ISO 3166-2 where taxes differ within a country: `DE`, `CA-QC`. Empty:
+    /// taxes are what the tariff says.
+    pub jurisdiction: Box<str>,
+    /// IANA name: `Europe/Berlin`.
+    pub zone: Box<str>,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place { jurisdiction: "".into(), zone: "UTC".into() }
+    }
+}
+
+/// What a site charges from some time on.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Price {
+    /// Sessions requested from then on.
+    pub from: Timestamp,
+    /// What they cost.
+    pub tariff: TermsId,
+    /// Who gets what.
+    pub contract: TermsId,
+    /// What moves the price; `None`: it stays as listed.
+    pub rules: Option<TermsId>,
+    /// Of the tariff.
+    pub currency: Currency,
+    /// What is held before a start, and each time a hold is raised.
+    pub hold: Amount,
 }
 
 /// A site: OCPI Location.
@@ -250,10 +362,43 @@ pub struct SiteRow {
     pub site: Identity,
     /// What all its connectors together may draw.
     pub limit: Option<Watts>,
-    /// The price for sessions that start now.
-    pub tariff: Tariff,
-    /// How revenue is split.
-    pub split: SplitRule,
+    /// Where it is.
+    pub place: Place,
+    /// In order of time: at most one is in force, the rest is announced.
+    pub prices: Vec<Price>,
+}
+
+impl SiteRow {
+    /// What sessions cost that are requested now.
+    #[must_use]
+    pub fn price_at(&self, at: Timestamp) -> Option<&Price> {
+        self.prices.iter().rev().find(|price| price.from <= at)
+    }
+}
+
+/// What was agreed when a session was asked for. It does not change.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Deal {
+    /// What it costs.
+    pub tariff: TermsId,
+    /// Who gets what.
+    pub contract: TermsId,
+    /// Of the tariff.
+    pub currency: Currency,
+    /// What is held before the start, and each time the hold is raised.
+    pub hold: Amount,
+    /// Where, for taxes; may be empty.
+    pub jurisdiction: Box<str>,
+    /// Where, for the clock.
+    pub zone: Box<str>,
+    /// Which taxes.
+    pub treatment: Treatment,
+    /// How the country rounds.
+    pub rounding: RoundingPolicy,
+    /// How the price differs from the list.
+    pub adjustment: Adjustment,
+    /// Why it does, in words.
+    pub explanation: Box<str>,
 }
 
 /// Whether a station may work.
@@ -263,6 +408,32 @@ pub enum StationState {
     Pending,
     /// Provisioned.
     Accepted,
+}
+
+/// What dynamic prices of a site follow.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct SignalRow {
+    /// Where it holds.
+    pub site: Identity,
+    /// What it says.
+    pub kind: SignalKind,
+    /// Its last value.
+    pub sample: Sample,
+}
+
+/// A stop of a transaction that nobody knows, kept until its start comes.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ParkedStop {
+    /// As the station names it.
+    pub transaction: TransactionRef,
+    /// Register of the meter at the end.
+    pub meter_stop: Option<WattHours>,
+    /// When it ended, by the station's clock.
+    pub at: Timestamp,
+    /// Why, as the station wrote it.
+    pub reason: Box<str>,
+    /// What the meter signed.
+    pub signed: Option<SignedEnergy>,
 }
 
 /// A charging station.
@@ -298,6 +469,8 @@ pub struct StationRow {
     pub next_transaction_id: i32,
     /// The next remote start id.
     pub next_remote_start_id: i32,
+    /// Stops of transactions that nobody knows, oldest first; a bounded number.
+    pub parked: Vec<ParkedStop>,
 }
 
 impl StationRow {
@@ -483,6 +656,48 @@ pub enum Payer {
     None,
 }
 
+/// What a session costs, in minor units. Without tax, but for `tax`.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Charges {
+    /// For energy.
+    pub energy: Amount,
+    /// Once a session.
+    pub fee: Amount,
+    /// For time charging.
+    pub time: Amount,
+    /// For time plugged in without charging.
+    pub parking: Amount,
+    /// All taxes.
+    pub tax: Amount,
+    /// The taxes one by one; they sum to `tax`.
+    pub taxes: Vec<TaxPart>,
+}
+
+/// One tax of a session.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct TaxPart {
+    /// `VAT`, `GST`, `QST`...
+    pub name: Box<str>,
+    /// Its rate in millionths.
+    pub ppm: u32,
+    /// In minor units.
+    pub amount: Amount,
+}
+
+impl Charges {
+    /// Before tax.
+    #[must_use]
+    pub fn net(&self) -> Amount {
+        self.energy + self.fee + self.time + self.parking
+    }
+
+    /// What the driver pays: net and tax.
+    #[must_use]
+    pub fn total(&self) -> Amount {
+        self.net() + self.tax
+    }
+}
+
 /// A charging session, from the request to the receipt.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct SessionRow {
@@ -510,18 +725,22 @@ pub struct SessionRow {
     pub remote_start_id: i32,
     /// Where the money is.
     pub payer: Payer,
-    /// The price, frozen at the request.
-    pub tariff: Tariff,
-    /// The split, frozen at the request.
-    pub split: SplitRule,
+    /// What was agreed at the request.
+    pub deal: Deal,
+    /// What was counted so far, by price.
+    pub rating: Option<Rating>,
     /// Held over all holds.
     pub held: Amount,
     /// How many holds.
     pub holds: u32,
-    /// Register at the start.
-    pub meter_start: WattHours,
-    /// Register last heard.
+    /// Register at the start; `None` until a register was heard.
+    pub meter_start: Option<WattHours>,
+    /// Register last believed.
     pub meter_last: WattHours,
+    /// A register below the one before it, heard once: a glitch, or the meter began anew.
+    pub meter_low: Option<WattHours>,
+    /// What the register lost when the meter began anew, over all times it did.
+    pub meter_reset: WattHours,
     /// When it was asked for.
     pub requested: Timestamp,
     /// When the transaction began, by the station's clock; zero before.
@@ -536,13 +755,41 @@ pub struct SessionRow {
     pub reason: Box<str>,
     /// The bill is doubtful: the meter ran backwards, the stop never came.
     pub suspect: bool,
+    /// Its stop never came and it was billed up to the last value heard; the true stop adjusts that.
+    pub estimated: bool,
+    /// What of the bill the wallet did not give: the driver owes it.
+    pub owed: Amount,
+    /// How often the bill was adjusted after it was booked.
+    pub adjusted: u32,
+    /// Which try the hold of a remote payer is of; in the mark of a session never heard of, the last
+    /// try that is refused.
+    pub hold_attempt: u32,
+    /// When the hold of a wallet here runs out, unless it is renewed before.
+    pub hold_expires: Timestamp,
+    /// The transactions that were one session because the station lost power between them, in order;
+    /// the last is [`SessionRow::transaction`]. Empty when there was only one.
+    pub segments: Vec<Segment>,
+}
+
+/// A part of a session, between losses of power.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// As the station names it.
+    pub transaction: TransactionRef,
+    /// When it began, by the station's clock.
+    pub started: Timestamp,
+    /// Where the register stood.
+    pub meter_start: Option<WattHours>,
 }
 
 impl SessionRow {
     /// Energy delivered so far; never negative.
     #[must_use]
     pub fn energy(&self) -> WattHours {
-        WattHours(self.meter_last.0.saturating_sub(self.meter_start.0).max(0))
+        let start = self.meter_start.unwrap_or(self.meter_last);
+        let shown = i128::from(self.meter_last.0) - i128::from(start.0);
+        let energy = (shown + i128::from(self.meter_reset.0)).max(0);
+        WattHours(i64::try_from(energy).unwrap_or(i64::MAX))
     }
 }
 
@@ -593,7 +840,7 @@ pub struct PayerSessionRow {
     pub currency: Currency,
     /// Held over all holds.
     pub held: Amount,
-    /// How many holds.
+    /// How many holds this try has placed.
     pub holds: u32,
     /// When the station's partition is asked whether the session lives.
     pub ask_at: Timestamp,
@@ -601,6 +848,16 @@ pub struct PayerSessionRow {
     pub captured: Option<Amount>,
     /// The holds were voided.
     pub released: bool,
+    /// Which try this is: one more each time a hold was given back before the session began.
+    pub attempt: u32,
+    /// How many keys of holds were used, over all tries and renewals.
+    pub hold_keys: u32,
+    /// When the hold runs out, unless it is renewed before.
+    pub hold_expires: Timestamp,
+    /// What the session cost in all, as last told; what the wallet did not give is owed.
+    pub billed: Amount,
+    /// The last adjustment that was booked.
+    pub adjusted: u32,
 }
 
 /// Something a person should look at: billing data without a session, a doubtful meter.
@@ -658,6 +915,14 @@ pub fn connector_key(identity: &Identity, connector: ConnectorRef) -> Vec<u8> {
     key.push(0);
     key.extend_from_slice(&connector.evse.to_be_bytes());
     key.extend_from_slice(&connector.connector.to_be_bytes());
+    key
+}
+
+/// Key of a signal row.
+#[must_use]
+pub fn signal_key(site: &Identity, kind: SignalKind) -> Vec<u8> {
+    let mut key = site.as_str().as_bytes().to_vec();
+    key.extend_from_slice(&[0, kind as u8]);
     key
 }
 
@@ -774,6 +1039,6 @@ mod tests {
             assert_eq!(keyspace as usize, number);
         }
         let hashed = Keyspace::ALL.into_iter().filter(|keyspace| keyspace.is_hashed()).count();
-        assert_eq!(hashed, 15);
+        assert_eq!(hashed, 24);
     }
 }

@@ -3,9 +3,8 @@
 use crate::accounts::Purpose;
 use crate::command::{PayerRef, PeerCommand, Refusal};
 use crate::money::HoldPlace;
-use crate::rows::{Payer, SessionRow, SessionState};
+use crate::rows::{Charges, Deal, Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
-use novax_ledger::{Charges, SplitRule, Tariff};
 use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
 
 /// Who pays and what is held.
@@ -14,45 +13,40 @@ pub(crate) struct Secured {
     payer: Payer,
     held: Amount,
     holds: u32,
-}
-
-/// What a site charges now.
-pub(crate) struct Terms {
-    site: Identity,
-    pub(crate) tariff: Tariff,
-    split: SplitRule,
+    hold_attempt: u32,
+    hold_expires: Timestamp,
 }
 
 impl State {
-    /// What the station's site charges.
-    pub(crate) fn terms(&self, station: StationNumber) -> Result<Terms, Refusal> {
-        let site = &self.station(station).row.site;
-        let row = &self.sites.get(site).ok_or(Refusal::UnknownSite)?.row;
-        Ok(Terms { site: row.site.clone(), tariff: row.tariff.clone(), split: row.split })
-    }
-
-    /// Holds the tariff's hold, here or as the payer's partition already has.
+    /// Holds the deal's hold, here or as the payer's partition already has.
     pub(crate) fn secure(
         &mut self,
         session: SessionId,
         token: &TokenUid,
         payer: &PayerRef,
-        tariff: &Tariff,
+        deal: &Deal,
     ) -> Result<Secured, Refusal> {
         match payer {
             PayerRef::Refused(refusal) => Err(refusal.clone()),
-            PayerRef::Held { driver, partition, amount, currency } => {
-                if self.releasing.contains_key(&session) {
+            PayerRef::Held { driver, partition, amount, currency, attempt } => {
+                if self.releasing.contains_key(&(session, *attempt)) {
                     return Err(Refusal::WrongState(SessionState::Rejected));
                 }
-                if *currency != tariff.currency {
+                if *currency != deal.currency {
                     return Err(Refusal::CurrencyMismatch);
                 }
                 if *amount > crate::config::AMOUNT_MAX {
                     return Err(Refusal::Full);
                 }
                 let (driver, payer) = (Some(driver.clone()), Payer::Remote(*partition));
-                Ok(Secured { driver, payer, held: *amount, holds: 1 })
+                Ok(Secured {
+                    driver,
+                    payer,
+                    held: *amount,
+                    holds: 1,
+                    hold_attempt: *attempt,
+                    hold_expires: Timestamp::ZERO,
+                })
             }
             PayerRef::Local => {
                 let owner = self.tokens.get(token).ok_or(Refusal::UnknownToken)?;
@@ -60,18 +54,23 @@ impl State {
                 if row.blocked {
                     return Err(Refusal::DriverBlocked);
                 }
-                if row.currency != tariff.currency {
+                if row.currency != deal.currency {
                     return Err(Refusal::CurrencyMismatch);
                 }
                 let (driver, wallet) = (row.driver.clone(), row.wallet);
                 let purpose = Purpose::Hold;
                 let place = HoldPlace { purpose, session, holds: 0, held: 0 };
-                self.hold_local(place, tariff.hold, wallet, tariff.currency)?;
+                self.hold_local(place, deal.hold, wallet, deal.currency)?;
                 Ok(Secured {
                     driver: Some(driver),
                     payer: Payer::Local(wallet),
-                    held: tariff.hold,
-                    holds: u32::from(tariff.hold > 0),
+                    held: deal.hold,
+                    holds: u32::from(deal.hold > 0),
+                    hold_attempt: 0,
+                    hold_expires: match deal.hold {
+                        0 => Timestamp::ZERO,
+                        _ => self.hold_expiry(),
+                    },
                 })
             }
         }
@@ -84,14 +83,14 @@ impl State {
         station: StationNumber,
         connector: ConnectorRef,
         token: &TokenUid,
-        terms: Terms,
+        (site, deal): (Identity, Deal),
     ) -> SessionRow {
         SessionRow {
             session,
             payload_hash: 0,
             state: SessionState::Charging,
             identity: self.station(station).row.identity.clone(),
-            site: terms.site,
+            site,
             connector,
             driver: None,
             token: token.clone(),
@@ -99,12 +98,14 @@ impl State {
             transaction: None,
             remote_start_id: 0,
             payer: Payer::None,
-            tariff: terms.tariff,
-            split: terms.split,
+            deal,
+            rating: None,
             held: 0,
             holds: 0,
-            meter_start: WattHours(0),
+            meter_start: None,
             meter_last: WattHours(0),
+            meter_low: None,
+            meter_reset: WattHours(0),
             requested: self.now(),
             started: Timestamp::ZERO,
             ended: Timestamp::ZERO,
@@ -112,13 +113,31 @@ impl State {
             charges: Charges::default(),
             reason: "".into(),
             suspect: false,
+            estimated: false,
+            owed: 0,
+            adjusted: 0,
+            hold_attempt: 0,
+            hold_expires: Timestamp::ZERO,
+            segments: Vec::new(),
         }
     }
 
     /// A hold placed elsewhere for a session that will not use it goes back.
     pub(crate) fn release_unused(&mut self, payer: &PayerRef, session: SessionId) {
-        if let PayerRef::Held { partition, .. } = payer {
-            self.queue_peer(*partition, PeerCommand::ReleaseHold { session });
+        if let PayerRef::Held { partition, attempt, .. } = payer {
+            let attempt = *attempt;
+            self.queue_peer(*partition, PeerCommand::ReleaseHold { session, attempt });
+        }
+    }
+
+    /// A repeat came with a hold: it goes back unless it is the one that the session has.
+    pub(crate) fn release_surplus(&mut self, payer: &PayerRef, session: SessionId) {
+        let PayerRef::Held { partition, attempt, .. } = payer else { return };
+        let has_it = self.sessions.get(&session).is_some_and(|found| {
+            found.row.payer == Payer::Remote(*partition) && found.row.hold_attempt == *attempt
+        });
+        if !has_it {
+            self.release_unused(payer, session);
         }
     }
 }
@@ -129,6 +148,8 @@ impl Secured {
         row.payer = self.payer;
         row.held = self.held;
         row.holds = self.holds;
+        row.hold_attempt = self.hold_attempt;
+        row.hold_expires = self.hold_expires;
     }
 }
 

@@ -4,8 +4,10 @@
 //! site's list, the start timer) agree with the row's state after each function here.
 
 use crate::command::{PeerCommand, Refusal, TransactionRef};
-use crate::finished::{CLOSED_BY_NEXT_START, Past};
-use crate::rows::{Payer, SessionRow, SessionState};
+use crate::finished::Past;
+use crate::meter::take_register;
+use crate::price::Flow;
+use crate::rows::{Charges, Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
 use crate::timers::Timer;
 use novax_model::{ConnectorRef, SessionId, Timestamp, WattHours};
@@ -42,7 +44,8 @@ impl State {
     pub(crate) fn index_session(&mut self, station: StationNumber, row: &SessionRow) {
         let id = row.session;
         let transaction = row.transaction.clone();
-        if let Some(transaction) = transaction {
+        let earlier = row.segments.iter().map(|segment| segment.transaction.clone());
+        for transaction in transaction.into_iter().chain(earlier) {
             self.station_mut(station).transactions.insert(transaction, id);
         }
         if !row.state.is_live() {
@@ -54,6 +57,7 @@ impl State {
                 self.timers.insert((self.start_deadline(row), Timer::Start(id)));
             }
             _ => {
+                self.watch(row);
                 if let Some(site) = self.sites.get_mut(&row.site) {
                     site.charging.insert((row.requested, id));
                 }
@@ -64,6 +68,7 @@ impl State {
     /// Opens a session on its connector.
     pub(crate) fn open_session(&mut self, station: StationNumber, row: SessionRow) {
         assert!(row.state.is_live(), "a session is opened alive");
+        self.finished.unmark(row.session);
         if let Some(connector) = self.touch_connector(station, row.connector) {
             connector.session = Some(row.session);
         }
@@ -81,7 +86,7 @@ impl State {
         id: SessionId,
         connector: ConnectorRef,
         transaction: TransactionRef,
-        meter_start: WattHours,
+        meter_start: Option<WattHours>,
         at: Timestamp,
     ) {
         let session = self.sessions.get(&id).expect("the caller found it");
@@ -104,10 +109,12 @@ impl State {
         row.connector = connector;
         row.transaction = Some(transaction);
         row.meter_start = meter_start;
-        row.meter_last = meter_start;
+        row.meter_last = meter_start.unwrap_or_default();
         row.started = at;
         row.heard = now;
-        row.charges = row.tariff.rate(WattHours(0));
+        self.reprice(id, Flow::begins(at), false);
+        let row = self.sessions.get(&id).expect("found above").row.clone();
+        self.watch(&row);
         if let Some(site) = self.sites.get_mut(&site) {
             site.charging.insert((requested, id));
         }
@@ -129,8 +136,9 @@ impl State {
         let session = self.sessions.get(&id).expect("the caller found it");
         let (station, row) = (session.station, &session.row);
         let (connector, site, requested) = (row.connector, row.site.clone(), row.requested);
-        let deadline = self.start_deadline(row);
+        let (deadline, row) = (self.start_deadline(row), row.clone());
         self.timers.remove(&(deadline, Timer::Start(id)));
+        self.unwatch(&row);
         self.station_mut(station).live.remove(&id);
         self.unqueue_session(station, id);
         self.free_connector(station, connector, id);
@@ -154,7 +162,8 @@ impl State {
         let (station, mut row) = (session.station, session.row);
         row.state = state;
         row.heard = self.now();
-        if let Some(transaction) = &row.transaction {
+        let earlier = row.segments.iter().map(|segment| &segment.transaction);
+        for transaction in row.transaction.iter().chain(earlier) {
             self.station_mut(station).transactions.remove(transaction);
         }
         self.remember(station, &row);
@@ -204,57 +213,55 @@ impl State {
         self.write_closing(row);
     }
 
-    /// What a meter said. The register never goes back: what was seen is owed, the rest is doubted.
-    pub(crate) fn hear_meter(&mut self, id: SessionId, register: WattHours) {
+    /// What a meter said: what was seen is owed, the rest is doubted.
+    pub(crate) fn hear_meter(&mut self, id: SessionId, register: WattHours, flow: Flow) {
         let energy_max = self.config.session_energy_max;
-        let now = self.now();
+        self.hear(id);
         let Some(row) = self.touch_session(id) else { return };
-        row.heard = now;
-        let delivered = register.0.checked_sub(row.meter_start.0);
-        let plausible = delivered.is_some_and(|energy| energy <= energy_max.0);
-        let doubt = if register < row.meter_last {
-            Some("the meter ran backwards")
-        } else if !plausible {
-            Some("the meter jumped")
-        } else {
-            row.meter_last = register;
-            row.charges = row.tariff.rate(row.energy());
-            None
-        };
-        if let Some(doubt) = doubt
-            && !row.suspect
-        {
-            row.suspect = true;
-            let text = format!(
-                "session {id}: {doubt}, from {} to {register}; that part is not billed",
-                row.meter_last
-            );
-            let identity = row.identity.clone();
-            self.except(&identity, &text);
+        let doubt = take_register(row, register, energy_max);
+        self.reprice(id, flow, false);
+        let Some(row) = self.touch_session(id) else { return };
+        if let Some(doubt) = doubt {
+            let mut row = row.clone();
+            self.doubt(&mut row, doubt, register);
+            if let Some(found) = self.touch_session(id) {
+                found.suspect = row.suspect;
+            }
         }
+    }
+
+    /// Marks a bill as doubtful, and shows it to a person the first time.
+    pub(crate) fn doubt(&mut self, row: &mut SessionRow, doubt: &str, register: WattHours) {
+        if row.suspect && !row.estimated {
+            return;
+        }
+        row.suspect = true;
+        let (id, last) = (row.session, row.meter_last);
+        let text = format!("session {id}: {doubt}, from {last} to {register}");
+        self.except(&row.identity, &text);
     }
 
     /// Bills a transaction that is over.
     pub(crate) fn bill(&mut self, id: SessionId, at: Timestamp, reason: &str) {
-        let now = self.now();
+        self.hear(id);
         let Some(row) = self.touch_session(id) else { return };
         row.ended = at;
-        row.heard = now;
         row.reason = reason.into();
-        row.charges = row.tariff.rate(row.energy());
+        self.reprice(id, Flow::ends(at), true);
         self.leave_connector(id);
         let row = self.sessions.get(&id).expect("touched above").row.clone();
-        self.counters.count_ended(&row);
-        if let Err(error) = self.settle(&row) {
-            let text = format!("session {id}: the bill was not booked: {error}");
-            self.except(&row.identity, &text);
-            if let Some(row) = self.touch_session(id) {
-                row.suspect = true;
+        match self.settle(&row) {
+            Ok(owed) => {
+                if let Some(row) = self.touch_session(id) {
+                    row.owed = owed;
+                }
             }
+            Err(error) => return self.leave_unbilled(id, &error),
         }
+        self.counters.count_ended(&row);
         match row.payer {
             Payer::Remote(to) => {
-                let (amount, currency) = (row.charges.total(), row.tariff.currency);
+                let (amount, currency) = (row.charges.total(), row.deal.currency);
                 if let Some(row) = self.touch_session(id) {
                     row.state = SessionState::Settling;
                 }
@@ -266,18 +273,21 @@ impl State {
         }
     }
 
-    /// Window 11: the stop never came, and the connector has begun something else.
-    pub(crate) fn close_unheard(&mut self, id: SessionId) {
-        let now = self.now();
+    /// The ledger refused a bill: what was held goes back, and a person has to bill it. The row says
+    /// what the books say: nothing.
+    fn leave_unbilled(&mut self, id: SessionId, error: &str) {
         let Some(row) = self.touch_session(id) else { return };
+        let total = row.charges.total();
+        row.charges = Charges::default();
         row.suspect = true;
-        let identity = row.identity.clone();
+        row.estimated = false;
+        let row = self.finish(id, SessionState::Settled);
+        self.counters.count_ended(&row);
+        self.release_money(&row);
         let text = format!(
-            "session {id}: its stop never came; billed up to the last value heard, {}",
-            row.meter_last
+            "session {id}: the bill of {total} was not booked and nothing is held any more: {error}"
         );
-        self.except(&identity, &text);
-        self.bill(id, now, CLOSED_BY_NEXT_START);
+        self.except(&row.identity, &text);
     }
 }
 
@@ -287,7 +297,15 @@ impl crate::state::Counters {
         self.sessions_ended += 1;
         let energy = u64::try_from(row.energy().0).unwrap_or(0);
         self.energy_wh_total = self.energy_wh_total.saturating_add(energy);
-        let settled = self.settled.entry(row.tariff.currency).or_insert(0);
+        let settled = self.settled.entry(row.deal.currency).or_insert(0);
         *settled = settled.saturating_add(row.charges.total());
+    }
+    /// An ended session's bill was adjusted.
+    pub(crate) fn recount(&mut self, before: (Charges, WattHours), row: &SessionRow) {
+        let number = |energy: WattHours| u64::try_from(energy.0).unwrap_or(0);
+        let total = self.energy_wh_total.saturating_sub(number(before.1));
+        self.energy_wh_total = total.saturating_add(number(row.energy()));
+        let settled = self.settled.entry(row.deal.currency).or_insert(0);
+        *settled = settled.saturating_sub(before.0.total()).saturating_add(row.charges.total());
     }
 }

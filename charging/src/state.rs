@@ -13,9 +13,12 @@ use crate::rows::{
     Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow, StationRow,
     TokenRow,
 };
+use crate::terms::Terms;
 use crate::timers::Timer;
 use novax_ledger::Ledger;
 use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
+use novax_settlement::TaxTable;
+use novax_tariff::rules::{Sample, SignalKind};
 use novax_tsdb::OpenSeries;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,9 +115,9 @@ pub(crate) struct State {
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Sessions whose hold a peer is being asked to raise.
     pub(crate) raising: BTreeSet<SessionId>,
-    /// Sessions whose remote hold is being given back, and by how many outbox rows: it secures
-    /// nothing any more.
-    pub(crate) releasing: BTreeMap<SessionId, u32>,
+    /// Sessions and their tries whose remote hold is being given back, and by how many outbox rows: it
+    /// secures nothing any more.
+    pub(crate) releasing: BTreeMap<(SessionId, u32), u32>,
     /// Sessions a peer is being asked about.
     pub(crate) asking: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
@@ -122,6 +125,10 @@ pub(crate) struct State {
     pub(crate) series: BTreeMap<u64, OpenSeries>,
     /// Series that may have late ticks open.
     pub(crate) late_series: BTreeSet<u64>,
+    pub(crate) terms: Terms,
+    pub(crate) taxes: TaxTable,
+    /// What dynamic prices follow, by site.
+    pub(crate) signals: BTreeMap<(Identity, SignalKind), Sample>,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
     /// Rows that are written once and not kept: exceptions, what series become.
@@ -154,6 +161,9 @@ impl State {
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
             late_series: BTreeSet::new(),
+            terms: Terms::default(),
+            taxes: TaxTable::built_in(),
+            signals: BTreeMap::new(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             appended: Vec::new(),
@@ -315,10 +325,10 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
                 self.raising.insert(hold.session);
             }
-            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
-                *self.releasing.entry(*session).or_default() += 1;
+            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session, attempt }, .. } => {
+                *self.releasing.entry((*session, *attempt)).or_default() += 1;
             }
-            OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
+            OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.insert(*session);
             }
             OutboxKind::Peer { .. } => {}
@@ -339,15 +349,16 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::PlaceHold(hold), .. } => {
                 self.raising.remove(&hold.session);
             }
-            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session }, .. } => {
-                if let Some(rows) = self.releasing.get_mut(session) {
+            OutboxKind::Peer { command: PeerCommand::ReleaseHold { session, attempt }, .. } => {
+                let of = (*session, *attempt);
+                if let Some(rows) = self.releasing.get_mut(&of) {
                     *rows -= 1;
                     if *rows == 0 {
-                        self.releasing.remove(session);
+                        self.releasing.remove(&of);
                     }
                 }
             }
-            OutboxKind::Peer { command: PeerCommand::AskSession { session }, .. } => {
+            OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.remove(session);
             }
             OutboxKind::Peer { .. } => {}
@@ -456,11 +467,18 @@ impl State {
             let key = row.number.to_be_bytes().to_vec();
             push(Keyspace::Transfers, key, Some(rows::archive(row)));
         }
-        for (key, fingerprint) in &changes.keys {
-            let value = fingerprint.to_be_bytes().to_vec();
-            push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), Some(value));
+        for entry in &changes.entries {
+            let mut key = entry.account.0.to_be_bytes().to_vec();
+            key.extend(entry.number.to_be_bytes());
+            push(Keyspace::AccountEntries, key, Some(rows::archive(entry)));
         }
-        self.meta.next_journal = self.ledger.next_journal();
+        for (key, row) in &changes.keys {
+            let value = row.as_ref().map(rows::archive);
+            push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
+        }
+        let head = self.ledger.head();
+        self.meta.next_journal = head.next_journal;
+        self.meta.closed_until = head.closed_until;
     }
 
     /// The rows that changed since the last call, each once, and the state hash over them.

@@ -115,6 +115,20 @@ impl State {
         row.status = status;
         row.error = error;
         row.status_at = at;
+        // Energy flows or ceases to by the station's word; other states say nothing of it.
+        let flows = match status {
+            ConnectorStatus::Charging => Some(true),
+            ConnectorStatus::SuspendedEv
+            | ConnectorStatus::SuspendedEvse
+            | ConnectorStatus::Finishing => Some(false),
+            _ => None,
+        };
+        let session = row.session;
+        if let (Some(session), Some(flows)) = (session, flows)
+            && self.sessions.get(&session).is_some_and(|found| found.row.transaction.is_some())
+        {
+            self.hear_flow(session, at, flows);
+        }
         Ok(Outcome::Done)
     }
 }

@@ -1,13 +1,16 @@
 //! Stops: asked for by somebody, or told by a station.
 //!
-//! What a station says about energy is never turned away: what fits no session is parked as an
-//! exception for a person, and a repeated stop gets the first answer and books nothing.
+//! What a station says about energy is never turned away: what fits no session is parked and shown to
+//! a person, a repeated stop gets the first answer and books nothing, and the true stop of a session
+//! that was billed by estimate adjusts the bill.
 
-use crate::command::{EndTransaction, Outcome, Refusal, TransactionRef};
-use crate::finished::CANCELLED;
-use crate::rows::SessionState;
+use crate::command::{EndTransaction, Outcome, Refusal};
+use crate::finished::{CANCELLED, Past};
+use crate::meter::{take_register, take_signed};
+use crate::price::Flow;
+use crate::rows::{SessionRow, SessionState};
 use crate::state::{State, StationNumber};
-use novax_model::{Identity, SessionId, Timestamp, WattHours};
+use novax_model::{SessionId, Timestamp};
 
 impl State {
     /// Somebody with the right asks for the end of a session.
@@ -38,97 +41,109 @@ impl State {
     /// A station says that a transaction ended.
     pub(crate) fn end_transaction(&mut self, end: &EndTransaction) -> Outcome {
         let Some(station) = self.find_station(end.identity.as_str()) else {
-            return self.park(end, "a station nobody provisioned ended it");
+            return self.park(None, end, "a station nobody provisioned ended it");
         };
-        let open = self.station(station).transactions.get(&end.transaction).copied();
-        if let Some(id) = open.or_else(|| self.only_running(station, end)) {
+        if let Some(id) = self.station(station).transactions.get(&end.transaction).copied() {
             return self.end_open(id, end);
         }
-        self.end_past(station, end)
-            .unwrap_or_else(|| self.park(end, "no session has this transaction"))
-    }
-
-    /// Window 8: the answer to its start was lost, so a 1.6 station makes up a number that no
-    /// transaction has. If only one runs there, it is that one.
-    fn only_running(&mut self, station: StationNumber, end: &EndTransaction) -> Option<SessionId> {
-        if !matches!(end.transaction, TransactionRef::V16(id) if id <= 0) {
-            return None;
+        if let Some(answer) = self.end_past(station, end) {
+            return answer;
         }
-        let live = self.station(station).live.iter().filter_map(|id| self.sessions.get(id));
-        let mut running = live
-            .filter(|session| matches!(session.row.transaction, Some(TransactionRef::V16(_))))
-            .map(|session| session.row.session);
-        let (only, None) = (running.next()?, running.next()) else { return None };
-        let text = format!(
-            "session {only}: ended by a stop for transaction {}, the only one running",
-            text_of(&end.transaction)
-        );
-        self.except(&end.identity, &text);
-        Some(only)
+        self.end_made_up(station, end)
+            .unwrap_or_else(|| self.park(Some(station), end, "no session has this transaction"))
     }
 
-    fn end_open(&mut self, id: SessionId, end: &EndTransaction) -> Outcome {
-        let state = self.sessions.get(&id).map(|session| session.row.state);
-        if state != Some(SessionState::Settling) {
-            if let Some(register) = end.meter_stop {
-                self.hear_meter(id, register);
+    pub(crate) fn end_open(&mut self, id: SessionId, end: &EndTransaction) -> Outcome {
+        let row = &self.sessions.get(&id).expect("the caller found it").row;
+        let of_earlier = row.segments.split_last().is_some_and(|(_, earlier)| {
+            earlier.iter().any(|segment| segment.transaction == end.transaction)
+        });
+        if row.state == SessionState::Settling {
+            self.end_settling(id, end);
+        } else if of_earlier {
+            // It went on under another transaction: this end is not its own.
+            if let Some(register) = end.meter_stop.filter(|register| *register > row.meter_last) {
+                self.hear_meter(id, register, Flow::ends(end.at));
             }
+        } else {
+            let mut row = row.clone();
+            self.take_stop(&mut row, end);
+            let found = self.touch_session(id).expect("found above");
+            *found = row;
             self.bill(id, end.at.max(Timestamp(1)), &end.reason);
         }
-        let (total, currency) = match self.sessions.get(&id) {
-            Some(session) => (session.row.charges.total(), session.row.tariff.currency),
-            None => {
-                let row = self.closing_row(id).expect("bill has just finished it");
-                (row.charges.total(), row.tariff.currency)
-            }
+        let row = match self.sessions.get(&id) {
+            Some(session) => &session.row,
+            None => self.closing_row(id).expect("bill has just finished it"),
         };
+        let (total, currency) = (row.charges.total(), row.deal.currency);
         Outcome::Ended { session: id, total, currency }
     }
 
-    /// The first answer to a stop that comes again, or the end of a refused transaction.
-    fn end_past(&mut self, station: StationNumber, end: &EndTransaction) -> Option<Outcome> {
-        let pasts = self.station_mut(station).past.values_mut().rev();
-        let past =
-            pasts.into_iter().find(|past| past.transaction.as_ref() == Some(&end.transaction))?;
-        let (session, total, currency) = (past.session, past.total, past.currency);
-        let (meter_start, meter_last) = (past.meter_start, past.meter_last);
-        let estimated = past.estimated;
-        if let Some(mut row) = past.unsecured.take() {
-            row.ended = end.at.max(Timestamp(1));
-            row.meter_last = end.meter_stop.unwrap_or(meter_start).max(meter_start);
-            let energy = row.energy();
-            self.write_closing(*row);
-            self.unqueue_session(station, session);
-            if energy > WattHours(0) {
-                let text =
-                    format!("session {session}: {energy} delivered without a hold, not billed");
-                self.except(&end.identity, &text);
-            }
-        } else if estimated && end.meter_stop.is_some_and(|register| register > meter_last) {
-            let text = format!(
-                "session {session}: was billed up to {meter_last}, its stop says {}",
-                end.meter_stop.unwrap_or(meter_last)
-            );
-            self.except(&end.identity, &text);
+    /// The true stop of an estimate whose payer has not answered yet. The payer is told of the
+    /// difference once it has.
+    fn end_settling(&mut self, id: SessionId, end: &EndTransaction) {
+        let mut row = self.sessions.get(&id).expect("the caller found it").row.clone();
+        if row.estimated {
+            self.adjust(&mut row, end);
+            let found = self.touch_session(id).expect("found above");
+            *found = row;
         }
-        Some(Outcome::Ended { session, total, currency })
     }
 
-    fn park(&mut self, end: &EndTransaction, why: &str) -> Outcome {
-        let register = match end.meter_stop {
-            Some(register) => format!("at {register}"),
-            None => "without a register".to_owned(),
-        };
-        let identity: &Identity = &end.identity;
-        let text = format!("stop of transaction {} {register}: {why}", text_of(&end.transaction));
-        self.except(identity, &text);
-        Outcome::Parked
+    /// What a stop says of energy, into a session's row.
+    pub(crate) fn take_stop(&mut self, row: &mut SessionRow, end: &EndTransaction) {
+        let energy_max = self.config.session_energy_max;
+        let no_start = row.meter_start.is_none();
+        if let Some(register) = end.meter_stop {
+            if let Some(doubt) = take_register(row, register, energy_max) {
+                self.doubt(row, doubt, register);
+            } else if no_start {
+                self.doubt(row, "nobody knows where the meter stood at its start", register);
+            }
+        }
+        if let Some(signed) = end.signed
+            && let Some(doubt) = take_signed(row, signed, energy_max)
+        {
+            self.doubt(row, doubt, signed.stop);
+        }
     }
-}
 
-fn text_of(transaction: &TransactionRef) -> String {
-    match transaction {
-        TransactionRef::V16(id) => id.to_string(),
-        TransactionRef::V201(id) => id.to_string(),
+    /// The first answer to a stop that comes again, or the end of one that was awaited.
+    fn end_past(&mut self, station: StationNumber, end: &EndTransaction) -> Option<Outcome> {
+        let mut pasts = self.station(station).past.iter().rev();
+        let (key, _) = pasts.find(|(_, past)| past.is_named(&end.transaction))?;
+        let key = *key;
+        Some(self.end_finished(station, key, end))
+    }
+
+    /// A stop of a session that is no longer in the table.
+    pub(crate) fn end_finished(
+        &mut self,
+        station: StationNumber,
+        key: (Timestamp, SessionId),
+        end: &EndTransaction,
+    ) -> Outcome {
+        let past = self.station_mut(station).past.get_mut(&key).expect("the caller found it");
+        if let Some(row) = past.awaits_stop.take() {
+            let mut row = *row;
+            if row.estimated {
+                let before = row.adjusted;
+                self.adjust(&mut row, end);
+                if row.adjusted > before {
+                    self.queue_adjustment(&row);
+                }
+            } else {
+                row.ended = end.at.max(Timestamp(1));
+                self.take_stop(&mut row, end);
+                self.bill_orphan(&mut row);
+            }
+            self.unqueue_session(station, row.session);
+            self.station_mut(station).past.insert(key, Past::of(&row));
+            self.write_closing(row);
+        }
+        let past = self.station(station).past.get(&key).expect("found above");
+        let (session, total, currency) = (past.session, past.total, past.currency);
+        Outcome::Ended { session, total, currency }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::command::{PeerCommand, PlaceHold, Refusal};
 use crate::money::place_of;
+use crate::price::Flow;
 use crate::rows::{Payer, SessionState, series_parts};
 use crate::state::State;
 use novax_model::{Amount, ConnectorRef, Measurand, MeterTick, SessionId, WattHours};
@@ -71,10 +72,14 @@ impl State {
             return;
         }
         let late = !newest || tick.at < row.started;
-        if register < row.meter_last && late {
+        if late && (register < row.meter_last || row.meter_start.is_none()) {
             return;
         }
-        self.hear_meter(id, register);
+        let power_w = tick.get(Measurand::Power);
+        // Watts tell whether energy flows; without them the register does, up to now.
+        let charging = power_w.map_or(register > row.meter_last, |watts| watts != 0);
+        let current_ma = tick.get(Measurand::Current).map(|ca| ca.saturating_mul(10));
+        self.hear_meter(id, register, Flow { at: tick.at, power_w, current_ma, charging });
         self.secure_funds(id);
     }
 
@@ -82,7 +87,7 @@ impl State {
     fn secure_funds(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
         let (row, station) = (&session.row, session.station);
-        let (hold, total) = (row.tariff.hold, row.charges.total());
+        let (hold, total) = (row.deal.hold, row.charges.total());
         let secured = total * 100 < row.held * RAISE_AT_PERCENT;
         if hold == 0 || secured {
             return;
@@ -96,10 +101,13 @@ impl State {
         }
         let wanted = total * 100 / RAISE_AT_PERCENT + 1;
         let more = wanted.saturating_sub(row.held).div_ceil(hold) * hold;
-        let currency = row.tariff.currency;
+        let currency = row.deal.currency;
         match row.payer {
             Payer::Local(wallet) => match self.hold_local(place_of(row), more, wallet, currency) {
-                Ok(()) => self.note_raised(id, more),
+                Ok(()) => {
+                    self.note_raised(id, more);
+                    self.hold_placed(id, self.hold_expiry());
+                }
                 Err(refusal) => self.stop_unpaid(id, &refusal),
             },
             Payer::Remote(to) => {

@@ -12,4 +12,8 @@ pub(crate) enum Timer {
     Outbox(u64),
     /// A hold for another partition's session is old: ask that partition.
     AskSession(SessionId),
+    /// The hold of a running session is about to run out.
+    RenewHold(SessionId),
+    /// Nothing was heard of a running session for too long.
+    Silence(SessionId),
 }

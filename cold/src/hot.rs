@@ -7,7 +7,7 @@
 use crate::day::Day;
 use crate::error::ColdError;
 use crate::stretch::Stretch;
-use novax_engine::Snapshot;
+use novax_engine::{Range, Snapshot};
 use novax_model::Timestamp;
 use novax_tsdb::cold::Window;
 use novax_tsdb::{Chunk, Remark};
@@ -120,6 +120,19 @@ impl SnapshotSource {
     pub fn new(snapshot: Snapshot, keyspace: u8) -> Self {
         Self { snapshot, keyspace }
     }
+
+    /// The days before `day` that have rows. Where the keyspace is kept by time, only tables of that time are read:
+    /// a chunk lies where it begins, so none that begins later has ticks of such a day.
+    ///
+    /// # Errors
+    /// [`ColdError::Hot`] when the store cannot be read, or what is read is damaged.
+    pub fn days_before(&self, day: Day) -> Result<BTreeSet<Day>, ColdError> {
+        let until = day.window().from.0;
+        let chunks = self.snapshot.range_in_time(self.keyspace, &[], None, 0, until);
+        let mut days = days_of(chunks)?;
+        days.retain(|of| *of < day);
+        Ok(days)
+    }
 }
 
 fn key(series: u64, at: Timestamp) -> [u8; BASE_KEY_BYTES] {
@@ -146,19 +159,24 @@ impl RowSource for SnapshotSource {
     }
 
     fn days(&self) -> Result<BTreeSet<Day>, ColdError> {
-        let mut days = BTreeSet::new();
-        for entry in self.snapshot.range(self.keyspace, &[], None) {
-            let (key, bytes) = entry.map_err(ColdError::hot)?;
-            let chunk = Chunk::open(&bytes).map_err(|error| damaged_key(&key, error))?;
-            let (first, last) = (Day::of(chunk.first()), Day::of(chunk.last()));
-            days.extend([first, last]);
-            if first != last {
-                let stamps = chunk.stamps().map_err(|error| damaged_key(&key, error))?;
-                days.extend(stamps.into_iter().map(Day::of));
-            }
-        }
-        Ok(days)
+        days_of(self.snapshot.range(self.keyspace, &[], None))
     }
+}
+
+/// The days that have ticks of these chunks.
+fn days_of(chunks: Range<'_>) -> Result<BTreeSet<Day>, ColdError> {
+    let mut days = BTreeSet::new();
+    for entry in chunks {
+        let (key, bytes) = entry.map_err(ColdError::hot)?;
+        let chunk = Chunk::open(&bytes).map_err(|error| damaged_key(&key, error))?;
+        let (first, last) = (Day::of(chunk.first()), Day::of(chunk.last()));
+        days.extend([first, last]);
+        if first != last {
+            let stamps = chunk.stamps().map_err(|error| damaged_key(&key, error))?;
+            days.extend(stamps.into_iter().map(Day::of));
+        }
+    }
+    Ok(days)
 }
 
 impl HotSource for SnapshotSource {

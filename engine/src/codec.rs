@@ -74,6 +74,25 @@ pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().map(|chunk| u32::from_le_bytes(*chunk))
 }
 
+/// The bytes of a footer with these fields, and the crc in their last four: magic and version come before it.
+///
+/// # Panics
+/// When the fields do not fill a footer of that length.
+pub(crate) fn end_footer<const BYTES: usize>(
+    fields: Vec<u8>,
+    magic: &[u8; 8],
+    version: u32,
+) -> ([u8; BYTES], u32) {
+    let mut bytes = fields;
+    bytes.extend_from_slice(magic);
+    bytes.extend_from_slice(&version.to_le_bytes());
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    let mut footer = [0; BYTES];
+    footer.copy_from_slice(&bytes);
+    (footer, crc)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,13 +4,16 @@
 //! to `flushed_mark` is in tables that are durable; one flush is in flight at most, and as many compactions as the
 //! options allow.
 
+mod recover;
+mod stages;
+
 use crate::batch::Batch;
 use crate::blob::{self, BlobFile};
 use crate::disk::{Disk, DiskLock, RealDisk};
 use crate::error::Error;
 use crate::ingest::{self, BuiltTables, Ingest, TableBuilder};
-use crate::jobs::{Checkpoint, Compaction, Done, DropWindows, Flush, FlushRun, Shared, Target};
-use crate::manifest::{self, Manifest};
+use crate::jobs::{Compaction, Done, DropWindows, Flush, FlushRun, Shared};
+use crate::manifest;
 use crate::memtable::Memtable;
 use crate::options::Options;
 use crate::output::Written;
@@ -20,14 +23,15 @@ use crate::resident::Fetches;
 use crate::snapshot::{Inner, Snapshot};
 use crate::sorted::SortedRun;
 use crate::table::cache::{BlockCache, SharedCache};
-use crate::table::{Table, TableContext, TableMeta, file_number, is_loose_name};
+use crate::table::{Table, TableContext, TableMeta, file_number};
 use crate::trash::Trash;
-use crate::verify::find_missing;
 use crate::version::Version;
-use crate::worker::{Handle, Job, Priority, Refused, Worker};
+use crate::worker::{Handle, Worker};
+use recover::open_manifest;
+use stages::{CheckpointStage, Slot};
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -111,66 +115,6 @@ pub struct Stats {
     pub quarantined: Vec<u64>,
     /// What the last job that failed said; none once all went well again.
     pub last_error: Option<String>,
-}
-
-/// Where one kind of job is.
-enum Slot<J> {
-    Idle,
-    Running,
-    /// Failed: run it again when the time comes.
-    Failed {
-        job: Box<J>,
-        at: Instant,
-    },
-}
-
-impl<J> Slot<J> {
-    fn is_idle(&self) -> bool {
-        matches!(self, Slot::Idle)
-    }
-
-    fn is_running(&self) -> bool {
-        matches!(self, Slot::Running)
-    }
-
-    /// Takes a failed job whose time has come.
-    fn take_due(&mut self, now: Instant) -> Option<Box<J>> {
-        if !matches!(self, Slot::Failed { at, .. } if *at <= now) {
-            return None;
-        }
-        match std::mem::replace(self, Slot::Idle) {
-            Slot::Failed { job, .. } => Some(job),
-            Slot::Idle | Slot::Running => None,
-        }
-    }
-}
-
-/// How far a checkpoint is.
-enum CheckpointStage {
-    Idle,
-    /// What is in memory is to be flushed first.
-    Asked(PathBuf),
-    /// It is being flushed.
-    Flushing(PathBuf),
-    /// Files can be linked.
-    Due(PathBuf),
-    Running,
-}
-
-impl CheckpointStage {
-    /// A flush took all that was in memory.
-    fn frozen(&mut self) {
-        if let CheckpointStage::Asked(dir) = self {
-            *self = CheckpointStage::Flushing(std::mem::take(dir));
-        }
-    }
-
-    /// What a flush took is durable.
-    fn flushed(&mut self) {
-        if let CheckpointStage::Flushing(dir) = self {
-            *self = CheckpointStage::Due(std::mem::take(dir));
-        }
-    }
 }
 
 /// A store of one partition. Belongs to one thread.
@@ -417,6 +361,11 @@ impl Engine {
         TableBuilder::new(Arc::clone(&self.shared), Arc::clone(&self.lock))
     }
 
+    /// True for tables that may be given to [`Engine::ingest`].
+    pub(crate) fn is_builder_of(&self, built: &BuiltTables) -> bool {
+        built.is_for(&self.shared)
+    }
+
     /// Takes tables in, all of them by one step: after a crash they are all there or none is. They are as new as if
     /// their keys were written by the flush that this asks for: what is in memory now is older, what is written after
     /// [`Progress::ingesting`] is false again is newer, and in between it is either. The mark stays: who
@@ -645,171 +594,6 @@ impl Engine {
         self.waiting.flushed(&self.shared);
     }
 
-    fn start_flush_due(&mut self) -> Result<(), Error> {
-        match &self.flush {
-            Slot::Idle => self.start_new_flush(),
-            Slot::Running => Ok(()),
-            Slot::Failed { .. } => match self.flush.take_due(Instant::now()) {
-                Some(job) => self.start_flush(job),
-                None => Ok(()),
-            },
-        }
-    }
-
-    fn start_rest_due(&mut self) -> Result<(), Error> {
-        let now = Instant::now();
-        if let Some(at) = self.failed.iter().position(|(_, at)| *at <= now) {
-            let (job, _) = self.failed.swap_remove(at);
-            self.start_compaction(job)?;
-        }
-        if let Some(job) = self.dropping.take_due(now) {
-            self.start_drop(job)?;
-        } else if self.dropping.is_idle()
-            && let Some(job) = self.planner.next_drop(&self.version)
-        {
-            self.start_drop(Box::new(job))?;
-        }
-        self.start_ingest_due(now)?;
-        while self.plan_due && !self.is_held() {
-            let (options, clock_s) = (&self.shared.options, self.flushed_clock_s);
-            // A table in the making may have a number already, and be newer than those that are there.
-            let ingests = self.waiting.is_due() || !self.ingest.is_idle();
-            let is_quiet = self.flush.is_idle() && !ingests;
-            match self.planner.next(&self.version, options, clock_s, is_quiet) {
-                Some(mut job) => {
-                    if job.target == Target::Level(0) {
-                        job.number = Some(self.shared.next_file.fetch_add(1, Ordering::AcqRel));
-                    }
-                    self.start_compaction(Box::new(job))?;
-                }
-                None => self.plan_due = false,
-            }
-        }
-        if let CheckpointStage::Due(dir) = &mut self.checkpoint {
-            let dir = std::mem::take(dir);
-            self.start_checkpoint(dir)?;
-        }
-        if !self.sweeping && self.shared.context.trash.is_waiting() {
-            self.start_sweep()?;
-        }
-        Ok(())
-    }
-
-    fn start_new_flush(&mut self) -> Result<(), Error> {
-        let full = self.memtable.unflushed_bytes() >= self.shared.options.memtable_bytes_max;
-        if !full && !self.flush_asked {
-            return Ok(());
-        }
-        self.flush_asked = false;
-        self.checkpoint.frozen();
-        self.waiting.frozen();
-        let is_new = self.mark != self.flushed_mark || self.clock_s != self.flushed_clock_s;
-        if self.memtable.unflushed_bytes() == 0 && !is_new {
-            self.after_flush();
-            return Ok(());
-        }
-        // A view that nobody else holds must not make the next writes copy.
-        self.let_go_of_snapshot();
-        let run = FlushRun::Frozen(self.memtable.freeze());
-        let version = Arc::clone(&self.version);
-        let (mark, clock_s) = (self.mark, self.clock_s);
-        self.start_flush(Box::new(Flush { run, mark, clock_s, version, built: None }))
-    }
-
-    fn start_flush(&mut self, job: Box<Flush>) -> Result<(), Error> {
-        let shared = Arc::clone(&self.shared);
-        // Should the worker refuse, the job is dropped with the closure: keep what makes another.
-        let again = Box::new(Flush {
-            run: job.run.clone(),
-            version: Arc::clone(&job.version),
-            built: job.built.clone(),
-            ..*job
-        });
-        self.flush = Slot::Failed { job: again, at: Instant::now() };
-        if self.submit(Priority::Urgent, Box::new(move || shared.run_flush(job)))? {
-            self.flush = Slot::Running;
-        }
-        Ok(())
-    }
-
-    fn start_compaction(&mut self, job: Box<Compaction>) -> Result<(), Error> {
-        let shared = Arc::clone(&self.shared);
-        let id = job.id;
-        let run: Job = Box::new(move || shared.run_compaction(job));
-        let accepted = self.submit(Priority::Background, run);
-        if !matches!(accepted, Ok(true)) {
-            // Planned anew at the next poll. What a failed one had written is found at the next start.
-            self.planner.finish(id);
-        }
-        if matches!(accepted, Ok(false)) {
-            self.plan_due = true;
-        }
-        accepted.map(drop)
-    }
-
-    fn start_drop(&mut self, job: Box<DropWindows>) -> Result<(), Error> {
-        let shared = Arc::clone(&self.shared);
-        let again = Box::new(DropWindows { id: job.id, tables: job.tables.clone() });
-        self.dropping = Slot::Failed { job: again, at: Instant::now() };
-        if self.submit(Priority::Background, Box::new(move || shared.run_drop(job)))? {
-            self.dropping = Slot::Running;
-        }
-        Ok(())
-    }
-
-    fn start_ingest_due(&mut self, now: Instant) -> Result<(), Error> {
-        let job = match self.ingest.take_due(now) {
-            Some(job) => job,
-            None if self.ingest.is_idle() => match self.waiting.take_due() {
-                Some(job) => Box::new(job),
-                None => return Ok(()),
-            },
-            None => return Ok(()),
-        };
-        // Should the worker refuse, the job is dropped with the closure: keep it where both find it.
-        let job = Arc::new(Mutex::new(Some(job)));
-        let (shared, handed) = (Arc::clone(&self.shared), Arc::clone(&job));
-        let take = |job: &Mutex<Option<Box<Ingest>>>| {
-            job.lock().unwrap_or_else(PoisonError::into_inner).take()
-        };
-        let run: Job = Box::new(move || {
-            if let Some(job) = take(&handed) {
-                shared.run_ingest(job);
-            }
-        });
-        let accepted = self.submit(Priority::Background, run);
-        let refused = if matches!(accepted, Ok(true)) { None } else { take(&job) };
-        self.ingest = refused.map_or(Slot::Running, |job| Slot::Failed { job, at: now });
-        accepted.map(drop)
-    }
-
-    fn start_checkpoint(&mut self, dir: PathBuf) -> Result<(), Error> {
-        let shared = Arc::clone(&self.shared);
-        self.checkpoint = CheckpointStage::Due(dir.clone());
-        let version = Arc::clone(&self.version);
-        let (mark, clock_s) = (self.flushed_mark, self.flushed_clock_s);
-        let job = Box::new(Checkpoint { dir, version, mark, clock_s });
-        if self.submit(Priority::Background, Box::new(move || shared.run_checkpoint(job)))? {
-            self.checkpoint = CheckpointStage::Running;
-        }
-        Ok(())
-    }
-
-    fn start_sweep(&mut self) -> Result<(), Error> {
-        let shared = Arc::clone(&self.shared);
-        self.sweeping = self.submit(Priority::Urgent, Box::new(move || shared.run_sweep()))?;
-        Ok(())
-    }
-
-    /// Hands a job to the worker; false when its queue is full.
-    fn submit(&self, priority: Priority, job: Job) -> Result<bool, Error> {
-        match self.worker.submit(priority, job) {
-            Ok(()) => Ok(true),
-            Err(Refused::Full) => Ok(false),
-            Err(Refused::Stopped) => Err(Error::WorkerStopped),
-        }
-    }
-
     /// The tables as they are now, for the scrubber.
     pub(crate) fn version(&self) -> &Version {
         &self.version
@@ -956,56 +740,4 @@ impl fmt::Debug for Engine {
             .field("flushed_mark", &self.flushed_mark)
             .finish_non_exhaustive()
     }
-}
-
-/// Reads the manifest or begins one, and removes what unfinished work has left behind.
-fn open_manifest(disk: &Arc<dyn Disk>, dir: &Path, options: &Options) -> Result<Manifest, Error> {
-    let keyspaces = options.keyspaces;
-    let files = disk.list(dir).map_err(Error::io("list", dir))?;
-    let is_there = |wanted: &str| files.iter().any(|(name, _)| name == wanted);
-    let mut manifest = if is_there(manifest::FILE_NAME) {
-        let mut recovered = Manifest::read(&**disk, dir)?;
-        if recovered.keyspaces > keyspaces {
-            let (dir, stored) = (dir.to_path_buf(), recovered.keyspaces);
-            return Err(Error::KeyspacesTooFew { dir, stored, asked: keyspaces });
-        }
-        // Nothing is changed in a store that is opened for something it is not.
-        recovered.state.adopt(options, dir)?;
-        find_missing(&recovered.state, dir, &files)?;
-        remove_leftovers(&**disk, dir, &files, &mut recovered.state)?;
-        Manifest::resume(Arc::clone(disk), dir, recovered, keyspaces)?
-    } else {
-        if files.iter().any(|(name, _)| manifest::number_of(name).is_some()) {
-            let (file, what) = (dir.join(manifest::FILE_NAME), "tables, but no manifest");
-            return Err(Error::ManifestCorruption { file, offset: 0, what });
-        }
-        Manifest::create(Arc::clone(disk), dir, keyspaces)?
-    };
-    let edit = manifest.state().adopt(options, dir)?;
-    if !edit.uses.is_empty() {
-        manifest.commit(edit)?;
-    }
-    Ok(manifest)
-}
-
-fn remove_leftovers(
-    disk: &dyn Disk,
-    dir: &Path,
-    files: &[(String, u64)],
-    state: &mut manifest::State,
-) -> Result<(), Error> {
-    for (name, _) in files {
-        let number = manifest::number_of(name);
-        let is_named = number.is_some_and(|number| state.names(number));
-        let is_temporary = name == manifest::TEMPORARY_NAME || is_loose_name(name);
-        if is_named || (number.is_none() && !is_temporary) {
-            continue;
-        }
-        let file = dir.join(name);
-        disk.remove(&file).map_err(Error::io("remove", &file))?;
-        // The removal may not survive a crash: never give its number to another file.
-        let next = number.map_or(0, |number| number.saturating_add(1));
-        state.next_file = state.next_file.max(next);
-    }
-    Ok(())
 }

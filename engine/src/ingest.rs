@@ -242,9 +242,14 @@ impl BuiltTables {
         self.tables.iter().map(|table| table.meta.bytes).sum()
     }
 
+    /// True when they were built for the engine with this.
+    pub(crate) fn is_for(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
     /// Hands the tables to the engine they were built for.
     pub(crate) fn into_tables(self, shared: &Arc<Shared>) -> Vec<LooseTable> {
-        assert!(Arc::ptr_eq(&self.shared, shared), "tables enter the store they were built for");
+        assert!(self.is_for(shared), "tables enter the store they were built for");
         self.tables
     }
 }

@@ -392,21 +392,8 @@ fn decode_table_v1(reader: &mut Reader<'_>) -> Option<(Place, TableMeta)> {
     let number = reader.u64()?;
     let (bytes, entries, tombstones) = (reader.u64()?, reader.u64()?, reader.u64()?);
     let footer_crc = reader.u32()?;
-    let (smallest, largest) = (decode_key(reader)?, decode_key(reader)?);
-    let meta = TableMeta {
-        number,
-        bytes,
-        entries,
-        tombstones,
-        footer_crc,
-        smallest,
-        largest,
-        ranges: 0,
-        merges: 0,
-        expires_min: Expires::NEVER,
-        expires_max: Expires::NEVER,
-        blobs: Vec::new(),
-    };
+    let extent = (decode_key(reader)?, decode_key(reader)?);
+    let meta = TableMeta::of_v1((number, bytes, footer_crc), (entries, tombstones), extent);
     Some((place, meta))
 }
 

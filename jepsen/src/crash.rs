@@ -7,6 +7,7 @@
 use crate::books::Books;
 use crate::charger::{Charger, Shared};
 use crate::checker;
+use crate::folder::copy_folder;
 use crate::history::{Event, Journal, Line};
 use crate::node::{Node, tariff};
 use crate::random::Random;
@@ -255,20 +256,6 @@ fn kill(plan: &Plan, node: &mut Node, shared: &Shared) -> io::Result<()> {
         node.restart(None)?;
         let after_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         shared.journal.note(Event::Ready { number, after_ms });
-    }
-    Ok(())
-}
-
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! * [`http`], [`socket`]: as much HTTP and WebSocket as asking and being a station takes
 //! * [`node`]: a `novax serve` process on a directory of its own
 //! * [`station`]: a station that calls and obeys, well or badly
-//! * [`random`]: numbers that a seed decides
+//! * [`random`]: numbers that a seed decides; `folder`: copies of folders
 //! * [`history`]: what a run's stations were promised; [`books`]: what the node says in the end
 //! * [`checker`]: whether the books keep the promises
 //! * [`charger`]: a station that charges through crashes; [`crash`]: the run
@@ -15,6 +15,7 @@ pub mod books;
 pub mod charger;
 pub mod checker;
 pub mod crash;
+mod folder;
 pub mod history;
 pub mod http;
 pub mod node;

@@ -7,6 +7,7 @@
 //! The lives of a store write different batches under the same marks, so that a batch of an earlier life which was
 //! lost and comes back later is noticed too.
 
+use crate::folder::copy_folder;
 use crate::random::Random;
 use novax_engine::store::{Error, Store, StoreOptions};
 use novax_engine::{Batch, Options};
@@ -352,18 +353,4 @@ fn hear(child: &mut Child, patience: Duration) -> io::Result<Vec<u8>> {
         Some(status) => Err(io::Error::other(format!("the process ended by itself: {status}"))),
         None => Ok(heard),
     }
-}
-
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

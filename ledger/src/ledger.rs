@@ -1,32 +1,65 @@
-//! The ledger of one partition: books linked sets, expires holds, hands out what changed.
+//! The ledger of one partition: books linked sets, undoes them, expires holds, closes periods, hands
+//! out what changed.
 //!
 //! Invariants: per currency, debits equal credits, posted and pending, after every call; each key
-//! is booked at most once; each hold is resolved at most once; a refused set leaves no trace; two
-//! ledgers given the same calls give the same answers and the same changes, also when one was
-//! restored from its rows in between.
+//! is booked at most once; each hold is resolved at most once; a set is undone at most once and
+//! never by more than it moved; nothing counts in a closed period that was not booked in it; a
+//! refused set leaves no trace; two ledgers given the same calls give the same answers and the same
+//! changes, also when one was restored from its rows in between.
 
-use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey};
+use novax_model::{AccountId, Amount, Timestamp, TransferKey};
+use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::account::{Account, Balances, Limit, NAME_BYTES_MAX};
+use crate::account::{Account, NAME_BYTES_MAX, NAME_ERASED, Opening};
+use crate::accounts::Accounts;
+use crate::code::Code;
 use crate::error::LedgerError;
-use crate::fingerprint::fingerprint;
-use crate::idmap::IdMap;
-use crate::plan::{Book, Plan, Stamp};
-use crate::tables::{Accounts, Holds, Keys};
+use crate::fingerprint::{digest, fingerprint, undo_fingerprint};
+use crate::holds::Holds;
+use crate::journal::{AccountEntry, JournalRow};
+use crate::keys::{KeyRow, Keys, Known, NewKey, Undone};
+use crate::plan::{Book, Header, Plan};
+use crate::receipt::{Posted, Receipt};
 use crate::totals::Totals;
-use crate::transfer::{Hold, HoldId, JournalRow, LEGS_MAX, Leg, Posted};
+use crate::transfer::{Hold, HoldId, LEGS_MAX, Leg, Stamp};
+use crate::undo;
 
 /// The ledger of one partition.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    accounts: Accounts,
-    holds: Holds,
-    keys: Keys,
-    totals: Totals,
-    next_journal: u64,
+    pub(crate) accounts: Accounts,
+    pub(crate) holds: Holds,
+    pub(crate) keys: Keys,
+    pub(crate) totals: Totals,
+    head: Head,
     /// Written since the last [`Ledger::take_changes`], which the caller calls once per log entry.
     journal: Vec<JournalRow>,
+    entries: Vec<AccountEntry>,
     plan: Plan,
+    /// The legs of a reversal, while it is worked out.
+    undo_legs: Vec<Leg>,
+}
+
+/// What belongs to no single row.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Head {
+    /// The number the next journal row will have.
+    pub next_journal: u64,
+    /// End of the last closed period: nothing booked from now on counts before it.
+    pub closed_until: Timestamp,
+}
+
+/// The stored rows of a ledger. Their order does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// [`Ledger::head`], as it was last.
+    pub head: Head,
+    /// All accounts.
+    pub accounts: Vec<Account>,
+    /// The open holds.
+    pub holds: Vec<Hold>,
+    /// All keys that are not forgotten.
+    pub keys: Vec<(TransferKey, KeyRow)>,
 }
 
 /// Rows that changed since they were last taken, each table in order of its key.
@@ -34,13 +67,23 @@ pub struct Ledger {
 pub struct Changes {
     /// Accounts opened or touched, each once.
     pub accounts: Vec<Account>,
-    /// Holds placed (`Some`) or resolved (`None`), each once.
+    /// Holds placed or raised (`Some`) or resolved (`None`), each once.
     pub holds: Vec<(HoldId, Option<Hold>)>,
     /// Lines of the journal.
     pub journal: Vec<JournalRow>,
-    /// Keys of sets booked, and keys whose holds were resolved: the row to store, to be handed back
-    /// to [`Ledger::restore`] as it is.
-    pub keys: Vec<(TransferKey, u64)>,
+    /// Lines of the accounts that keep their history, in order of journal number, debit first.
+    pub entries: Vec<AccountEntry>,
+    /// Sets booked, or changed by what became of their holds or by a refund (`Some`), and sets
+    /// whose keys are forgotten (`None`), each once.
+    pub keys: Vec<(TransferKey, Option<KeyRow>)>,
+}
+
+/// A set to book, whoever worked its legs out.
+struct Request {
+    stamp: Stamp,
+    key: TransferKey,
+    fingerprint: u64,
+    reverses: Option<TransferKey>,
 }
 
 impl Ledger {
@@ -50,78 +93,53 @@ impl Ledger {
         Self::default()
     }
 
-    /// The ledger whose rows these are. Their order does not matter.
+    /// Opens an account. Opening it again the same way does nothing, also when it was closed since.
     ///
     /// # Errors
-    /// [`LedgerError::Inconsistent`] or [`LedgerError::NotConserved`] when the rows do not fit
-    /// together.
-    pub fn restore(
-        accounts: Vec<Account>,
-        holds: Vec<Hold>,
-        keys: Vec<(TransferKey, u64)>,
-        next_journal: u64,
-    ) -> Result<Self, LedgerError> {
-        let mut ledger = Self { next_journal, ..Self::default() };
-        for account in accounts {
-            if ledger.accounts.slot(account.id).is_some() {
-                return Err(LedgerError::Inconsistent("an account stands there twice"));
-            }
-            ledger
-                .totals
-                .shift(account.currency, &Balances::default(), &account.balances())
-                .ok_or(LedgerError::Inconsistent("balances overflow"))?;
-            ledger.accounts.insert(account, false);
+    /// [`LedgerError::AccountDiffers`] when it is open with another name, currency, limit or
+    /// nature; [`LedgerError::NameTooLong`].
+    pub fn open_account(&mut self, at: Timestamp, opening: Opening<'_>) -> Result<(), LedgerError> {
+        if opening.name.len() > NAME_BYTES_MAX {
+            return Err(LedgerError::NameTooLong(opening.id));
         }
-        for (key, stored) in keys {
-            if !ledger.keys.restore(key, stored) {
-                return Err(LedgerError::Inconsistent("a key stands there twice"));
-            }
+        if let Some(known) = self.accounts.get(opening.id) {
+            let is_same = opening.is_of(known);
+            return if is_same { Ok(()) } else { Err(LedgerError::AccountDiffers(opening.id)) };
         }
-        for hold in holds {
-            if ledger.holds.get(hold.id()).is_some() {
-                return Err(LedgerError::Inconsistent("a hold stands there twice"));
-            }
-            ledger.holds.insert(hold, false);
-        }
-        ledger.audit()?;
-        Ok(ledger)
-    }
-
-    /// Opens an account. Opening it again the same way does nothing.
-    ///
-    /// # Errors
-    /// [`LedgerError::AccountDiffers`] when it is open with another name, currency or limit;
-    /// [`LedgerError::NameTooLong`].
-    pub fn open_account(
-        &mut self,
-        id: AccountId,
-        name: &str,
-        currency: Currency,
-        limit: Limit,
-    ) -> Result<(), LedgerError> {
-        if name.len() > NAME_BYTES_MAX {
-            return Err(LedgerError::NameTooLong(id));
-        }
-        if let Some(known) = self.accounts.get(id) {
-            let is_same =
-                *known.name == *name && known.currency == currency && known.limit == limit;
-            return if is_same { Ok(()) } else { Err(LedgerError::AccountDiffers(id)) };
-        }
-        let account = Account {
-            id,
-            name: name.into(),
-            currency,
-            limit,
-            debits_pending: 0,
-            debits_posted: 0,
-            credits_pending: 0,
-            credits_posted: 0,
-        };
-        self.accounts.insert(account, true);
+        self.accounts.insert(opening.open(at), true);
         Ok(())
     }
 
-    /// Books a linked set: all legs or none. `at` is the log's time, `effective_at` the value time.
+    /// Closes an account for good: it takes no new legs. What is held on it can still be resolved.
+    /// Closing it again does nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::AccountMissing`].
+    pub fn close_account(&mut self, id: AccountId) -> Result<(), LedgerError> {
+        let slot = self.accounts.slot(id).ok_or(LedgerError::AccountMissing(id))?;
+        if !self.accounts.at(slot).is_closed {
+            self.accounts.change(slot).is_closed = true;
+        }
+        Ok(())
+    }
+
+    /// Forgets whose account it is. Its sums and lines stay: the books still balance.
+    ///
+    /// # Errors
+    /// [`LedgerError::AccountMissing`]; [`LedgerError::NotPersonal`].
+    pub fn erase_name(&mut self, id: AccountId) -> Result<(), LedgerError> {
+        let slot = self.accounts.slot(id).ok_or(LedgerError::AccountMissing(id))?;
+        let account = self.accounts.at(slot);
+        if !account.is_personal {
+            return Err(LedgerError::NotPersonal(id));
+        }
+        if *account.name != *NAME_ERASED {
+            self.accounts.change(slot).name = NAME_ERASED.into();
+        }
+        Ok(())
+    }
+
+    /// Books a linked set: all legs or none.
     ///
     /// The same key with the same legs again is [`Posted::Repeat`]; a refused set does not use its
     /// key up.
@@ -130,11 +148,10 @@ impl Ledger {
     /// A [`LedgerError`] that says which rule the first offending leg breaks.
     pub fn post(
         &mut self,
-        at: Timestamp,
-        effective_at: Timestamp,
+        stamp: Stamp,
         key: TransferKey,
         legs: &[Leg],
-    ) -> Result<Posted, LedgerError> {
+    ) -> Result<Receipt<'_>, LedgerError> {
         if legs.is_empty() {
             return Err(LedgerError::NoLegs);
         }
@@ -142,52 +159,202 @@ impl Ledger {
             return Err(LedgerError::TooManyLegs(legs.len()));
         }
         let fingerprint = fingerprint(legs);
-        match self.keys.was_used_for(key, fingerprint) {
-            Some(true) => return Ok(Posted::Repeat),
-            Some(false) => return Err(LedgerError::KeyReused(key)),
-            None => {}
+        if let Some(known) = self.known(key, fingerprint)? {
+            return Ok(repeat(known));
         }
-        let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
-        let stamp = Stamp { key, at, effective_at, next_journal: self.next_journal };
-        self.plan.work_out(book, &self.totals, stamp, legs)?;
-        self.keys.insert(key, fingerprint);
-        self.book();
-        Ok(Posted::New)
+        self.work_out(&Request { stamp, key, fingerprint, reverses: None }, legs)
     }
 
-    /// Gives back what is held by holds whose time is over, earliest first and at most `max`.
-    pub fn expire(&mut self, now: Timestamp, max: usize) -> Vec<HoldId> {
+    /// Undoes a booked set by the mirror of all it moved. `lines` are its journal rows, as stored:
+    /// `first..first + rows` of its receipt.
+    ///
+    /// # Errors
+    /// [`LedgerError::OriginalMissing`], [`LedgerError::LinesDiffer`],
+    /// [`LedgerError::NothingToUndo`], [`LedgerError::IsReversal`],
+    /// [`LedgerError::AlreadyReversed`], [`LedgerError::PartlyRefunded`], or whatever refuses the
+    /// mirrored legs: a wallet that has spent a deposit cannot give it back.
+    pub fn reverse(
+        &mut self,
+        stamp: Stamp,
+        key: TransferKey,
+        original: TransferKey,
+        lines: &[JournalRow],
+        code: Code,
+    ) -> Result<Receipt<'_>, LedgerError> {
+        let fingerprint = undo_fingerprint(original, None, code);
+        if let Some(known) = self.known(key, fingerprint)? {
+            return Ok(repeat(known));
+        }
+        if let refunded @ 1.. = self.check_undoable(original, lines)? {
+            return Err(LedgerError::PartlyRefunded { key: original, refunded });
+        }
+        let mut legs = std::mem::take(&mut self.undo_legs);
+        let request = Request { stamp, key, fingerprint, reverses: Some(original) };
+        let result = undo::mirror(original, lines, code, &mut legs)
+            .and_then(|()| self.work_out(&request, &legs).map(|_| ()));
+        self.undo_legs = legs;
+        result?;
+        self.keys.undo(original, None);
+        Ok(self.receipt())
+    }
+
+    /// Undoes a part of a booked set: those who gained by it give back in proportion, those who
+    /// paid get back in proportion. Repeated refunds add up to the whole exactly. `lines` as for
+    /// [`Ledger::reverse`].
+    ///
+    /// # Errors
+    /// As [`Ledger::reverse`], but a set that was partly refunded may be refunded further;
+    /// [`LedgerError::ExceedsOriginal`] when no so much is left of it;
+    /// [`LedgerError::RefundOfSeveralCurrencies`].
+    pub fn refund(
+        &mut self,
+        stamp: Stamp,
+        key: TransferKey,
+        original: TransferKey,
+        lines: &[JournalRow],
+        amount: Amount,
+        code: Code,
+    ) -> Result<Receipt<'_>, LedgerError> {
+        let fingerprint = undo_fingerprint(original, Some(amount), code);
+        if let Some(known) = self.known(key, fingerprint)? {
+            return Ok(repeat(known));
+        }
+        let refunded = self.check_undoable(original, lines)?;
+        let mut legs = std::mem::take(&mut self.undo_legs);
+        let request = Request { stamp, key, fingerprint, reverses: Some(original) };
+        let result = undo::pro_rata(original, lines, refunded, amount, code, &mut legs)
+            .and_then(|()| self.work_out(&request, &legs).map(|_| ()));
+        self.undo_legs = legs;
+        result?;
+        self.keys.undo(original, Some(refunded + amount));
+        Ok(self.receipt())
+    }
+
+    /// Closes the books up to `until`: what is booked later with a value time before it counts from
+    /// `until`. Closing the same period again does nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::PeriodNotOver`] when `until` is after `now`, or before the end of a period
+    /// that was closed already.
+    pub fn close_period(&mut self, now: Timestamp, until: Timestamp) -> Result<(), LedgerError> {
+        if until > now || until < self.head.closed_until {
+            return Err(LedgerError::PeriodNotOver);
+        }
+        self.head.closed_until = until;
+        Ok(())
+    }
+
+    /// Gives back what is held by holds whose time is over at `stamp.at`, earliest first and at
+    /// most `max`.
+    pub fn expire(&mut self, stamp: Stamp, max: usize) -> Vec<HoldId> {
         let mut expired = Vec::new();
         while expired.len() < max {
-            let Some((expires, id)) = self.holds.next_expiry() else { break };
-            if expires > now {
+            let Some((expires, slot)) = self.holds.next_expiry() else { break };
+            if expires > stamp.at {
                 break;
             }
-            let hold = *self.holds.get(id).expect("an expiry belongs to an open hold");
+            let hold = *self.holds.at(slot);
+            let header = self.header(stamp, hold.key, None);
             let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
-            self.plan.work_out_expiry(book, &self.totals, now, self.next_journal, &hold);
-            self.book();
-            expired.push(id);
+            self.plan.work_out_expiry(book, &self.totals, &header, slot);
+            self.book(stamp.at);
+            expired.push(hold.id());
         }
         expired
     }
 
+    /// Forgets at most `max` keys of sets booked before `before`, oldest first; says how many. A
+    /// repeat of such a set would be booked again, and the set can no longer be undone. Whatever is
+    /// asked for, no key younger than [`crate::KEY_AGE_MIN`] goes, counted back from the newest set,
+    /// and none whose hold is still open.
+    pub fn forget_keys(&mut self, before: Timestamp, max: usize) -> usize {
+        self.keys.forget(before, max)
+    }
+
+    /// Whether the key was used for a request with this fingerprint.
+    fn known(&self, key: TransferKey, fingerprint: u64) -> Result<Option<&Known>, LedgerError> {
+        match self.keys.get(key) {
+            Some(known) if known.is_for(fingerprint) => Ok(Some(known)),
+            Some(_) => Err(LedgerError::KeyReused(key)),
+            None => Ok(None),
+        }
+    }
+
+    /// How much of a set was refunded so far, if it can be undone at all.
+    fn check_undoable(
+        &self,
+        original: TransferKey,
+        lines: &[JournalRow],
+    ) -> Result<Amount, LedgerError> {
+        let known = self.keys.get(original).ok_or(LedgerError::OriginalMissing(original))?;
+        undo::check_lines(original, known, lines)?;
+        match self.keys.undone(original, known) {
+            Undone::No => Ok(0),
+            Undone::Refunded(amount) => Ok(amount),
+            Undone::Reversed => Err(LedgerError::AlreadyReversed(original)),
+            Undone::Never => Err(LedgerError::IsReversal(original)),
+        }
+    }
+
+    fn header(&self, stamp: Stamp, key: TransferKey, reverses: Option<TransferKey>) -> Header {
+        Header {
+            key,
+            index: stamp.index,
+            at: stamp.at,
+            effective_at: stamp.effective_at.max(self.head.closed_until),
+            stated_at: stamp.effective_at,
+            reverses,
+            next_journal: self.head.next_journal,
+        }
+    }
+
+    fn work_out(&mut self, request: &Request, legs: &[Leg]) -> Result<Receipt<'_>, LedgerError> {
+        let header = self.header(request.stamp, request.key, request.reverses);
+        let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
+        self.plan.work_out(book, &self.totals, &header, legs)?;
+        let placed = self.plan.held.iter().filter(|held| held.slot.is_none()).count();
+        let new = NewKey {
+            first: header.next_journal,
+            rows: u8::try_from(self.plan.rows.len()).expect("the set is bounded"),
+            at: header.at,
+            fingerprint: request.fingerprint,
+            digest: digest(&self.plan.rows),
+            holds: u8::try_from(placed).expect("the set is bounded"),
+            undone: if request.reverses.is_some() { Undone::Never } else { Undone::No },
+        };
+        self.keys.insert(request.key, new);
+        self.book(header.at);
+        Ok(self.receipt())
+    }
+
     /// Carries the plan out. Nothing here can fail; a broken invariant stops the process.
-    fn book(&mut self) {
+    fn book(&mut self, at: Timestamp) {
         for touched in &self.plan.touched {
-            self.accounts.set_balances(touched.slot, touched.after);
+            self.accounts.set_balances(touched.slot, touched.after, at);
         }
-        for hold in &self.plan.placed {
-            self.holds.insert(*hold, true);
-        }
-        for (id, resolution) in &self.plan.resolved {
-            self.holds.remove(*id);
-            self.keys.resolve(*id, *resolution);
+        for held in &self.plan.held {
+            match (held.slot, held.resolution) {
+                (None, None) => self.holds.insert(held.hold, true),
+                (None, Some(_)) => {}
+                (Some(slot), None) => self.holds.update(slot, held.hold),
+                (Some(slot), Some(_)) => self.holds.remove(slot),
+            }
+            if let Some(resolution) = held.resolution {
+                self.keys.resolve(held.hold.id(), resolution);
+            }
         }
         std::mem::swap(&mut self.totals, &mut self.plan.totals);
-        self.next_journal += self.plan.rows.len() as u64;
+        self.head.next_journal += self.plan.rows.len() as u64;
         self.journal.append(&mut self.plan.rows);
+        self.entries.append(&mut self.plan.entries);
         self.assert_conserved();
+    }
+
+    /// Of the set that was just booked.
+    fn receipt(&self) -> Receipt<'_> {
+        let rows = self.journal.last().map_or(0, |row| row.set_rows);
+        let first = self.head.next_journal - u64::from(rows);
+        Receipt { posted: Posted::New, first, rows, touched: &self.plan.touched }
     }
 
     /// An account.
@@ -209,9 +376,15 @@ impl Ledger {
         self.holds.get(id)
     }
 
-    /// All open holds, in order of id.
+    /// All open holds, in order of id. Sorts them: not for the hot path.
     pub fn holds(&self) -> impl Iterator<Item = &Hold> {
-        self.holds.iter()
+        self.holds.sorted().into_iter()
+    }
+
+    /// What is known of a set that was booked: where its rows are, and whether it was undone.
+    #[must_use]
+    pub fn set(&self, key: TransferKey) -> Option<KeyRow> {
+        self.keys.row(key)
     }
 
     /// When the next hold expires; `None` when none ever will.
@@ -223,80 +396,31 @@ impl Ledger {
     /// The number the next journal row will have.
     #[must_use]
     pub fn next_journal(&self) -> u64 {
-        self.next_journal
+        self.head.next_journal
     }
 
-    /// What changed since the last call.
+    /// What belongs to no single row: to be stored with the changes.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// What changed since the last call, beside [`Ledger::head`].
     pub fn take_changes(&mut self) -> Changes {
         Changes {
             accounts: self.accounts.take_changes(),
             holds: self.holds.take_changes(),
             journal: std::mem::take(&mut self.journal),
+            entries: std::mem::take(&mut self.entries),
             keys: self.keys.take_changes(),
         }
     }
 
-    /// Debits equal credits in every currency, from totals kept along. Cheap: call it often.
-    ///
-    /// # Panics
-    /// When they do not, in release builds too: better no answer than a wrong one.
-    pub fn assert_conserved(&self) {
-        if let Some(currency) = self.totals.first_unbalanced() {
-            panic!("debits and credits in {currency} differ");
-        }
+    pub(crate) fn set_head(&mut self, head: Head) {
+        self.head = head;
     }
+}
 
-    /// Recounts everything from the rows: totals from accounts, pending sums from holds, limits.
-    ///
-    /// # Errors
-    /// [`LedgerError::Inconsistent`] or [`LedgerError::NotConserved`], which both mean a bug or a
-    /// damaged store.
-    pub fn audit(&self) -> Result<(), LedgerError> {
-        let mut totals = Totals::default();
-        for account in self.accounts.iter() {
-            if !account.balances().within(account.limit) {
-                return Err(LedgerError::Inconsistent("an account is past its limit"));
-            }
-            totals
-                .shift(account.currency, &Balances::default(), &account.balances())
-                .ok_or(LedgerError::Inconsistent("balances overflow"))?;
-        }
-        if let Some(currency) = totals.first_unbalanced() {
-            return Err(LedgerError::NotConserved(currency));
-        }
-        if !totals.is_same(&self.totals) {
-            return Err(LedgerError::Inconsistent("totals differ from the sum of balances"));
-        }
-        self.audit_holds()
-    }
-
-    fn audit_holds(&self) -> Result<(), LedgerError> {
-        let mut pending: IdMap<AccountId, (Amount, Amount)> = IdMap::default();
-        pending.reserve(self.accounts.len());
-        for hold in self.holds.iter() {
-            let debit = self.accounts.get(hold.debit).map(|account| account.currency);
-            let credit = self.accounts.get(hold.credit).map(|account| account.currency);
-            if debit.is_none() || debit != credit {
-                return Err(LedgerError::Inconsistent("a hold lacks accounts of one currency"));
-            }
-            if !self.keys.contains(hold.key) || usize::from(hold.leg) >= LEGS_MAX {
-                return Err(LedgerError::Inconsistent("a hold lacks the key that placed it"));
-            }
-            if self.keys.resolution(hold.id()).is_some() {
-                return Err(LedgerError::Inconsistent("a hold is open and resolved"));
-            }
-            let overflow = LedgerError::Inconsistent("holds overflow");
-            let (debits, _) = pending.entry(hold.debit).or_default();
-            *debits = debits.checked_add(hold.amount).ok_or(overflow.clone())?;
-            let (_, credits) = pending.entry(hold.credit).or_default();
-            *credits = credits.checked_add(hold.amount).ok_or(overflow)?;
-        }
-        for account in self.accounts.iter() {
-            let (debits, credits) = pending.get(&account.id).copied().unwrap_or_default();
-            if (debits, credits) != (account.debits_pending, account.credits_pending) {
-                return Err(LedgerError::Inconsistent("pending sums differ from the holds"));
-            }
-        }
-        Ok(())
-    }
+fn repeat(known: &Known) -> Receipt<'static> {
+    Receipt { posted: Posted::Repeat, first: known.first, rows: known.rows, touched: &[] }
 }

@@ -2,27 +2,39 @@
 //!
 //! Floors, each using only what stands below:
 //!
-//! * [`ledger`]: books linked sets, expires holds, hands out changes
-//! * `plan`: works a set out on copies, refuses it before anything is touched
-//! * `tables`, `totals`: accounts, holds, keys; the running proof that debits equal credits
+//! * `audit`: a ledger from its rows, and the proof that they fit together
+//! * [`ledger`]: books and undoes linked sets, expires holds, closes periods, hands out changes
+//! * `plan`, `undo`: work a set out on copies, refuse it before anything is touched
+//! * `accounts`, `holds`, [`keys`], `totals`: the tables; the running proof that debits equal credits
 //! * [`fingerprint`](mod@fingerprint): tells a repeat from a reused key
-//! * [`transfer`], [`account`], [`error`]: the words
+//! * [`receipt`], [`journal`], [`transfer`], [`account`], [`code`], [`error`]: the words
 //! * [`tariff`]: what a session costs and how it is split; knows nothing of accounts
 
 pub mod account;
+mod accounts;
+mod audit;
+pub mod code;
 pub mod error;
 pub mod fingerprint;
+mod holds;
 mod idmap;
+pub mod journal;
+pub mod keys;
 pub mod ledger;
 mod plan;
-mod tables;
+pub mod receipt;
 pub mod tariff;
 mod totals;
 pub mod transfer;
+mod undo;
 
-pub use account::{Account, Limit};
+pub use account::{Account, Balances, Limit, NAME_ERASED, Opening};
+pub use code::Code;
 pub use error::LedgerError;
-pub use fingerprint::fingerprint;
-pub use ledger::{Changes, Ledger};
+pub use fingerprint::{digest, fingerprint};
+pub use journal::{AccountEntry, EntryKind, JournalRow};
+pub use keys::{KEY_AGE_MIN, KeyRow, Undone};
+pub use ledger::{Changes, Head, Ledger, Rows};
+pub use receipt::{Posted, Receipt, Touched};
 pub use tariff::{Charges, InvalidTariff, Shares, SplitRule, Tariff};
-pub use transfer::{Code, EntryKind, Hold, HoldId, JournalRow, LEGS_MAX, Leg, Posted};
+pub use transfer::{HOLD_LEGS_MAX, Hold, HoldId, LEGS_MAX, Leg, POST_ALL, RateId, Stamp};

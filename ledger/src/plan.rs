@@ -5,11 +5,16 @@
 
 use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey};
 
-use crate::account::{Balances, Limit};
+use crate::account::Limit;
+use crate::accounts::Accounts;
+use crate::code::Code;
 use crate::error::LedgerError;
-use crate::tables::{Accounts, Holds, Keys, Resolution};
+use crate::holds::Holds;
+use crate::journal::{AccountEntry, EntryKind, JournalRow};
+use crate::keys::{Keys, Resolution};
+use crate::receipt::Touched;
 use crate::totals::Totals;
-use crate::transfer::{Code, EntryKind, Hold, HoldId, JournalRow, Leg};
+use crate::transfer::{HOLD_LEGS_MAX, Hold, HoldId, Leg, POST_ALL, RateId};
 
 /// What the ledger holds before the set.
 #[derive(Clone, Copy)]
@@ -19,24 +24,25 @@ pub(crate) struct Book<'a> {
     pub(crate) keys: &'a Keys,
 }
 
-/// When a set is booked, and what its journal rows say.
+/// What all journal rows of a set say.
 #[derive(Clone, Copy)]
-pub(crate) struct Stamp {
+pub(crate) struct Header {
     pub(crate) key: TransferKey,
+    pub(crate) index: u64,
     pub(crate) at: Timestamp,
     pub(crate) effective_at: Timestamp,
+    pub(crate) stated_at: Timestamp,
+    pub(crate) reverses: Option<TransferKey>,
     pub(crate) next_journal: u64,
 }
 
-/// An account of the set, before and after.
+/// A hold that the set places, raises or resolves.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Touched {
-    pub(crate) slot: u32,
-    pub(crate) id: AccountId,
-    pub(crate) currency: Currency,
-    limit: Limit,
-    pub(crate) before: Balances,
-    pub(crate) after: Balances,
+pub(crate) struct HeldPlan {
+    pub(crate) hold: Hold,
+    /// Where it stands; `None` when this set places it.
+    pub(crate) slot: Option<u32>,
+    pub(crate) resolution: Option<Resolution>,
 }
 
 /// What booking a set will do. Kept and cleared between sets, so that its buffers are reused.
@@ -44,29 +50,30 @@ pub(crate) struct Touched {
 pub(crate) struct Plan {
     /// At most two per leg; looked through one by one, which beats a map at this size.
     pub(crate) touched: Vec<Touched>,
-    pub(crate) placed: Vec<Hold>,
-    pub(crate) resolved: Vec<(HoldId, Resolution)>,
+    pub(crate) held: Vec<HeldPlan>,
     pub(crate) rows: Vec<JournalRow>,
+    pub(crate) entries: Vec<AccountEntry>,
     pub(crate) totals: Totals,
+    exchanges: Vec<(RateId, Currency)>,
 }
 
 /// Both accounts of a leg, as places in [`Plan::touched`].
+#[derive(Clone, Copy)]
 struct Pair {
     debit: usize,
     credit: usize,
     currency: Currency,
 }
 
-/// What a journal row says beside what is the same for the whole set.
+/// What a journal row says beside its header.
 struct Entry {
     kind: EntryKind,
     hold: Option<HoldId>,
-    debit: AccountId,
-    credit: AccountId,
+    pair: Pair,
     amount: Amount,
     released: Amount,
-    currency: Currency,
     code: Code,
+    rate: Option<RateId>,
 }
 
 impl Plan {
@@ -75,119 +82,206 @@ impl Plan {
         &mut self,
         book: Book<'_>,
         totals: &Totals,
-        stamp: Stamp,
+        header: &Header,
         legs: &[Leg],
     ) -> Result<(), LedgerError> {
-        self.touched.clear();
-        self.placed.clear();
-        self.resolved.clear();
-        self.rows.clear();
+        self.clear();
         for (number, leg) in legs.iter().enumerate() {
             let number = u8::try_from(number).expect("the set is bounded");
-            let entry = match *leg {
-                Leg::Post { debit, credit, amount, code } => {
-                    self.post(book, debit, credit, amount, code)?
-                }
-                Leg::Hold { debit, credit, amount, code, expires } => {
-                    let hold = Hold {
-                        key: stamp.key,
-                        leg: number,
-                        debit,
-                        credit,
-                        amount,
-                        code,
-                        created: stamp.at,
-                        expires,
-                    };
-                    self.hold(book, hold)?
-                }
-                Leg::PostHold { hold, amount, code } => {
-                    self.resolve(book, stamp.at, hold, amount, code)?
-                }
-                Leg::VoidHold { hold, code } => self.resolve(book, stamp.at, hold, 0, code)?,
-            };
-            self.rows.push(JournalRow {
-                number: stamp.next_journal + u64::from(number),
-                key: stamp.key,
-                leg: number,
-                kind: entry.kind,
-                hold: entry.hold,
-                debit: entry.debit,
-                credit: entry.credit,
-                amount: entry.amount,
-                released: entry.released,
-                currency: entry.currency,
-                code: entry.code,
-                at: stamp.at,
-                effective_at: stamp.effective_at,
-            });
+            if let Some(entry) = self.leg(book, header, number, leg)? {
+                self.write(header, number, &entry);
+            }
         }
+        if self.rows.is_empty() {
+            return Err(LedgerError::NothingMoved);
+        }
+        self.check_exchanges()?;
+        self.number_rows();
         self.sum_up(totals)
     }
 
-    /// Gives a hold back whole because its time is over: a plan of one row.
+    /// Works out that a hold's time is over.
     pub(crate) fn work_out_expiry(
         &mut self,
         book: Book<'_>,
         totals: &Totals,
-        at: Timestamp,
-        next_journal: u64,
-        hold: &Hold,
+        header: &Header,
+        slot: u32,
     ) {
-        self.touched.clear();
-        self.placed.clear();
-        self.resolved.clear();
-        self.rows.clear();
-        let currency = self.give_back(book, hold);
-        self.resolved.push((hold.id(), Resolution::Expired));
-        self.rows.push(JournalRow {
-            number: next_journal,
-            key: hold.key,
-            leg: hold.leg,
+        self.clear();
+        let hold = *book.holds.at(slot);
+        self.held.push(HeldPlan { hold, slot: Some(slot), resolution: None });
+        let pair = self.end(book, 0, Resolution::Expired);
+        let entry = Entry {
             kind: EntryKind::Expired,
             hold: Some(hold.id()),
-            debit: hold.debit,
-            credit: hold.credit,
+            pair,
             amount: 0,
             released: hold.amount,
-            currency,
             code: Code::Release,
-            at,
-            effective_at: at,
-        });
+            rate: None,
+        };
+        self.write(header, hold.leg, &entry);
+        self.number_rows();
         self.sum_up(totals).expect("giving back only lowers totals");
     }
 
-    fn post(
+    fn clear(&mut self) {
+        self.touched.clear();
+        self.held.clear();
+        self.rows.clear();
+        self.entries.clear();
+        self.exchanges.clear();
+    }
+
+    /// What the leg writes; `None` when it moves nothing.
+    fn leg(
         &mut self,
         book: Book<'_>,
-        debit: AccountId,
-        credit: AccountId,
-        amount: Amount,
-        code: Code,
-    ) -> Result<Entry, LedgerError> {
-        let pair = self.pair(book, debit, credit)?;
-        self.check_room(&pair, amount)?;
+        header: &Header,
+        number: u8,
+        leg: &Leg,
+    ) -> Result<Option<Entry>, LedgerError> {
+        let entry = match *leg {
+            Leg::Post { debit, credit, amount, code } => {
+                let pair = self.open_pair(book, debit, credit)?;
+                self.post(pair, amount, code)?
+            }
+            Leg::Convert { debit, credit, amount, code, rate } => {
+                let pair = self.open_pair(book, debit, credit)?;
+                if !self.exchanges.contains(&(rate, pair.currency)) {
+                    self.exchanges.push((rate, pair.currency));
+                }
+                Entry { rate: Some(rate), ..self.post(pair, amount, code)? }
+            }
+            Leg::Balancing { debit, credit, max, code } => {
+                if max == 0 {
+                    return Err(LedgerError::ZeroAmount);
+                }
+                let pair = self.open_pair(book, debit, credit)?;
+                let amount = self.room(pair).min(max);
+                if amount == 0 {
+                    return Ok(None);
+                }
+                self.post(pair, amount, code)?
+            }
+            Leg::Hold { debit, credit, amount, code, expires } => {
+                if usize::from(number) >= HOLD_LEGS_MAX {
+                    return Err(LedgerError::HoldTooLate(number));
+                }
+                let (key, created) = (header.key, header.at);
+                self.hold(
+                    book,
+                    Hold { key, leg: number, debit, credit, amount, code, created, expires },
+                )?
+            }
+            Leg::RaiseHold { hold, more, expires } => {
+                self.raise(book, header.at, hold, more, expires)?
+            }
+            Leg::PostHold { hold, amount, code } => {
+                self.resolve(book, header.at, hold, amount, code)?
+            }
+            Leg::VoidHold { hold, code } => self.resolve(book, header.at, hold, 0, code)?,
+        };
+        Ok(Some(entry))
+    }
+
+    fn write(&mut self, header: &Header, leg: u8, entry: &Entry) {
+        let number = header.next_journal + self.rows.len() as u64;
+        let Pair { debit, credit, currency } = entry.pair;
+        for place in [debit, credit] {
+            let touched = &self.touched[place];
+            if touched.has_history {
+                self.entries.push(AccountEntry {
+                    account: touched.id,
+                    number,
+                    balances: touched.after,
+                    effective_at: header.effective_at,
+                    at: header.at,
+                });
+            }
+        }
+        self.rows.push(JournalRow {
+            number,
+            index: header.index,
+            key: header.key,
+            leg,
+            set_row: 0,
+            set_rows: 0,
+            kind: entry.kind,
+            hold: entry.hold,
+            debit: self.touched[debit].id,
+            credit: self.touched[credit].id,
+            amount: entry.amount,
+            released: entry.released,
+            currency,
+            code: entry.code,
+            at: header.at,
+            effective_at: header.effective_at,
+            stated_at: header.stated_at,
+            reverses: header.reverses,
+            rate: entry.rate,
+        });
+    }
+
+    fn number_rows(&mut self) {
+        let count = u8::try_from(self.rows.len()).expect("the set is bounded");
+        for (place, row) in (0..).zip(&mut self.rows) {
+            row.set_row = place;
+            row.set_rows = count;
+        }
+    }
+
+    fn post(&mut self, pair: Pair, amount: Amount, code: Code) -> Result<Entry, LedgerError> {
+        self.check_room(pair, amount)?;
         add(&mut self.touched[pair.debit].after.debits_posted, amount)?;
         add(&mut self.touched[pair.credit].after.credits_posted, amount)?;
-        let currency = pair.currency;
-        let (kind, hold, released) = (EntryKind::Posted, None, 0);
-        Ok(Entry { kind, hold, debit, credit, amount, released, currency, code })
+        let (kind, hold, released, rate) = (EntryKind::Posted, None, 0, None);
+        Ok(Entry { kind, hold, pair, amount, released, code, rate })
     }
 
     fn hold(&mut self, book: Book<'_>, hold: Hold) -> Result<Entry, LedgerError> {
-        let Hold { debit, credit, amount, code, .. } = hold;
         if hold.expires <= hold.created {
             return Err(LedgerError::ExpiresInPast);
         }
-        let pair = self.pair(book, debit, credit)?;
-        self.check_room(&pair, amount)?;
+        let pair = self.open_pair(book, hold.debit, hold.credit)?;
+        self.set_aside(pair, hold.amount)?;
+        self.held.push(HeldPlan { hold, slot: None, resolution: None });
+        let (amount, code, id) = (hold.amount, hold.code, Some(hold.id()));
+        Ok(Entry { kind: EntryKind::Held, hold: id, pair, amount, released: 0, code, rate: None })
+    }
+
+    /// Holds `more` under a hold that stands, and moves its end.
+    fn raise(
+        &mut self,
+        book: Book<'_>,
+        at: Timestamp,
+        id: HoldId,
+        more: Amount,
+        expires: Timestamp,
+    ) -> Result<Entry, LedgerError> {
+        let place = self.find_open(book, at, id)?;
+        let hold = self.held[place].hold;
+        if expires <= at {
+            return Err(LedgerError::ExpiresInPast);
+        }
+        let pair = self.open_pair(book, hold.debit, hold.credit)?;
+        if more > 0 {
+            self.set_aside(pair, more)?;
+        } else if expires == hold.expires {
+            return Err(LedgerError::ZeroAmount);
+        }
+        let raised = &mut self.held[place].hold;
+        add(&mut raised.amount, more)?;
+        raised.expires = expires;
+        let (kind, code) = (EntryKind::HeldMore, Code::HoldRaise);
+        Ok(Entry { kind, hold: Some(id), pair, amount: more, released: 0, code, rate: None })
+    }
+
+    fn set_aside(&mut self, pair: Pair, amount: Amount) -> Result<(), LedgerError> {
+        self.check_room(pair, amount)?;
         add(&mut self.touched[pair.debit].after.debits_pending, amount)?;
-        add(&mut self.touched[pair.credit].after.credits_pending, amount)?;
-        self.placed.push(hold);
-        let currency = pair.currency;
-        let (kind, hold, released) = (EntryKind::Held, Some(hold.id()), 0);
-        Ok(Entry { kind, hold, debit, credit, amount, released, currency, code })
+        add(&mut self.touched[pair.credit].after.credits_pending, amount)
     }
 
     /// Posts `amount` of a hold and gives the rest back.
@@ -199,65 +293,72 @@ impl Plan {
         amount: Amount,
         code: Code,
     ) -> Result<Entry, LedgerError> {
-        let hold = self.find_open(book, at, id)?;
-        if amount > hold.amount {
-            return Err(LedgerError::ExceedsHold { hold: id, held: hold.amount, required: amount });
+        let place = self.find_open(book, at, id)?;
+        let held = self.held[place].hold.amount;
+        let amount = if amount == POST_ALL { held } else { amount };
+        if amount > held {
+            return Err(LedgerError::ExceedsHold { hold: id, held, required: amount });
         }
-        let currency = self.give_back(book, &hold);
         let (kind, resolution) = if amount == 0 {
             (EntryKind::Voided, Resolution::Voided)
         } else {
             (EntryKind::PostedHold, Resolution::Posted)
         };
-        let debit = self.touch(book, hold.debit)?;
-        let credit = self.touch(book, hold.credit)?;
-        add(&mut self.touched[debit].after.debits_posted, amount)?;
-        add(&mut self.touched[credit].after.credits_posted, amount)?;
-        self.assert_within(debit);
-        self.assert_within(credit);
-        self.resolved.push((id, resolution));
-        Ok(Entry {
-            kind,
-            hold: Some(id),
-            debit: hold.debit,
-            credit: hold.credit,
-            amount,
-            released: hold.amount - amount,
-            currency,
-            code,
-        })
+        let pair = self.end(book, place, resolution);
+        add(&mut self.touched[pair.debit].after.debits_posted, amount)?;
+        add(&mut self.touched[pair.credit].after.credits_posted, amount)?;
+        self.assert_within(pair.debit);
+        self.assert_within(pair.credit);
+        let released = held - amount;
+        Ok(Entry { kind, hold: Some(id), pair, amount, released, code, rate: None })
     }
 
-    /// The hold, if it can still be resolved; it may have been placed by an earlier leg.
-    fn find_open(&self, book: Book<'_>, at: Timestamp, id: HoldId) -> Result<Hold, LedgerError> {
-        if let Some((_, resolution)) = self.resolved.iter().find(|(known, _)| *known == id) {
+    /// The place in [`Plan::held`] of a hold that can still be raised or resolved; it may have been
+    /// placed by an earlier leg.
+    fn find_open(
+        &mut self,
+        book: Book<'_>,
+        at: Timestamp,
+        id: HoldId,
+    ) -> Result<usize, LedgerError> {
+        let place = match self.held.iter().position(|held| held.hold.id() == id) {
+            Some(place) => place,
+            None => {
+                let Some(slot) = book.holds.slot(id) else {
+                    return Err(match book.keys.resolution(id) {
+                        Some(resolution) => resolution.refusal(id),
+                        None => LedgerError::HoldMissing(id),
+                    });
+                };
+                let hold = *book.holds.at(slot);
+                self.held.push(HeldPlan { hold, slot: Some(slot), resolution: None });
+                self.held.len() - 1
+            }
+        };
+        let held = &self.held[place];
+        if let Some(resolution) = held.resolution {
             return Err(resolution.refusal(id));
         }
-        let placed = self.placed.iter().find(|hold| hold.id() == id);
-        let Some(hold) = placed.or_else(|| book.holds.get(id)) else {
-            return Err(match book.keys.resolution(id) {
-                Some(resolution) => resolution.refusal(id),
-                None => LedgerError::HoldMissing(id),
-            });
-        };
         // Over is over, whether or not the sweep has come by yet.
-        if hold.expires <= at {
+        if held.hold.expires <= at {
             return Err(LedgerError::HoldExpired(id));
         }
-        Ok(*hold)
+        Ok(place)
     }
 
-    /// Takes a hold off both of its accounts; answers their currency.
-    fn give_back(&mut self, book: Book<'_>, hold: &Hold) -> Currency {
-        let (debit, credit) = (self.touch(book, hold.debit), self.touch(book, hold.credit));
-        let (Ok(debit), Ok(credit)) = (debit, credit) else {
-            panic!("the accounts of an open hold exist");
-        };
-        let pending = &mut self.touched[debit].after.debits_pending;
+    /// Takes a hold off both of its accounts.
+    fn end(&mut self, book: Book<'_>, place: usize, resolution: Resolution) -> Pair {
+        let held = &mut self.held[place];
+        assert!(held.resolution.is_none(), "a hold is resolved once");
+        held.resolution = Some(resolution);
+        let hold = held.hold;
+        let pair = self.pair(book, hold.debit, hold.credit);
+        let pair = pair.expect("the accounts of an open hold exist, in one currency");
+        let pending = &mut self.touched[pair.debit].after.debits_pending;
         *pending = pending.checked_sub(hold.amount).expect("what is held is pending");
-        let pending = &mut self.touched[credit].after.credits_pending;
+        let pending = &mut self.touched[pair.credit].after.credits_pending;
         *pending = pending.checked_sub(hold.amount).expect("what is held is pending");
-        self.touched[debit].currency
+        pair
     }
 
     /// The place of an account in [`Plan::touched`].
@@ -269,12 +370,14 @@ impl Plan {
         let account = book.accounts.at(slot);
         let balances = account.balances();
         self.touched.push(Touched {
-            slot,
             id,
             currency: account.currency,
-            limit: account.limit,
             before: balances,
             after: balances,
+            slot,
+            limit: account.limit,
+            is_closed: account.is_closed,
+            has_history: account.has_history,
         });
         Ok(self.touched.len() - 1)
     }
@@ -297,8 +400,34 @@ impl Plan {
         Ok(Pair { debit, credit, currency })
     }
 
+    /// Both accounts of a leg that does more than resolve a hold: neither is closed.
+    fn open_pair(
+        &mut self,
+        book: Book<'_>,
+        debit: AccountId,
+        credit: AccountId,
+    ) -> Result<Pair, LedgerError> {
+        let pair = self.pair(book, debit, credit)?;
+        for place in [pair.debit, pair.credit] {
+            if self.touched[place].is_closed {
+                return Err(LedgerError::AccountClosed(self.touched[place].id));
+            }
+        }
+        Ok(pair)
+    }
+
+    /// What a balancing leg may move.
+    fn room(&self, pair: Pair) -> Amount {
+        let (debit, credit) = (&self.touched[pair.debit], &self.touched[pair.credit]);
+        let room = debit.after.debit_room();
+        match credit.limit {
+            Limit::CreditsMustNotExceedDebits => room.min(credit.after.credit_room()),
+            Limit::None | Limit::DebitsMustNotExceedCredits => room,
+        }
+    }
+
     /// Whether both accounts may take a new leg of `amount`.
-    fn check_room(&self, pair: &Pair, amount: Amount) -> Result<(), LedgerError> {
+    fn check_room(&self, pair: Pair, amount: Amount) -> Result<(), LedgerError> {
         if amount == 0 {
             return Err(LedgerError::ZeroAmount);
         }
@@ -319,6 +448,17 @@ impl Plan {
     fn assert_within(&self, place: usize) {
         let touched = &self.touched[place];
         assert!(touched.after.within(touched.limit), "resolving a hold cannot break a limit");
+    }
+
+    /// An exchange has two sides, in two currencies.
+    fn check_exchanges(&mut self) -> Result<(), LedgerError> {
+        self.exchanges.sort_unstable();
+        for sides in self.exchanges.chunk_by(|a, b| a.0 == b.0) {
+            if let [(rate, _)] | [(rate, _), _, _, ..] = sides {
+                return Err(LedgerError::NotAnExchange(*rate));
+            }
+        }
+        Ok(())
     }
 
     /// The totals as they will be; refuses what does not fit.

@@ -11,6 +11,7 @@
 //! * [`meter`]: the six measurands of a device tick
 
 pub mod ids;
+mod iso4217;
 pub mod meter;
 pub mod micros;
 pub mod money;
@@ -22,7 +23,7 @@ pub use ids::{
     TransferKey,
 };
 pub use meter::{MEASURANDS, Measurand, MeterTick};
-pub use micros::Micros;
+pub use micros::{Micros, PPM_WHOLE, Rounding};
 pub use money::{Amount, Currency, UnknownCurrency};
 pub use time::{Duration, InvalidTimestamp, Timestamp};
 pub use units::{Centiamperes, Decicelsius, Decivolts, SocPermille, WattHours, Watts};

@@ -1,10 +1,14 @@
 //! Money: a currency and integer minor units. No floats, no implicit conversion.
 
+use crate::iso4217;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 
 /// An amount in minor units (cents, fen, yen). Never negative: direction is debit or credit.
 pub type Amount = u128;
+
+/// How much of a text that is no currency is quoted back.
+const CODE_SHOWN_CHARS_MAX: usize = 8;
 
 /// An ISO 4217 currency code.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,26 +20,6 @@ pub struct Currency([u8; 3]);
 #[error("{0:?} is not a known ISO 4217 currency code")]
 pub struct UnknownCurrency(pub String);
 
-/// Code and minor-unit exponent (ISO 4217 list one).
-const KNOWN: [(&str, u8); 16] = [
-    ("AUD", 2),
-    ("CAD", 2),
-    ("CHF", 2),
-    ("CNY", 2),
-    ("CZK", 2),
-    ("DKK", 2),
-    ("EUR", 2),
-    ("GBP", 2),
-    ("HUF", 2),
-    ("JPY", 0),
-    ("KRW", 0),
-    ("KWD", 3),
-    ("NOK", 2),
-    ("PLN", 2),
-    ("SEK", 2),
-    ("USD", 2),
-];
-
 impl Currency {
     /// The euro, for tests and the demo.
     pub const EUR: Currency = Currency(*b"EUR");
@@ -45,14 +29,23 @@ impl Currency {
     /// # Errors
     /// [`UnknownCurrency`] when the code is not in the table.
     pub fn new(code: &str) -> Result<Currency, UnknownCurrency> {
-        match KNOWN.iter().find(|(known, _)| *known == code) {
-            Some((known, _)) => {
-                let mut bytes = [0; 3];
-                bytes.copy_from_slice(known.as_bytes());
-                Ok(Currency(bytes))
-            }
-            None => Err(UnknownCurrency(code.into())),
+        let bytes = <[u8; 3]>::try_from(code.as_bytes()).ok();
+        match bytes.and_then(iso4217::find) {
+            Some(entry) => Ok(Currency(entry.code)),
+            None => Err(UnknownCurrency(code.chars().take(CODE_SHOWN_CHARS_MAX).collect())),
         }
+    }
+
+    /// Looks an ISO 4217 number up, as card networks send it: 978 is the euro.
+    #[must_use]
+    pub fn from_numeric(numeric: u16) -> Option<Currency> {
+        let entry = iso4217::ENTRIES.iter().find(|entry| entry.numeric == numeric)?;
+        Some(Currency(entry.code))
+    }
+
+    /// Every currency this build knows, by code.
+    pub fn all() -> impl ExactSizeIterator<Item = Currency> {
+        iso4217::ENTRIES.iter().map(|entry| Currency(entry.code))
     }
 
     /// The three letters.
@@ -79,7 +72,21 @@ impl Currency {
     /// Decimal places between major and minor unit: 2 for EUR, 0 for JPY.
     #[must_use]
     pub fn exponent(&self) -> u8 {
-        KNOWN.iter().find(|(known, _)| *known == self.code()).map_or(2, |(_, exponent)| *exponent)
+        iso4217::find(self.0).expect("only made from codes of the list").exponent
+    }
+
+    /// The ISO 4217 number: 978 for EUR.
+    #[must_use]
+    pub fn numeric(&self) -> u16 {
+        iso4217::find(self.0).expect("only made from codes of the list").numeric
+    }
+
+    /// The smallest coin in minor units: 5 for CHF, 100 for SEK, 1 where cash is not rounded.
+    ///
+    /// For cash alone. Cards, accounts and invoices keep the minor unit.
+    #[must_use]
+    pub fn cash_step(&self) -> u32 {
+        iso4217::cash_step(self.0)
     }
 
     /// An amount as people write it: `12.34 EUR`.
@@ -117,5 +124,34 @@ mod tests {
         assert_eq!(Currency::new("KWD").unwrap().format(5), "0.005 KWD");
         assert!(Currency::new("EURO").is_err());
         assert!(Currency::new("eur").is_err());
+    }
+
+    #[test]
+    fn every_active_code_of_the_published_list_is_known() {
+        let listed = include_str!("../testdata/iso4217.txt");
+        let mut known = Vec::new();
+        for line in listed.lines().filter(|line| !line.starts_with('#')) {
+            let [code, numeric, digits] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("a line has three words: {line}");
+            };
+            if digits == "N.A." {
+                assert!(Currency::new(code).is_err(), "{code} has no minor unit");
+                continue;
+            }
+            let currency = Currency::new(code).expect("listed");
+            assert_eq!(currency.exponent(), digits.parse::<u8>().unwrap(), "{code}");
+            assert_eq!(currency.numeric(), numeric.parse::<u16>().unwrap(), "{code}");
+            assert_eq!(Currency::from_numeric(currency.numeric()), Some(currency));
+            known.push(currency);
+        }
+        assert_eq!(known, Currency::all().collect::<Vec<_>>());
+        assert!(known.len() > 150, "only {} currencies", known.len());
+        assert!(known.is_sorted(), "found by halving");
+    }
+
+    #[test]
+    fn cash_is_rounded_to_the_smallest_coin() {
+        let step = |code: &str| Currency::new(code).unwrap().cash_step();
+        assert_eq!([step("CHF"), step("SEK"), step("EUR"), step("JPY")], [5, 100, 1, 1]);
     }
 }

@@ -6,6 +6,12 @@
 //! * [`model`]: the tariff
 //! * [`rating`]: from readings to cost
 //! * [`ocpi`]: tariffs on the wire, versions 2.2.1 and 2.3.0
+//! * [`ocpp`]: the same for stations, and the costs they show
+//! * [`rules`]: what time, place and grid do to a listed price
+//! * [`language`]: the words in which a price explains itself
+//! * [`explain`]: a tariff in words
+//! * [`lint`]: what its author hardly meant
+//! * [`simulate`]: what a session would cost
 //! * [`zone`]: the wall clock of a site
 //!
 //! **Architecture Invariant:** no clock, file, thread, chance or float: the same tariff and the same
@@ -14,15 +20,22 @@
 mod canonical;
 mod check;
 mod error;
+pub mod explain;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod language;
+pub mod lint;
 pub mod model;
 pub mod ocpi;
+pub mod ocpp;
 pub mod rating;
+pub mod rules;
+pub mod simulate;
 pub mod zone;
 
 pub use canonical::TariffHash;
 pub use error::TariffError;
+pub use language::Language;
 pub use model::{
     Component, Day, Dimension, Element, Party, PriceLimit, Reservation, Restrictions, Tariff,
     TariffKind, TaxIncluded, Words,

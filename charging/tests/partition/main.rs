@@ -1,7 +1,9 @@
 //! Tests of the partition as a node uses it: entries in, rows and outcomes out.
 
+mod chaos;
 mod format;
 mod node;
 mod peers;
 mod properties;
 mod saga;
+mod windows;

@@ -110,7 +110,7 @@ impl Node {
         for row in self.rows::<JournalRow>(Keyspace::Transfers) {
             match row.kind {
                 EntryKind::Held => assert!(held.insert(row.hold), "a hold is placed once"),
-                EntryKind::Posted => {}
+                EntryKind::Posted | EntryKind::HeldMore => {}
                 _ => assert!(resolved.insert(row.hold), "a hold is resolved at most once"),
             }
             if matches!(row.kind, EntryKind::Posted | EntryKind::PostedHold) {

@@ -4,9 +4,9 @@
 use crate::node::{Node, config};
 use novax_charging::{
     Answer, Command, EndTransaction, OutboxKind, Outcome, PayerRef, PeerCommand, PlaceHold,
-    Protocol, Refusal, RequestStart, SessionState, StartTransaction, TransactionRef,
+    Protocol, PutSite, Refusal, RequestStart, SessionState, SimpleTerms, StartTransaction,
+    TransactionRef,
 };
-use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
     ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, TransferKey, WattHours,
@@ -106,16 +106,20 @@ impl Net {
     fn new() -> Net {
         let nodes = [Node::new(config(0)), Node::new(config(1))];
         let mut net = Net { nodes, now: BEGIN, sessions: 0, sent: Vec::new() };
-        let tariff = Tariff {
+        let tariff = SimpleTerms {
             currency: Currency::EUR,
             energy_millis_per_kwh: 40_000,
             session_fee: 100,
             tax_basis_points: 2_000,
             hold: 500,
+            site_host_basis_points: 3_333,
+            platform_basis_points: 1_111,
         };
-        let split = SplitRule { site_host_basis_points: 3_333, platform_basis_points: 1_111 };
         let (site, identity) = (id("garage"), id("CP1"));
-        net.one(STATION, Command::PutSite { site: site.clone(), limit: None, tariff, split });
+        net.one(
+            STATION,
+            Command::PutSite(Box::new(PutSite::new(site.clone(), None, tariff.terms(&site)))),
+        );
         net.one(STATION, Command::PutStation { identity: identity.clone(), site, password: None });
         let protocol = Protocol::V16;
         net.one(
@@ -155,8 +159,8 @@ impl Net {
         let place = Command::Peer { from: partition(STATION), command: place };
         self.sent.push((PAYER, place.clone()));
         let payer = match self.one(PAYER, place) {
-            Outcome::Held { driver, amount, currency } => {
-                PayerRef::Held { driver, partition: partition(PAYER), amount, currency }
+            Outcome::Held { driver, amount, currency, attempt } => {
+                PayerRef::Held { driver, partition: partition(PAYER), amount, currency, attempt }
             }
             Outcome::Refused(refusal) => PayerRef::Refused(refusal),
             other => panic!("PlaceHold is not answered by {other:?}"),
@@ -190,7 +194,7 @@ impl Net {
             transaction: Some(TransactionRef::V201(format!("T{session}").into())),
             remote_start_id: None,
             token: card(),
-            meter_start: WattHours(1_000),
+            meter_start: Some(WattHours(1_000)),
             at: Timestamp(self.now),
             payer,
         })
@@ -203,6 +207,7 @@ impl Net {
             meter_stop: Some(WattHours(register)),
             at: Timestamp(self.now),
             reason: "Local".into(),
+            signed: None,
         });
         self.sent.push((STATION, command.clone()));
         self.one(STATION, command);

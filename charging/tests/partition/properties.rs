@@ -4,13 +4,12 @@
 use crate::node::{Node, config};
 use novax_charging::{
     Answer, Command, ConnectorStatus, DirectoryKind, EndTransaction, Keyspace, Outcome, Partition,
-    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, Refusal, RequestStart,
-    SessionState, StartTransaction, TransactionRef, encode_entry, rows,
+    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, PutSite, Refusal, RequestStart,
+    SessionState, SignedEnergy, SimpleTerms, StartTransaction, TransactionRef, encode_entry, rows,
 };
-use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
-    ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
-    TokenUid, TransferKey, WattHours, Watts,
+    ConnectorRef, Currency, Duration, Identity, Measurand, MeterTick, PartitionId, SessionId,
+    Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_tsdb::query::{Rank, Stretch, range};
 use novax_tsdb::{BlockBuilder, OpenPart};
@@ -26,14 +25,16 @@ fn token(text: &str) -> TokenUid {
     TokenUid::new(text).unwrap()
 }
 
-fn tariff() -> impl Strategy<Value = Tariff> {
+fn tariff() -> impl Strategy<Value = SimpleTerms> {
     let hold = prop_oneof![Just(0_u128), Just(500), Just(700), Just(u128::MAX)];
-    (hold, 0..100_000_u64, 0..12_000_u32).prop_map(|(hold, price, tax)| Tariff {
+    (hold, 0..100_000_u64, 0..12_000_u32).prop_map(|(hold, price, tax)| SimpleTerms {
         currency: Currency::EUR,
         energy_millis_per_kwh: price,
         session_fee: 100,
         tax_basis_points: tax,
         hold,
+        site_host_basis_points: 3_000,
+        platform_basis_points: 1_000,
     })
 }
 
@@ -76,11 +77,12 @@ fn amount() -> impl Strategy<Value = u128> {
 fn payer() -> impl Strategy<Value = PayerRef> {
     prop_oneof![
         4 => Just(PayerRef::Local),
-        2 => (0..3_u16, amount()).prop_map(|(partition, amount)| PayerRef::Held {
+        2 => (0..3_u16, amount(), 0..3_u32).prop_map(|(partition, amount, attempt)| PayerRef::Held {
             driver: id("carol"),
             partition: PartitionId(partition),
             amount,
             currency: Currency::EUR,
+            attempt,
         }),
         1 => Just(PayerRef::Refused(Refusal::UnknownToken)),
     ]
@@ -91,7 +93,6 @@ fn admin() -> impl Strategy<Value = Command> {
     let limit = prop_oneof![Just(None), (-1..20_000_i64).prop_map(|watts| Some(Watts(watts)))];
     let kind = prop::sample::select(vec![DirectoryKind::Station, DirectoryKind::Driver]);
     let driver = || prop::sample::select(vec!["alice", "bob", "dan", "eve"]).prop_map(id);
-    let split = SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
     prop_oneof![
         (kind, 0..3_u16, 0..2_u16).prop_map(|(kind, n, home)| Command::PutDirectory {
             kind,
@@ -105,11 +106,9 @@ fn admin() -> impl Strategy<Value = Command> {
             model: "".into(),
         }),
         station().prop_map(|identity| Command::ForgetUnknownStation { identity }),
-        (site(), limit, tariff()).prop_map(move |(site, limit, tariff)| Command::PutSite {
-            site,
-            limit,
-            tariff,
-            split
+        (site(), limit, tariff()).prop_map(move |(site, limit, tariff)| {
+            let terms = tariff.terms(&site);
+            Command::PutSite(Box::new(PutSite::new(site, limit, terms)))
         }),
         (station(), site()).prop_map(|(identity, site)| Command::PutStation {
             identity,
@@ -180,7 +179,7 @@ fn charge() -> impl Strategy<Value = Command> {
     );
     let start = (
         (session(), station(), connector(), named, remote),
-        (card(), register(), stamp(), payer()),
+        (card(), prop::option::weighted(0.9, register()), stamp(), payer()),
     )
         .prop_map(|((session, identity, connector, transaction, remote_start_id), rest)| {
             let (token, meter_start, at, payer) = rest;
@@ -196,8 +195,13 @@ fn charge() -> impl Strategy<Value = Command> {
                 payer,
             })
         });
-    let end = (station(), transaction(), prop::option::of(register()), stamp()).prop_map(
-        |(identity, transaction, meter_stop, at)| {
+    let signed = prop::option::weighted(
+        0.1,
+        (prop::option::of(register()), register())
+            .prop_map(|(start, stop)| SignedEnergy { start, stop }),
+    );
+    let end = (station(), transaction(), prop::option::of(register()), stamp(), signed).prop_map(
+        |(identity, transaction, meter_stop, at, signed)| {
             let reason = "Local".into();
             Command::EndTransaction(EndTransaction {
                 identity,
@@ -205,6 +209,7 @@ fn charge() -> impl Strategy<Value = Command> {
                 meter_stop,
                 at,
                 reason,
+                signed,
             })
         },
     );
@@ -220,13 +225,18 @@ fn peer() -> impl Strategy<Value = Command> {
         });
     let command = prop_oneof![
         3 => place,
-        1 => session().prop_map(|session| PeerCommand::ReleaseHold { session }),
+        1 => (session(), 0..3_u32)
+            .prop_map(|(session, attempt)| PeerCommand::ReleaseHold { session, attempt }),
         1 => (session(), amount()).prop_map(|(session, amount)| PeerCommand::Capture {
             session,
             amount,
             currency: Currency::EUR,
         }),
-        1 => session().prop_map(|session| PeerCommand::AskSession { session }),
+        1 => (session(), 0..3_u32, amount()).prop_map(|(session, sequence, amount)| {
+            PeerCommand::Adjust { session, sequence, amount, currency: Currency::EUR }
+        }),
+        1 => (session(), 0..3_u32)
+            .prop_map(|(session, attempt)| PeerCommand::AskSession { session, attempt }),
     ];
     (0..3_u16, command)
         .prop_map(|(from, command)| Command::Peer { from: PartitionId(from), command })
@@ -245,7 +255,8 @@ fn answers() -> impl Strategy<Value = Command> {
         amount().prop_map(|amount| Outcome::Held {
             driver: id("carol"),
             amount: amount % 5_000,
-            currency: Currency::EUR
+            currency: Currency::EUR,
+            attempt: 0,
         }),
         Just(Outcome::Session { state: None }),
         Just(Outcome::Session { state: Some(SessionState::Charging) }),
@@ -295,21 +306,30 @@ fn tight() -> PartitionConfig {
         recent_sessions_max: 1,
         payer_sessions_max: 2,
         timers_per_entry_max: 2,
+        parked_per_station_max: 1,
+        segments_max: 2,
+        silence_close_after: Duration::from_secs(600),
+        hold_lifetime: Duration::from_secs(900),
         ..config(0)
     }
 }
 
 fn setup() -> Vec<Command> {
-    let tariff = Tariff {
+    let tariff = SimpleTerms {
         currency: Currency::EUR,
         energy_millis_per_kwh: 40_000,
         session_fee: 100,
         tax_basis_points: 2_000,
         hold: 500,
+        site_host_basis_points: 3_000,
+        platform_basis_points: 1_000,
     };
-    let split = SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
     let limit = Some(Watts(11_000));
-    let mut commands = vec![Command::PutSite { site: id("garage"), limit, tariff, split }];
+    let mut commands = vec![Command::PutSite(Box::new(PutSite::new(
+        id("garage"),
+        limit,
+        tariff.terms(&id("garage")),
+    )))];
     for name in ["CP1", "CP2"] {
         let (identity, protocol) = (id(name), Protocol::V16);
         commands.push(Command::PutStation {

@@ -7,11 +7,10 @@
 use crate::node::{Node, config};
 use novax_charging::rows::ExceptionRow;
 use novax_charging::{
-    Answer, Command, ConnectorStatus, EndTransaction, Keyspace, OutboxKind, Outcome, PayerRef,
-    PeerCommand, PlaceHold, Protocol, Refusal, RequestStart, SessionRow, StartTransaction,
-    StationCommand, TransactionRef,
+    Answer, Command, ConnectorStatus, EndTransaction, Keyspace, OutboxKind, Outcome,
+    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, PutSite, Refusal, RequestStart,
+    SessionRow, SignedEnergy, SimpleTerms, StartTransaction, StationCommand, TransactionRef,
 };
-use novax_ledger::{SplitRule, Tariff};
 use novax_model::{
     ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, TransferKey, WattHours, Watts,
@@ -22,9 +21,9 @@ use novax_tsdb::BlockBuilder;
 const BEGIN: u64 = 1_767_225_600_000_000;
 
 /// Two partitions and a clock.
-struct World {
-    nodes: Vec<Node>,
-    now: Timestamp,
+pub(crate) struct World {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) now: Timestamp,
     deposits: u128,
 }
 
@@ -101,7 +100,8 @@ fn payer(words: &mut Words<'_>) -> PayerRef {
         let driver = id(words.option("driver").expect("driver"));
         let partition = partition(words.option("at-partition").expect("at-partition"));
         let amount = amount.unsigned_abs().into();
-        return PayerRef::Held { driver, partition, amount, currency: Currency::EUR };
+        let attempt = words.number("attempt").map_or(0, |attempt| attempt.try_into().unwrap());
+        return PayerRef::Held { driver, partition, amount, currency: Currency::EUR, attempt };
     }
     if words.flag("unknown-payer") {
         return PayerRef::Refused(Refusal::UnknownToken);
@@ -134,7 +134,10 @@ fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Ended { session, total, currency } => {
             format!("ended {}, {}", session_name(*session), currency.format(*total))
         }
-        Outcome::Held { driver, amount, .. } => format!("held {amount} of {driver}"),
+        Outcome::Held { driver, amount, attempt: 0, .. } => format!("held {amount} of {driver}"),
+        Outcome::Held { driver, amount, attempt, .. } => {
+            format!("held {amount} of {driver} in attempt {attempt}")
+        }
         Outcome::Captured { amount } => format!("captured {amount}"),
         Outcome::Session { state: Some(state) } => format!("session {}", state.as_str()),
         Outcome::Session { state: None } => "session never heard of".to_owned(),
@@ -165,13 +168,16 @@ fn command_text(kind: &OutboxKind) -> String {
                 place.sequence,
                 place.amount
             ),
-            PeerCommand::ReleaseHold { session } => {
+            PeerCommand::ReleaseHold { session, .. } => {
                 format!("{to} ReleaseHold {}", session_name(*session))
+            }
+            PeerCommand::Adjust { session, sequence, amount, .. } => {
+                format!("{to} Adjust {} {sequence} to {amount}", session_name(*session))
             }
             PeerCommand::Capture { session, amount, .. } => {
                 format!("{to} Capture {} {amount}", session_name(*session))
             }
-            PeerCommand::AskSession { session } => {
+            PeerCommand::AskSession { session, .. } => {
                 format!("{to} AskSession {}", session_name(*session))
             }
         },
@@ -192,17 +198,47 @@ fn session_text(row: &SessionRow) -> String {
 }
 
 impl World {
-    fn new() -> World {
-        let nodes = vec![Node::new(config(0)), Node::new(config(1))];
-        World { nodes, now: Timestamp(BEGIN), deposits: 0 }
+    pub(crate) fn new() -> World {
+        World::with(|_| {})
     }
 
-    fn step(&mut self, node: usize, command: Command) -> String {
+    /// With other bounds than usual.
+    pub(crate) fn with(change: impl Fn(&mut PartitionConfig)) -> World {
+        let node = |number| {
+            let mut config = config(number);
+            change(&mut config);
+            Node::new(config)
+        };
+        World { nodes: vec![node(0), node(1)], now: Timestamp(BEGIN), deposits: 0 }
+    }
+
+    /// A session's row, as the store has it.
+    pub(crate) fn session(&self, name: &str) -> SessionRow {
+        let rows = self.nodes[0].rows::<SessionRow>(Keyspace::Sessions);
+        rows.into_iter().find(|row| row.session == session(name)).expect("a session of this name")
+    }
+
+    /// Both nodes begin anew from their stores; sockets stay.
+    pub(crate) fn restart_all(&mut self) {
+        for node in &mut self.nodes {
+            node.partition = node.restored();
+        }
+    }
+
+    /// As when so much has happened since that no memory has the sessions any more.
+    pub(crate) fn forget_sessions(&mut self) {
+        for node in &mut self.nodes {
+            node.store.retain(|(keyspace, _), _| *keyspace != Keyspace::Sessions);
+        }
+        self.restart_all();
+    }
+
+    pub(crate) fn step(&mut self, node: usize, command: Command) -> String {
         self.now = Timestamp(self.now.0 + 1_000_000);
         outcome_text(&self.nodes[node].one(self.now, command))
     }
 
-    fn run(&mut self, line: &str) -> String {
+    pub(crate) fn run(&mut self, line: &str) -> String {
         let mut words = Words(line.split_whitespace().collect());
         let node = match words.0[0] {
             "p0" | "p1" => usize::from(partition(words.next()).0),
@@ -240,17 +276,18 @@ impl World {
             |words: &mut Words<'_>, name, or| words.number(name).map_or(or, i64::unsigned_abs);
         match verb {
             "site" => {
-                let tariff = Tariff {
+                let tariff = SimpleTerms {
                     currency: Currency::EUR,
                     energy_millis_per_kwh: number(words, "price", 40_000),
                     session_fee: number(words, "fee", 100).into(),
                     tax_basis_points: u32::try_from(number(words, "tax", 2_000)).unwrap(),
                     hold: number(words, "hold", 500).into(),
+                    site_host_basis_points: 3_000,
+                    platform_basis_points: 1_000,
                 };
-                let split =
-                    SplitRule { site_host_basis_points: 3_000, platform_basis_points: 1_000 };
                 let limit = words.number("limit").map(Watts);
-                self.step(node, Command::PutSite { site: name, limit, tariff, split })
+                let terms = tariff.terms(&name);
+                self.step(node, Command::PutSite(Box::new(PutSite::new(name, limit, terms))))
             }
             "station" => {
                 let site = id(words.next());
@@ -334,7 +371,7 @@ impl World {
                 session: session(first),
                 transaction: words.option("transaction").map(transaction),
                 remote_start_id: words.number("remote").map(|id| i32::try_from(id).unwrap()),
-                meter_start: WattHours(words.number("meter").expect("meter")),
+                meter_start: words.number("meter").map(WattHours),
                 at,
                 payer: payer(words),
                 identity: id(words.next()),
@@ -348,6 +385,10 @@ impl World {
                 meter_stop: words.number("meter").map(WattHours),
                 at,
                 reason: "Local".into(),
+                signed: words.number("signed").map(|stop| SignedEnergy {
+                    start: words.number("signed-start").map(WattHours),
+                    stop: WattHours(stop),
+                }),
             }),
             "place-hold" => {
                 let command = PeerCommand::PlaceHold(PlaceHold {

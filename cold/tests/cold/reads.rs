@@ -8,12 +8,12 @@ use novax_cold::{
     BlockingReader, CacheSizes, Caches, ColdQuery, ColdReader, DAY_US, DiskCache, HotSource,
     RowSource, SeriesRows, SnapshotSource,
 };
-use novax_engine::{Batch, Engine, Options, Worker};
+use novax_engine::{Batch, Compaction, Engine, KeyspaceOptions, Options, Worker};
 use novax_model::{MEASURANDS, Measurand, Timestamp};
 use novax_tsdb::{Aggregate, Columns};
 use object_store::ObjectStore;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Three days, the second with late ticks in further files.
@@ -246,6 +246,10 @@ fn the_chunks_of_a_real_store_are_those_that_were_put() {
     let mut days = hot.days().expect("days");
     days.insert(day(1));
     assert_eq!(source.days().expect("days"), days);
+    for n in 0..5 {
+        let before: BTreeSet<_> = days.iter().copied().filter(|of| *of < day(n)).collect();
+        assert_eq!(source.days_before(day(n)).expect("days"), before, "before day {n}");
+    }
     for n in 0..3 {
         let mut got = Rows::new();
         let mut next = source.next_series(0).expect("read");
@@ -258,5 +262,47 @@ fn the_chunks_of_a_real_store_are_those_that_were_put() {
         }
         assert_eq!(got, of_day(&rows, day(n)));
     }
+    engine.close().expect("closed");
+}
+
+#[test]
+fn days_before_another_are_found_without_reading_what_is_newer() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let worker = Worker::start(1).expect("a worker");
+    let time_of: fn(&[u8]) -> Option<u64> = |key| {
+        let at = key.get(8..16).and_then(|at| at.try_into().ok());
+        at.map(u64::from_be_bytes)
+    };
+    let compaction = Compaction::TimeWindow { window: DAY_US, time_of };
+    let windows = KeyspaceOptions { compaction, ..KeyspaceOptions::default() };
+    let options = Options { keyspace: [(5, windows)].into(), ..Options::default() };
+    let mut engine = Engine::open(dir.path(), options, &worker).expect("a store");
+    let (hot, _) = hot_fleet(3, 7);
+    let mut batch = Batch::new();
+    for (key, chunk) in &hot.chunks {
+        batch.put(5, key, chunk);
+    }
+    // Whoever opens what is in a newer window learns that it is no chunk.
+    let newer = [7_u64.to_be_bytes(), day(9).window().from.0.to_be_bytes()].concat();
+    batch.put(5, &newer, b"not a chunk");
+    batch.set_mark(1);
+    engine.write(&mut batch);
+    let days = hot.days().expect("days");
+    assert!(days.len() > 1, "{days:?}");
+    let check = |snapshot| {
+        let source = SnapshotSource::new(snapshot, 5);
+        assert!(source.days().is_err());
+        assert_eq!(source.days_before(day(9)).expect("days"), days);
+        let last = *days.iter().next_back().expect("a day");
+        let before: BTreeSet<_> = days.iter().copied().filter(|of| *of < last).collect();
+        assert_eq!(source.days_before(last).expect("days"), before);
+    };
+    check(engine.snapshot());
+    engine.flush();
+    while engine.flushed_mark() < 1 {
+        engine.poll().expect("a flush");
+        std::thread::yield_now();
+    }
+    check(engine.snapshot());
     engine.close().expect("closed");
 }

@@ -11,7 +11,7 @@ pub(crate) mod writer;
 pub(crate) use reader::BlobFile;
 pub(crate) use writer::BlobWriter;
 
-use crate::codec::Reader;
+use crate::codec::{Reader, end_footer};
 use crate::limits::{INTERNAL_KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What the manifest knows of a blob file.
@@ -93,13 +93,7 @@ impl Footer {
         for field in [self.records, self.raw_bytes, self.end] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
-        bytes.extend_from_slice(FOOTER_MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        let crc = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        let mut footer = [0; FOOTER_BYTES];
-        footer.copy_from_slice(&bytes);
-        (footer, crc)
+        end_footer(bytes, FOOTER_MAGIC, VERSION)
     }
 
     /// Reads a footer and its crc.

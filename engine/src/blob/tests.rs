@@ -4,8 +4,6 @@ use super::*;
 use crate::disk::RealDisk;
 use crate::entry::BlobRef;
 use crate::table::TableContext;
-use crate::table::cache::BlockCache;
-use crate::trash::Trash;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -17,12 +15,7 @@ struct Folder {
 impl Folder {
     fn new(cache_bytes: usize) -> Folder {
         let dir = tempfile::tempdir().unwrap();
-        let context = Arc::new(TableContext {
-            disk: Arc::new(RealDisk),
-            dir: dir.path().to_path_buf(),
-            cache: Arc::new(BlockCache::new(cache_bytes)),
-            trash: Arc::new(Trash::default()),
-        });
+        let context = TableContext::on_disk(dir.path(), cache_bytes);
         Folder { dir, context }
     }
 

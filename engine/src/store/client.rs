@@ -4,6 +4,7 @@ use super::error::Error;
 use super::intake::{Request, Shared};
 use super::{StoreStats, record};
 use crate::batch::Batch;
+use crate::ingest::{BuiltTables, TableBuilder};
 use crate::options::Options;
 use crate::snapshot::Snapshot;
 use std::fmt;
@@ -156,6 +157,33 @@ impl Client {
     /// When the store has ended.
     pub fn flush(&self) -> Result<(), Error> {
         if self.shared.ask(Request::Flush) { Ok(()) } else { Err(Error::Closed) }
+    }
+
+    /// Begins tables of this store, for [`Client::ingest`]. The store cannot be opened again while one lives.
+    ///
+    /// # Errors
+    /// When the store has ended.
+    pub fn table_builder(&self) -> Result<TableBuilder, Error> {
+        let (sender, answer) = sync_channel(1);
+        if !self.shared.ask(Request::TableBuilder(sender)) {
+            return Err(Error::Closed);
+        }
+        answer.recv().map_err(|_| Error::Closed)
+    }
+
+    /// Takes tables in, past the log and all of them by one step, and waits until they are durable in the store, which
+    /// tries again for as long as a disk fails. What was handed over before is older, what is handed over after this
+    /// returns is newer, and in between it is either.
+    ///
+    /// # Errors
+    /// When the tables are another store's, or too many wait already: they are removed then. When the log fails or the
+    /// store ends first: they are all in it or none is, as the next snapshot or start shows.
+    pub fn ingest(&self, built: BuiltTables) -> Result<(), Error> {
+        let (sender, answer) = sync_channel(1);
+        if !self.shared.ask(Request::Ingest(built, sender)) {
+            return Err(Error::Closed);
+        }
+        answer.recv().unwrap_or(Err(Error::Closed))
     }
 
     /// What the store holds and has done.

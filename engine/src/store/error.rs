@@ -25,6 +25,9 @@ pub enum Error {
         /// Why not.
         what: &'static str,
     },
+    /// The caller's tables were built for another store, or for this one before it was opened again.
+    #[error("the tables were built for another store")]
+    ForeignTables,
     /// The store was closed or dropped: what was not acknowledged may be lost.
     #[error("the store is closed")]
     Closed,

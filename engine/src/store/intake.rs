@@ -4,6 +4,7 @@
 //! the log; what waits is bounded; nobody waits for somebody who is gone, since both ends say how they end.
 
 use super::error::Error;
+use crate::ingest::{BuiltTables, TableBuilder};
 use crate::snapshot::Snapshot;
 use novax_log::Block;
 use std::collections::VecDeque;
@@ -19,6 +20,8 @@ pub(super) enum Request {
     Snapshot(SyncSender<Snapshot>),
     Flush,
     Stats(SyncSender<super::StoreStats>),
+    TableBuilder(SyncSender<TableBuilder>),
+    Ingest(BuiltTables, SyncSender<Result<(), Error>>),
 }
 
 /// A log write that has ended.

@@ -16,11 +16,13 @@ use super::record;
 use super::writer::LogWriter;
 use crate::batch::Batch;
 use crate::engine::{Engine, Progress};
+use crate::ingest::BuiltTables;
 use crate::worker::Worker;
 use novax_log::{Frame, GroupMeta, Position, ShardLog, blocking_write};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -77,6 +79,10 @@ pub(super) struct Owner {
     gathered_since: Option<Instant>,
     progress: Progress,
     flush_wanted: bool,
+    /// Tables to be given to the engine with its next flush, and who waits for that.
+    built: Vec<(BuiltTables, SyncSender<Result<(), Error>>)>,
+    /// Who waits for tables that the engine has.
+    ingesting: Vec<SyncSender<Result<(), Error>>>,
     /// A flush is due, and waits for the log: nothing is taken.
     hold: bool,
     /// The log has something to write and no segment to write it to.
@@ -121,6 +127,8 @@ impl Owner {
             },
             engine,
             flush_wanted: false,
+            built: Vec::new(),
+            ingesting: Vec::new(),
             hold: false,
             log_waits: false,
             closing: false,
@@ -210,6 +218,7 @@ impl Owner {
         let busy = progress.flush_in_flight
             || progress.compacting
             || progress.stalled
+            || progress.ingesting
             || self.flush_wanted
             || self.last_error.is_some();
         let poll = (busy && !self.hold).then(|| self.polled_at + POLL_EVERY);
@@ -263,6 +272,11 @@ impl Owner {
         if let Err(error) = result {
             let reason: Arc<str> = Arc::from(error.to_string());
             self.shared.fail(&reason);
+            // The flush that they wait for may never come, nor the poll that sees the tables enter.
+            let waiting = self.built.drain(..).map(|(_, sender)| sender);
+            for sender in waiting.chain(self.ingesting.drain(..)) {
+                drop(sender.try_send(Err(Error::LogFailed { reason: Arc::clone(&reason) })));
+            }
             self.failed = Some(reason);
         }
     }
@@ -314,8 +328,34 @@ impl Owner {
         if self.flush_wanted && !self.progress.flush_in_flight {
             self.flush_wanted = false;
             self.engine.flush();
+            self.ingest_built();
         }
         self.poll_engine();
+    }
+
+    /// Gives the engine tables to take in behind the flush that begins now. Those that come meanwhile wait, so that
+    /// nobody waits for others without end.
+    fn ingest_built(&mut self) {
+        if !self.ingesting.is_empty() {
+            return;
+        }
+        for (built, sender) in std::mem::take(&mut self.built) {
+            match self.engine.ingest(built) {
+                Ok(()) => self.ingesting.push(sender),
+                Err(error) => drop(sender.try_send(Err(error.into()))),
+            }
+        }
+    }
+
+    /// Tells who waited that the tables are in the store, and sees to those that came meanwhile.
+    fn tell_ingested(&mut self) {
+        if self.progress.ingesting {
+            return;
+        }
+        for sender in self.ingesting.drain(..) {
+            drop(sender.try_send(Ok(())));
+        }
+        self.flush_wanted |= !self.built.is_empty();
     }
 
     fn poll_engine(&mut self) {
@@ -328,12 +368,15 @@ impl Owner {
             // It tries again by itself, and says when it cannot take more.
             Err(error) => {
                 self.last_error = Some(error.to_string());
-                // What failed may be a flush, which is under way until it succeeds: no other may be asked for.
-                self.progress.flush_in_flight = true;
+                // Told all the same how far things are: whether more may be taken must not be as of the last poll
+                // that went well. What failed may be a flush, which is under way until it succeeds: no other may be
+                // asked for.
+                self.progress = Progress { flush_in_flight: true, ..self.engine.progress() };
             }
         }
         // A snapshot would keep tables that were replaced.
         self.shared.set_latest(None);
+        self.tell_ingested();
         self.set_flushed(self.engine.flushed_mark());
     }
 
@@ -361,12 +404,30 @@ impl Owner {
                 }
                 Request::Flush => self.flush_wanted = true,
                 Request::Stats(sender) => drop(sender.try_send(self.stats())),
+                Request::TableBuilder(sender) => {
+                    drop(sender.try_send(self.engine.table_builder()));
+                }
+                Request::Ingest(built, sender) => self.take_built(built, sender),
             }
         }
         if self.flush_wanted {
             self.keep_house(false);
             self.hand_out();
         }
+    }
+
+    fn take_built(&mut self, built: BuiltTables, sender: SyncSender<Result<(), Error>>) {
+        let refused = match &self.failed {
+            Some(reason) => Some(Error::LogFailed { reason: Arc::clone(reason) }),
+            None if !self.engine.is_builder_of(&built) => Some(Error::ForeignTables),
+            None => None,
+        };
+        if let Some(error) = refused {
+            drop(sender.try_send(Err(error)));
+            return;
+        }
+        self.built.push((built, sender));
+        self.flush_wanted = true;
     }
 
     fn stats(&self) -> StoreStats {
@@ -397,6 +458,8 @@ impl Owner {
         let mark = self.engine.mark();
         assert_eq!(mark, self.shared.durable_mark(), "all that was taken is durable");
         self.shared.set_latest(None);
+        // Their files go with them, and who waits hears that the store is closed.
+        self.built.clear();
         let flushed = self.engine.close()?;
         assert_eq!(flushed, mark, "a clean end flushes everything");
         if mark > self.meta.mark.index {

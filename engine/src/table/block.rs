@@ -598,28 +598,11 @@ impl BlockCursor {
 mod tests {
     use super::super::filter::hash;
     use super::super::seal::unseal;
+    use super::super::tests::Any;
     use super::*;
     use crate::entry::OwnedEntry;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
-
-    #[derive(Clone, Debug, PartialEq)]
-    enum Any {
-        Owned(OwnedEntry),
-        Blob(u32, u64),
-    }
-
-    impl Any {
-        fn entry(&self) -> Entry<'_> {
-            match self {
-                Any::Owned(owned) => owned.as_entry(),
-                Any::Blob(n, expires) => Entry::Blob {
-                    at: BlobRef { file: 7, offset: 1 << 40, len: *n, stored_len: n / 2, crc: !n },
-                    expires: Expires(*expires),
-                },
-            }
-        }
-    }
 
     type Model = BTreeMap<Vec<u8>, Any>;
 

@@ -9,7 +9,6 @@ use super::reader::{Table, TableContext, index_v1};
 use super::seal::{META_RAW_BYTES_MAX, TRAILER_BYTES, unseal};
 use super::{BlockRef, FOOTER_BYTES, Footer, TableMeta, file_name};
 use crate::disk::DiskRead;
-use crate::entry::Expires;
 use crate::error::Error;
 use std::path::PathBuf;
 
@@ -62,21 +61,9 @@ impl Unknown {
                 Ok(read.into_meta(number, self.bytes, footer_crc))
             }
             Footer::V1 { index, filter, entries, tombstones } => {
-                let (smallest, largest) = self.extent_v1(index, filter)?;
-                Ok(TableMeta {
-                    number,
-                    bytes: self.bytes,
-                    entries,
-                    tombstones,
-                    footer_crc,
-                    smallest,
-                    largest,
-                    ranges: 0,
-                    merges: 0,
-                    expires_min: Expires::NEVER,
-                    expires_max: Expires::NEVER,
-                    blobs: Vec::new(),
-                })
+                let extent = self.extent_v1(index, filter)?;
+                let file = (number, self.bytes, footer_crc);
+                Ok(TableMeta::of_v1(file, (entries, tombstones), extent))
             }
         }
     }

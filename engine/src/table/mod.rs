@@ -61,6 +61,30 @@ pub(crate) struct TableMeta {
     pub(crate) blobs: Vec<(u64, u64)>,
 }
 
+impl TableMeta {
+    /// Of a table of version 1, which has neither ranges, merges, expiries nor blobs.
+    pub(crate) fn of_v1(
+        (number, bytes, footer_crc): (u64, u64, u32),
+        (entries, tombstones): (u64, u64),
+        (smallest, largest): (Vec<u8>, Vec<u8>),
+    ) -> TableMeta {
+        TableMeta {
+            number,
+            bytes,
+            entries,
+            tombstones,
+            footer_crc,
+            smallest,
+            largest,
+            ranges: 0,
+            merges: 0,
+            expires_min: Expires::NEVER,
+            expires_max: Expires::NEVER,
+            blobs: Vec::new(),
+        }
+    }
+}
+
 /// The file name of table `number`.
 pub(crate) fn file_name(number: u64) -> String {
     format!("{number:016x}.nvt")
@@ -129,13 +153,7 @@ impl Footer {
         for block in blocks {
             bytes.extend_from_slice(&encode_block_ref(block));
         }
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        let crc = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        let mut footer = [0; FOOTER_BYTES];
-        footer.copy_from_slice(&bytes);
-        (footer, crc)
+        crate::codec::end_footer(bytes, MAGIC, VERSION)
     }
 
     /// Reads a footer and its checksum.

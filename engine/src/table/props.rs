@@ -68,45 +68,29 @@ impl Props {
     pub(crate) fn decode(raw: &[u8]) -> Result<Props, &'static str> {
         const BAD: &str = "table properties do not parse";
         let mut reader = Reader::new(raw);
-        let mut fields = [0; 9];
-        for field in &mut fields {
-            *field = reader.u64().ok_or(BAD)?;
-        }
-        let [
-            entries,
-            tombstones,
-            merges,
-            ranges,
-            expires_min,
-            expires_max,
-            data_blocks,
-            key_bytes,
-            value_bytes,
-        ] = fields;
-        let smallest = read_key(&mut reader).ok_or(BAD)?;
-        let largest = read_key(&mut reader).filter(|largest| *largest >= smallest).ok_or(BAD)?;
-        let mut blobs: Vec<(u64, u64)> = Vec::new();
+        let mut field = || reader.u64().ok_or(BAD);
+        let mut props = Props {
+            entries: field()?,
+            tombstones: field()?,
+            merges: field()?,
+            ranges: field()?,
+            expires_min: field()?,
+            expires_max: field()?,
+            data_blocks: field()?,
+            key_bytes: field()?,
+            value_bytes: field()?,
+            ..Props::default()
+        };
+        props.smallest = read_key(&mut reader).ok_or(BAD)?;
+        let largest = read_key(&mut reader).filter(|largest| *largest >= props.smallest);
+        props.largest = largest.ok_or(BAD)?;
         for _ in 0..reader.u32().ok_or(BAD)? {
             let (Some(file), Some(bytes)) = (reader.u64(), reader.u64()) else { return Err(BAD) };
-            if blobs.last().is_some_and(|(last, _)| *last >= file) {
+            if props.blobs.last().is_some_and(|(last, _)| *last >= file) {
                 return Err(BAD);
             }
-            blobs.push((file, bytes));
+            props.blobs.push((file, bytes));
         }
-        let props = Props {
-            entries,
-            tombstones,
-            merges,
-            ranges,
-            expires_min,
-            expires_max,
-            data_blocks,
-            key_bytes,
-            value_bytes,
-            smallest,
-            largest,
-            blobs,
-        };
         if reader.is_empty() { Ok(props) } else { Err(BAD) }
     }
 

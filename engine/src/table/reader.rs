@@ -36,6 +36,17 @@ impl TableContext {
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
+
+    /// Of a real folder, for tests of files.
+    #[cfg(test)]
+    pub(crate) fn on_disk(dir: &Path, cache_bytes: usize) -> Arc<TableContext> {
+        Arc::new(TableContext {
+            disk: Arc::new(crate::disk::RealDisk),
+            dir: dir.to_path_buf(),
+            cache: Arc::new(BlockCache::new(cache_bytes)),
+            trash: Arc::new(Trash::default()),
+        })
+    }
 }
 
 /// What is read of a table when it is first used.

@@ -1,29 +1,28 @@
 //! Whole tables against a sorted map: look-ups, scans, range tombstones, flipped bits.
 
-use super::cache::BlockCache;
 use super::props::join_ranges;
 use super::*;
 use crate::disk::{Disk, RealDisk};
 use crate::entry::{BlobRef, Entry, Expires, OwnedEntry, RangeTombstone};
-use crate::trash::Trash;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// An entry of any kind.
 #[derive(Clone, Debug, PartialEq)]
-enum Any {
+pub(super) enum Any {
     Owned(OwnedEntry),
     Blob(u32, u64),
 }
 
 impl Any {
-    fn entry(&self) -> Entry<'_> {
+    pub(super) fn entry(&self) -> Entry<'_> {
         match self {
             Any::Owned(owned) => owned.as_entry(),
             Any::Blob(n, expires) => Entry::Blob {
                 at: BlobRef {
                     file: 1 + u64::from(n % 3),
-                    offset: 9,
+                    offset: 1 << 40,
                     len: *n,
                     stored_len: n / 2,
                     crc: !n,
@@ -55,12 +54,7 @@ struct Folder {
 impl Folder {
     fn new(cache_bytes: usize) -> Folder {
         let dir = tempfile::tempdir().unwrap();
-        let context = Arc::new(TableContext {
-            disk: Arc::new(RealDisk),
-            dir: dir.path().to_path_buf(),
-            cache: Arc::new(BlockCache::new(cache_bytes)),
-            trash: Arc::new(Trash::default()),
-        });
+        let context = TableContext::on_disk(dir.path(), cache_bytes);
         Folder { dir, context }
     }
 

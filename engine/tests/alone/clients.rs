@@ -2,7 +2,7 @@
 
 use crate::model::{DIR, History, contents, fill, small};
 use novax_engine::Batch;
-use novax_engine::store::{Error, Store, StoreOptions};
+use novax_engine::store::{Client, Error, Store, StoreOptions};
 use novax_log::sim::SimDisk;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -230,4 +230,54 @@ fn a_store_is_opened_once_at_a_time() {
     assert!(Store::open(real.path(), small()).is_err());
     drop(store);
     Store::open(real.path(), small()).unwrap();
+}
+
+#[test]
+fn tables_enter_between_what_was_written_before_and_after() {
+    let disk = SimDisk::new();
+    let store = open(&disk);
+    let client = store.client();
+    let mut batch = Batch::new();
+    batch.put(1, b"a", b"before");
+    batch.put(1, b"b", b"before");
+    client.write_relaxed(&mut batch).unwrap();
+    let mut builder = client.table_builder().unwrap();
+    for key in [b"a", b"c", b"d"] {
+        builder.add(1, key, b"built").unwrap();
+    }
+    client.ingest(builder.finish().unwrap()).unwrap();
+    batch.put(1, b"c", b"after");
+    let mark = client.write(&mut batch).unwrap();
+    let expected = [(b"a", &b"built"[..]), (b"b", b"before"), (b"c", b"after"), (b"d", b"built")];
+    let check = |store: &Store| {
+        let snapshot = store.client().snapshot().unwrap();
+        assert_eq!(snapshot.mark(), mark, "tables have no place in the log");
+        let found: Vec<_> = snapshot.range(1, b"", None).map(Result::unwrap).collect();
+        assert_eq!(found, expected.map(|(key, value)| (key.to_vec(), value.to_vec())));
+    };
+    check(&store);
+    drop(client);
+    drop(store); // as a crash would
+    let store = open(&disk);
+    check(&store);
+    assert_eq!(store.close().unwrap(), mark);
+}
+
+#[test]
+fn tables_of_another_store_or_too_late_are_refused() {
+    let (disk, other) = (SimDisk::new(), SimDisk::new());
+    let (store, other) = (open(&disk), open(&other));
+    let client = store.client();
+    let build = |client: &Client| {
+        let mut builder = client.table_builder().unwrap();
+        builder.add(1, b"k", b"v").unwrap();
+        builder.finish().unwrap()
+    };
+    let refused = client.ingest(build(&other.client()));
+    assert!(matches!(refused, Err(Error::ForeignTables)), "{refused:?}");
+    assert_eq!(client.get(1, b"k").unwrap(), None);
+    let late = build(&client);
+    store.close().unwrap();
+    assert!(matches!(client.ingest(late), Err(Error::Closed)));
+    assert!(matches!(client.table_builder(), Err(Error::Closed)));
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use novax_ledger::{
-    Code, HoldId, Ledger, LedgerError, Leg, Limit, Posted, SplitRule, Tariff, fingerprint,
+    Code, HoldId, Ledger, LedgerError, Leg, Limit, Opening, POST_ALL, Posted, RateId, Receipt,
+    SplitRule, Stamp, Tariff, fingerprint,
 };
-use novax_model::{AccountId, Currency, Timestamp, TransferKey, WattHours};
+use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey, WattHours};
 
+use crate::naive::sums_of;
 use crate::store::Store;
 
 /// Numbered lines that are neither blank nor comments, apart at `=>`.
@@ -98,8 +100,7 @@ fn run_transfers(restores: bool) {
         }
         let case = case.as_mut().expect("a step belongs to a case");
         assert_eq!(case.step(left), expected, "line {number}");
-        let changes = case.ledger.take_changes();
-        case.store.write(changes);
+        case.store.follow(&mut case.ledger);
         case.ledger.audit().unwrap();
         if restores {
             case.ledger = case.store.restore().unwrap();
@@ -124,12 +125,31 @@ impl Case {
     fn step(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["open", name, currency] => self.open(name, currency, Limit::None),
+            ["open", name, currency] => self.open(name, currency, Limit::None, false),
             ["open", name, currency, "debits<=credits"] => {
-                self.open(name, currency, Limit::DebitsMustNotExceedCredits)
+                self.open(name, currency, Limit::DebitsMustNotExceedCredits, false)
+            }
+            ["open", name, currency, "debits<=credits,", "history"] => {
+                self.open(name, currency, Limit::DebitsMustNotExceedCredits, true)
             }
             ["open", name, currency, "credits<=debits"] => {
-                self.open(name, currency, Limit::CreditsMustNotExceedDebits)
+                self.open(name, currency, Limit::CreditsMustNotExceedDebits, false)
+            }
+            ["close", name] => {
+                let closed = self.ledger.close_account(Self::id(&self.names, name));
+                closed.map_or_else(|error| describe(&error), |()| "ok".into())
+            }
+            ["close", "period", "until", until, "at", now] => {
+                let (now, until) = (parse_time(now), parse_time(until));
+                let closed = self.ledger.close_period(now, until);
+                closed.map_or_else(|error| describe(&error), |()| "ok".into())
+            }
+            ["value", key] => self.value(parse_key(key)),
+            ["statement", name] => self.statement(Self::id(&self.names, name)),
+            ["lies", "on", name] => {
+                let account = self.ledger.account(Self::id(&self.names, name)).unwrap();
+                let since = account.unbalanced_since;
+                since.map_or("nothing".into(), |at| format!("since {}", at.0))
             }
             ["balance", name] => {
                 let account = self.ledger.account(Self::id(&self.names, name)).unwrap();
@@ -144,36 +164,86 @@ impl Case {
             }
             ["expire", now, "at", "most", max] => {
                 let now = Timestamp(now.parse().unwrap());
-                let expired = self.ledger.expire(now, max.parse().unwrap());
+                let expired = self.ledger.expire(Stamp::now(0, now), max.parse().unwrap());
                 let texts: Vec<String> =
                     expired.iter().map(|id| format!("k{}/{}", id.key.0, id.leg)).collect();
                 if texts.is_empty() { "none".into() } else { texts.join(" ") }
             }
-            [at, "post", key, ..] => {
-                let (_, legs) = line.split_once(':').unwrap();
-                let legs = parse_legs(legs, &|name: &str| Self::id(&self.names, name));
-                let at = Timestamp(at.parse().unwrap());
-                let key = parse_key(key.trim_end_matches(':'));
-                match self.ledger.post(at, at, key, &legs) {
-                    Ok(Posted::New) => "new".into(),
-                    Ok(Posted::Repeat) => "repeat".into(),
-                    Err(error) => describe(&error),
-                }
+            [at, "post", key, "for", effective_at, ..] => {
+                let effective_at = parse_time(effective_at.trim_end_matches(':'));
+                let stamp = Stamp { effective_at, ..Stamp::now(0, parse_time(at)) };
+                self.post(stamp, key, line)
+            }
+            [at, "post", key, ..] => self.post(Stamp::now(0, parse_time(at)), key, line),
+            [at, "reverse", key, "of", original, code] => {
+                let original = parse_key(original);
+                let lines = self.store.lines_of_set(self.ledger.set(original));
+                let (stamp, key) = (Stamp::now(0, parse_time(at)), parse_key(key));
+                let code = parse_code(code);
+                answer(self.ledger.reverse(stamp, key, original, &lines, code))
+            }
+            [at, "refund", key, "of", original, amount, code] => {
+                let original = parse_key(original);
+                let lines = self.store.lines_of_set(self.ledger.set(original));
+                let (stamp, key) = (Stamp::now(0, parse_time(at)), parse_key(key));
+                let (amount, code) = (parse_amount(amount), parse_code(code));
+                answer(self.ledger.refund(stamp, key, original, &lines, amount, code))
             }
             _ => panic!("no such step: {line}"),
         }
     }
 
-    fn open(&mut self, name: &str, currency: &str, limit: Limit) -> String {
+    fn post(&mut self, stamp: Stamp, key: &str, line: &str) -> String {
+        let (_, legs) = line.split_once(':').unwrap();
+        let legs = parse_legs(legs, &|name: &str| Self::id(&self.names, name));
+        answer(self.ledger.post(stamp, parse_key(key.trim_end_matches(':')), &legs))
+    }
+
+    /// When the rows of a set count, and what was stated where that is another time.
+    fn value(&self, key: TransferKey) -> String {
+        let lines = self.store.lines_of_set(self.ledger.set(key));
+        let times: BTreeSet<(u64, u64)> =
+            lines.iter().map(|row| (row.effective_at.0, row.stated_at.0)).collect();
+        let texts = times.into_iter().map(|(effective, stated)| {
+            if effective == stated {
+                format!("counts from {effective}")
+            } else {
+                format!("counts from {effective}, stated {stated}")
+            }
+        });
+        texts.collect::<Vec<_>>().join(" | ")
+    }
+
+    fn statement(&self, account: AccountId) -> String {
+        let of_account = self.store.entries.range((account, 0)..=(account, u64::MAX));
+        let texts: Vec<String> = of_account
+            .map(|((_, number), entry)| {
+                let [a, b, c, d] = sums_of(entry.balances);
+                format!("{number}: {a} {b} {c} {d}")
+            })
+            .collect();
+        if texts.is_empty() { "none".into() } else { texts.join(" | ") }
+    }
+
+    fn open(&mut self, name: &str, currency: &str, limit: Limit, has_history: bool) -> String {
         if !self.names.iter().any(|known| known == name) {
             self.names.push(name.into());
         }
         let id = Self::id(&self.names, name);
         let currency = Currency::new(currency).unwrap();
-        match self.ledger.open_account(id, name, currency, limit) {
+        let opening = Opening { has_history, ..Opening::new(id, name, currency, limit) };
+        match self.ledger.open_account(Timestamp(0), opening) {
             Ok(()) => "ok".into(),
             Err(error) => describe(&error),
         }
+    }
+}
+
+fn answer(receipt: Result<Receipt<'_>, LedgerError>) -> String {
+    match receipt.map(|receipt| receipt.posted) {
+        Ok(Posted::New) => "new".into(),
+        Ok(Posted::Repeat) => "repeat".into(),
+        Err(error) => describe(&error),
     }
 }
 
@@ -184,6 +254,14 @@ fn describe(error: &LedgerError) -> String {
     }
     let debug = format!("{error:?}");
     debug.split(|c: char| !c.is_alphanumeric()).next().unwrap().into()
+}
+
+fn parse_time(text: &str) -> Timestamp {
+    if text == "never" { Timestamp::MAX } else { Timestamp(text.parse().unwrap()) }
+}
+
+fn parse_amount(text: &str) -> Amount {
+    if text == "all" { POST_ALL } else { text.parse().unwrap() }
 }
 
 fn parse_key(text: &str) -> TransferKey {
@@ -226,8 +304,26 @@ fn parse_leg(text: &str, account: &dyn Fn(&str) -> AccountId) -> Leg {
         }
         ["posthold", hold, amount, code] => Leg::PostHold {
             hold: parse_hold(hold),
-            amount: amount.parse().unwrap(),
+            amount: parse_amount(amount),
             code: parse_code(code),
+        },
+        ["raise", hold, more, "until", at] => Leg::RaiseHold {
+            hold: parse_hold(hold),
+            more: parse_amount(more),
+            expires: parse_time(at),
+        },
+        ["balance", debit, credit, max, code] => Leg::Balancing {
+            debit: account(debit),
+            credit: account(credit),
+            max: parse_amount(max),
+            code: parse_code(code),
+        },
+        ["convert", debit, credit, amount, code, "at", rate] => Leg::Convert {
+            debit: account(debit),
+            credit: account(credit),
+            amount: parse_amount(amount),
+            code: parse_code(code),
+            rate: RateId(rate.strip_prefix('r').unwrap().parse().unwrap()),
         },
         ["void", hold, code] => Leg::VoidHold { hold: parse_hold(hold), code: parse_code(code) },
         _ => panic!("no such leg: {text}"),

@@ -1,8 +1,8 @@
 //! Rows that do not fit together are refused; what is handed out is what changed.
 
 use novax_ledger::{
-    Changes, Code, EntryKind, HoldId, InvalidTariff, Ledger, LedgerError, Leg, Limit, Posted,
-    SplitRule, Tariff,
+    Changes, Code, EntryKind, HoldId, InvalidTariff, Ledger, LedgerError, Leg, Limit, Opening,
+    Posted, Rows, SplitRule, Stamp, Tariff,
 };
 use novax_model::{AccountId, Currency, Timestamp, TransferKey};
 
@@ -14,16 +14,21 @@ const CLEARING: AccountId = AccountId(3);
 const HOLD: HoldId = HoldId { key: TransferKey(8), leg: 0 };
 
 fn post(ledger: &mut Ledger, at: u64, key: u128, legs: &[Leg]) -> Posted {
-    ledger.post(Timestamp(at), Timestamp(at - 1), TransferKey(key), legs).unwrap()
+    let stamp = Stamp { index: at, at: Timestamp(at), effective_at: Timestamp(at - 1) };
+    ledger.post(stamp, TransferKey(key), legs).unwrap().posted
+}
+
+fn open(ledger: &mut Ledger, id: AccountId, name: &str, limit: Limit) {
+    ledger.open_account(Timestamp(1), Opening::new(id, name, Currency::EUR, limit)).unwrap();
 }
 
 /// A wallet with 1000, 600 of it held.
 fn ledger_with_hold() -> Ledger {
     let mut ledger = Ledger::new();
     let wallet = Limit::DebitsMustNotExceedCredits;
-    ledger.open_account(FUNDING, "funding", Currency::EUR, Limit::None).unwrap();
-    ledger.open_account(WALLET, "driver/ada", Currency::EUR, wallet).unwrap();
-    ledger.open_account(CLEARING, "clearing", Currency::EUR, Limit::None).unwrap();
+    open(&mut ledger, FUNDING, "funding", Limit::None);
+    open(&mut ledger, WALLET, "driver/ada", wallet);
+    open(&mut ledger, CLEARING, "clearing", Limit::None);
     let code = Code::Deposit;
     post(&mut ledger, 1, 7, &[Leg::Post { debit: FUNDING, credit: WALLET, amount: 1000, code }]);
     let (debit, credit, expires) = (WALLET, CLEARING, Timestamp::MAX);
@@ -34,7 +39,7 @@ fn ledger_with_hold() -> Ledger {
 
 fn stored() -> Store {
     let mut store = Store::default();
-    store.write(ledger_with_hold().take_changes());
+    store.follow(&mut ledger_with_hold());
     store
 }
 
@@ -73,10 +78,10 @@ fn a_refused_set_leaves_no_change_to_take() {
         Leg::PostHold { hold: HOLD, amount: 600, code },
         Leg::Post { debit: WALLET, credit: CLEARING, amount: 401, code },
     ];
-    let refused = ledger.post(Timestamp(3), Timestamp(3), TransferKey(9), &legs);
+    let refused = ledger.post(Stamp::now(3, Timestamp(3)), TransferKey(9), &legs);
     let account = WALLET;
     let expected = LedgerError::LimitExceeded { account, available: 400, required: 401 };
-    assert_eq!(refused, Err(expected));
+    assert_eq!(refused.err(), Some(expected));
     assert_eq!(ledger.take_changes(), Changes::default());
     assert_eq!(ledger.next_journal(), 2);
     assert!(ledger.hold(HOLD).is_some());
@@ -86,7 +91,7 @@ fn a_refused_set_leaves_no_change_to_take() {
 fn accounts_come_in_order_of_id_however_they_were_opened() {
     let mut ledger = Ledger::new();
     for id in [5_u128, 1, 9, 3] {
-        ledger.open_account(AccountId(id), "a", Currency::EUR, Limit::None).unwrap();
+        open(&mut ledger, AccountId(id), "a", Limit::None);
     }
     let ids: Vec<u128> = ledger.accounts().map(|account| account.id.0).collect();
     assert_eq!(ids, [1, 3, 5, 9]);
@@ -95,16 +100,19 @@ fn accounts_come_in_order_of_id_however_they_were_opened() {
 #[test]
 fn names_are_bounded() {
     let mut ledger = Ledger::new();
-    let refused = ledger.open_account(WALLET, &"x".repeat(129), Currency::EUR, Limit::None);
+    let name = "x".repeat(129);
+    let opening = Opening::new(WALLET, &name, Currency::EUR, Limit::None);
+    let refused = ledger.open_account(Timestamp(1), opening);
     assert_eq!(refused, Err(LedgerError::NameTooLong(WALLET)));
 }
 
 #[test]
 fn a_lost_cent_is_found_on_restore() {
     let store = stored();
-    let mut accounts = store.accounts();
-    accounts[0].debits_posted -= 1;
-    let refused = Ledger::restore(accounts, store.holds(), store.keys(), 2);
+    let mut rows = store.rows();
+    let funding = rows.accounts.iter_mut().find(|account| account.id == FUNDING).unwrap();
+    funding.debits_posted -= 1;
+    let refused = Ledger::restore(rows);
     assert_eq!(refused.err(), Some(LedgerError::NotConserved(Currency::EUR)));
 }
 
@@ -112,22 +120,25 @@ fn a_lost_cent_is_found_on_restore() {
 fn rows_that_do_not_fit_together_are_refused() {
     let store = stored();
     let (accounts, holds, keys) = (store.accounts(), store.holds(), store.keys());
-    assert!(Ledger::restore(accounts.clone(), holds.clone(), keys.clone(), 2).is_ok());
+    let restore = |accounts: Vec<_>, holds: Vec<_>, keys: Vec<_>| {
+        Ledger::restore(Rows { head: store.head, accounts, holds, keys })
+    };
+    assert!(restore(accounts.clone(), holds.clone(), keys.clone()).is_ok());
     let is_inconsistent = |result: Result<Ledger, LedgerError>| {
         matches!(result.err(), Some(LedgerError::Inconsistent(_)))
     };
 
     // The hold's row is lost: its sums are not.
-    assert!(is_inconsistent(Ledger::restore(accounts.clone(), vec![], keys.clone(), 2)));
+    assert!(is_inconsistent(restore(accounts.clone(), vec![], keys.clone())));
     // The key that placed it is lost: it could be placed again.
-    assert!(is_inconsistent(Ledger::restore(accounts.clone(), holds.clone(), vec![], 2)));
+    assert!(is_inconsistent(restore(accounts.clone(), holds.clone(), vec![])));
     // Rows twice.
     let twice = [accounts.clone(), accounts.clone()].concat();
-    assert!(is_inconsistent(Ledger::restore(twice, holds.clone(), keys.clone(), 2)));
+    assert!(is_inconsistent(restore(twice, holds.clone(), keys.clone())));
     let twice = [holds.clone(), holds.clone()].concat();
-    assert!(is_inconsistent(Ledger::restore(accounts.clone(), twice, keys.clone(), 2)));
+    assert!(is_inconsistent(restore(accounts.clone(), twice, keys.clone())));
     let twice = [keys.clone(), keys.clone()].concat();
-    assert!(is_inconsistent(Ledger::restore(accounts.clone(), holds.clone(), twice, 2)));
+    assert!(is_inconsistent(restore(accounts.clone(), holds.clone(), twice)));
     // Both sides wrong by the same: balanced, but the wallet is past its limit.
     let mut past = accounts.clone();
     for account in &mut past {
@@ -138,12 +149,13 @@ fn rows_that_do_not_fit_together_are_refused() {
             account.credits_posted += 500;
         }
     }
-    assert!(is_inconsistent(Ledger::restore(past, holds.clone(), keys.clone(), 2)));
+    assert!(is_inconsistent(restore(past, holds.clone(), keys.clone())));
     // Resolved, says the key; open, says the hold.
     let mut ledger = ledger_with_hold();
     post(&mut ledger, 3, 9, &[Leg::VoidHold { hold: HOLD, code: Code::Release }]);
-    let keys_after = ledger.take_changes().keys;
-    assert!(is_inconsistent(Ledger::restore(accounts, holds, keys_after, 2)));
+    let changed = ledger.take_changes().keys;
+    let keys_after = changed.into_iter().map(|(key, row)| (key, row.unwrap())).collect();
+    assert!(is_inconsistent(restore(accounts, holds, keys_after)));
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use novax_ledger::{Account, Changes, Hold, HoldId, JournalRow, Ledger, LedgerError};
+use novax_ledger::{
+    Account, AccountEntry, Changes, Head, Hold, HoldId, JournalRow, KeyRow, Ledger, LedgerError,
+    Rows,
+};
 use novax_model::{AccountId, TransferKey};
 
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -10,11 +13,19 @@ pub(crate) struct Store {
     pub(crate) accounts: BTreeMap<AccountId, Vec<u8>>,
     pub(crate) holds: BTreeMap<HoldId, Vec<u8>>,
     pub(crate) journal: Vec<JournalRow>,
-    pub(crate) keys: BTreeMap<TransferKey, u64>,
+    pub(crate) keys: BTreeMap<TransferKey, Vec<u8>>,
+    pub(crate) entries: BTreeMap<(AccountId, u64), AccountEntry>,
+    pub(crate) head: Head,
 }
 
 impl Store {
-    pub(crate) fn write(&mut self, changes: Changes) {
+    /// Writes what changed in the ledger since the last time.
+    pub(crate) fn follow(&mut self, ledger: &mut Ledger) {
+        self.write(ledger.take_changes(), ledger.head());
+    }
+
+    pub(crate) fn write(&mut self, changes: Changes, head: Head) {
+        self.head = head;
         assert!(changes.accounts.is_sorted_by(|a, b| a.id < b.id), "in order, each once");
         assert!(changes.holds.is_sorted_by(|a, b| a.0 < b.0), "in order, each once");
         assert!(changes.keys.is_sorted_by(|a, b| a.0 < b.0), "in order, each once");
@@ -41,7 +52,24 @@ impl Store {
             assert_eq!(read, row);
             self.journal.push(read);
         }
-        self.keys.extend(changes.keys);
+        for entry in changes.entries {
+            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&entry).unwrap();
+            let read = rkyv::from_bytes::<AccountEntry, rkyv::rancor::Error>(&bytes).unwrap();
+            let before = self.entries.insert((entry.account, entry.number), read);
+            assert!(before.is_none(), "a row touches an account once");
+        }
+        for (key, row) in changes.keys {
+            match row {
+                Some(row) => {
+                    let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&row).unwrap();
+                    self.keys.insert(key, bytes.to_vec());
+                }
+                None => {
+                    self.keys.remove(&key);
+                }
+            }
+        }
+        assert_eq!(self.head.next_journal, self.journal.len() as u64);
     }
 
     pub(crate) fn accounts(&self) -> Vec<Account> {
@@ -54,15 +82,28 @@ impl Store {
         self.holds.values().map(|bytes| read(bytes)).collect()
     }
 
-    pub(crate) fn keys(&self) -> Vec<(TransferKey, u64)> {
-        self.keys.iter().map(|(key, stored)| (*key, *stored)).collect()
+    pub(crate) fn keys(&self) -> Vec<(TransferKey, KeyRow)> {
+        let read = |bytes| rkyv::from_bytes::<KeyRow, rkyv::rancor::Error>(bytes).unwrap();
+        self.keys.iter().map(|(key, bytes)| (*key, read(bytes))).collect()
     }
 
-    pub(crate) fn restore(&self) -> Result<Ledger, LedgerError> {
-        let next_journal = self.journal.len() as u64;
+    /// The journal rows of a set, by what the ledger says of it.
+    pub(crate) fn lines_of_set(&self, row: Option<KeyRow>) -> Vec<JournalRow> {
+        let Some(row) = row else { return Vec::new() };
+        let first = usize::try_from(row.first).unwrap();
+        self.journal[first..first + usize::from(row.rows)].to_vec()
+    }
+
+    pub(crate) fn rows(&self) -> Rows {
         // The order of rows is the store's affair: hand them over backwards.
         let mut accounts = self.accounts();
         accounts.reverse();
-        Ledger::restore(accounts, self.holds(), self.keys(), next_journal)
+        let mut keys = self.keys();
+        keys.reverse();
+        Rows { head: self.head, accounts, holds: self.holds(), keys }
+    }
+
+    pub(crate) fn restore(&self) -> Result<Ledger, LedgerError> {
+        Ledger::restore(self.rows())
     }
 }

@@ -316,7 +316,9 @@ static SESSIONS: RowTable<SessionRow> = RowTable {
             Payer::Remote(partition) => Cell::int(partition.0),
             Payer::None => Cell::Null,
         }),
-        set("meter_start_wh", Kind::Int8, |f| Cell::Int(f.row.meter_start.0)),
+        maybe("meter_start_wh", Kind::Int8, |f| {
+            Cell::of(f.row.meter_start, |register| Cell::Int(register.0))
+        }),
         set("meter_last_wh", Kind::Int8, |f| Cell::Int(f.row.meter_last.0)),
         maybe("requested_at", Kind::Time, |f| Cell::time(f.row.requested)),
         maybe("started_at", Kind::Time, |f| Cell::time(f.row.started)),
@@ -463,9 +465,10 @@ fn command(kind: &OutboxKind) -> (&'static str, Option<SessionId>) {
         },
         OutboxKind::Peer { command, .. } => match command {
             PeerCommand::PlaceHold(hold) => ("PLACE_HOLD", Some(hold.session)),
-            PeerCommand::ReleaseHold { session } => ("RELEASE_HOLD", Some(*session)),
+            PeerCommand::ReleaseHold { session, .. } => ("RELEASE_HOLD", Some(*session)),
             PeerCommand::Capture { session, .. } => ("CAPTURE", Some(*session)),
-            PeerCommand::AskSession { session } => ("ASK_SESSION", Some(*session)),
+            PeerCommand::Adjust { session, .. } => ("ADJUST", Some(*session)),
+            PeerCommand::AskSession { session, .. } => ("ASK_SESSION", Some(*session)),
         },
     }
 }

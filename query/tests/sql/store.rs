@@ -257,6 +257,7 @@ fn station(name: &str, number: u32) -> StationRow {
         connection_changed: at(60),
         next_transaction_id: 1,
         next_remote_start_id: 1,
+        parked: Vec::new(),
     }
 }
 
@@ -291,8 +292,10 @@ fn session(number: u128, name: &str, state: SessionState, energy: i64) -> Sessio
         split: SPLIT,
         held: 2_000,
         holds: 1,
-        meter_start: WattHours(100),
+        meter_start: Some(WattHours(100)),
         meter_last: WattHours(100 + energy),
+        meter_low: None,
+        meter_reset: WattHours(0),
         requested: at(10),
         started: at(20),
         ended: if state == SessionState::Settled { at(3_620) } else { Timestamp::ZERO },
@@ -300,6 +303,12 @@ fn session(number: u128, name: &str, state: SessionState, energy: i64) -> Sessio
         charges: Charges { energy: 395, fee: 50, tax: 85 },
         reason: "".into(),
         suspect: false,
+        estimated: false,
+        owed: 0,
+        adjusted: 0,
+        hold_attempt: 0,
+        hold_expires: Timestamp::ZERO,
+        segments: Vec::new(),
     }
 }
 
@@ -366,6 +375,11 @@ fn money(batch: &mut Batch) {
         credits_pending: 0,
         // More than a float can hold exactly.
         credits_posted: 9_007_199_254_740_993,
+        is_closed: false,
+        has_history: false,
+        is_personal: true,
+        opened: at(0),
+        unbalanced_since: Some(at(1)),
     };
     let funding =
         Account { id: AccountId(2), name: "funding".into(), limit: Limit::None, ..wallet.clone() };
@@ -398,6 +412,12 @@ fn money(batch: &mut Batch) {
             code: if number == 0 { Code::Hold } else { Code::Deposit },
             at: at(number),
             effective_at: at(number),
+            stated_at: at(number),
+            index: number,
+            set_row: u8::try_from(number).expect("small"),
+            set_rows: 3,
+            reverses: None,
+            rate: None,
         };
         put(batch, Keyspace::Transfers, number.to_be_bytes().to_vec(), archive!(&row));
     }
@@ -462,6 +482,11 @@ fn mall(batch: &mut Batch) {
         ask_at: at(600),
         captured: None,
         released: false,
+        attempt: 0,
+        hold_keys: 1,
+        hold_expires: at(700_000),
+        billed: 0,
+        adjusted: 0,
     };
     put(batch, Keyspace::PayerSessions, 0xab_u128.to_be_bytes().to_vec(), archive!(&payer));
 }

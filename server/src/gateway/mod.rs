@@ -86,8 +86,8 @@ pub struct StartIntent {
     pub remote_start_id: Option<i32>,
     /// What was shown.
     pub token: TokenUid,
-    /// Register at the start.
-    pub meter_start: WattHours,
+    /// Register at the start, when the station said it.
+    pub meter_start: Option<WattHours>,
     /// By the station's clock.
     pub at: Timestamp,
 }

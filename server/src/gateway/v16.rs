@@ -46,7 +46,7 @@ pub(super) fn read_call(
             transaction: None,
             remote_start_id: None,
             token: token(&start.id_tag),
-            meter_start: WattHours(start.meter_start),
+            meter_start: Some(WattHours(start.meter_start)),
             at: start.timestamp,
         }),
         Request::StopTransaction(stop) => Intent::End(EndIntent {

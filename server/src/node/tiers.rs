@@ -11,7 +11,7 @@ use crate::control::Control;
 use novax_charging::rows::Keyspace;
 use novax_cold::{
     BlockingReader, CacheSizes, Caches, ColdError, ColdReader, Day, Mover, MoverOptions,
-    RowSource as _, SnapshotSource, StoreConfig,
+    SnapshotSource, StoreConfig,
 };
 use novax_engine::Snapshot;
 use novax_model::{PartitionId, Timestamp};
@@ -140,13 +140,13 @@ impl Tiers {
         let kept_from = Day::of(retention.expired(None, now));
         let hot_from = Day::of(now).minus(self.config.hot_days);
         let source = SnapshotSource::new(snapshot.clone(), Keyspace::Series as u8);
-        // Reading the store waits for files: not on the runtime's own threads.
+        // Reading the store waits for files: not on the runtime's own threads. What stays hot is not looked at.
         let (source, days) = blocking(move || {
-            let days = source.days();
+            let days = source.days_before(hot_from);
             (source, days)
         })
         .await;
-        for day in days?.into_iter().filter(|day| *day < hot_from) {
+        for day in days? {
             let (mover, source) = (part.mover.clone(), source.clone());
             let runtime = Handle::current();
             let moved = blocking(move || runtime.block_on(mover.move_day(day, &source))).await?;

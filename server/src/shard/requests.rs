@@ -215,8 +215,8 @@ impl Shard {
         outcome: Result<Outcome, Unavailable>,
     ) {
         match outcome {
-            Ok(Outcome::Held { driver, amount, currency }) => {
-                let payer = PayerRef::Held { driver, partition: home, amount, currency };
+            Ok(Outcome::Held { driver, amount, currency, attempt }) => {
+                let payer = PayerRef::Held { driver, partition: home, amount, currency, attempt };
                 self.job_propose(job, payer);
             }
             Ok(Outcome::Refused(refusal)) => self.job_refused(job, refusal),

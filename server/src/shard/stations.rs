@@ -235,6 +235,7 @@ impl Shard {
             meter_stop,
             at,
             reason: gateway::bounded(&reason).into(),
+            signed: None,
         });
         self.submit(partition, command, Waiter::Station(reply));
     }
@@ -242,13 +243,16 @@ impl Shard {
     /// The key of a session that a station began: what identifies the transaction for its OCPP version.
     fn session_of(partition: PartitionId, identity: &Identity, start: &StartIntent) -> SessionId {
         let hash = match &start.transaction {
-            Some(TransactionRef::V201(id)) => digest(&["2.x", identity.as_str(), id]),
+            Some(TransactionRef::V201(id)) => {
+                // Another card on the same transaction, after a refusal, is another session.
+                digest(&["2.x", identity.as_str(), id, start.token.as_str()])
+            }
             _ => digest(&[
                 "1.6",
                 identity.as_str(),
                 &start.connector.to_string(),
                 &start.at.0.to_string(),
-                &start.meter_start.0.to_string(),
+                &start.meter_start.map_or_else(String::new, |register| register.0.to_string()),
                 start.token.as_str(),
             ]),
         };
@@ -324,12 +328,10 @@ impl Shard {
         match token {
             Some(token) if unknown => {
                 // Without a register in the event, what the meter said last is where it stands.
-                let meter_start = first_energy(&event.ticks)
-                    .or_else(|| {
-                        let row = machine.connector(identity.as_str(), connector)?;
-                        row.live.get(Measurand::Energy).map(WattHours)
-                    })
-                    .unwrap_or(WattHours(0));
+                let meter_start = first_energy(&event.ticks).or_else(|| {
+                    let row = machine.connector(identity.as_str(), connector)?;
+                    row.live.get(Measurand::Energy).map(WattHours)
+                });
                 self.take_ticks(partition, identity, connector, &event.ticks, None);
                 let start = StartIntent {
                     connector,

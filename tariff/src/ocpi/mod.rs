@@ -4,10 +4,10 @@
 //! Reading is strict: what is wrong is refused with its place. Fields that OCPI does not know are
 //! counted, since partners do add their own. What is written reads back as the same tariff.
 
-mod decimal;
-mod json;
-mod read;
-mod write;
+pub(crate) mod decimal;
+pub(crate) mod json;
+pub(crate) mod read;
+pub(crate) mod write;
 
 pub use json::{JSON_BYTES_MAX, Unknown};
 pub use read::Parsed;

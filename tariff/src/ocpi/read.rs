@@ -10,11 +10,11 @@ use crate::model::{
 use novax_model::{Currency, Micros, Timestamp};
 
 /// Places of a price: a millionth of the major unit.
-pub(super) const PRICE_PLACES: u32 = 6;
+pub(crate) const PRICE_PLACES: u32 = 6;
 /// Places of kWh, A and kW: watt-hours, milliamperes and watts.
 pub(super) const MILLI_PLACES: u32 = 3;
 /// Places of a tax in percent: millionths.
-pub(super) const PERCENT_PLACES: u32 = 4;
+pub(crate) const PERCENT_PLACES: u32 = 4;
 
 pub(super) const KINDS: [(&str, TariffKind); 5] = [
     ("AD_HOC_PAYMENT", TariffKind::AdHocPayment),
@@ -82,11 +82,11 @@ fn hold(f: &mut Fields<'_>, version: Version) -> Result<Option<Micros>, TariffEr
     }
 }
 
-fn currency(node: &Node<'_>) -> Result<Currency, TariffError> {
+pub(crate) fn currency(node: &Node<'_>) -> Result<Currency, TariffError> {
     Currency::new(&node.string()?).map_err(|unknown| node.refuse(unknown.to_string()))
 }
 
-fn time(node: &Node<'_>) -> Result<Timestamp, TariffError> {
+pub(crate) fn time(node: &Node<'_>) -> Result<Timestamp, TariffError> {
     Timestamp::parse_rfc3339(&node.string()?).map_err(|wrong| node.refuse(wrong.to_string()))
 }
 
@@ -185,7 +185,7 @@ fn restrictions(node: &Node<'_>, unknown: &mut Unknown) -> Result<Restrictions, 
     Ok(restrictions)
 }
 
-fn minute(node: &Node<'_>) -> Result<u16, TariffError> {
+pub(crate) fn minute(node: &Node<'_>) -> Result<u16, TariffError> {
     let text = node.string()?;
     let digits = |bytes: [u8; 2]| -> Option<u16> {
         bytes
@@ -203,7 +203,7 @@ fn minute(node: &Node<'_>) -> Result<u16, TariffError> {
     }
 }
 
-fn day(node: &Node<'_>) -> Result<Day, TariffError> {
+pub(crate) fn day(node: &Node<'_>) -> Result<Day, TariffError> {
     Day::parse(&node.string()?).ok_or_else(|| node.refuse("is no date like 2026-11-22"))
 }
 

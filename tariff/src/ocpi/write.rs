@@ -11,14 +11,14 @@ use crate::model::{
 use novax_model::{Micros, Timestamp};
 
 /// An object being written.
-struct Object(String);
+pub(crate) struct Object(String);
 
 impl Object {
-    fn new() -> Object {
+    pub(crate) fn new() -> Object {
         Object("{".to_owned())
     }
 
-    fn raw(&mut self, name: &str, value: &str) {
+    pub(crate) fn raw(&mut self, name: &str, value: &str) {
         if self.0.len() > 1 {
             self.0.push(',');
         }
@@ -28,21 +28,21 @@ impl Object {
         self.0.push_str(value);
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    pub(crate) fn text(&mut self, name: &str, value: &str) {
         self.raw(name, &quoted(value));
     }
 
-    fn number(&mut self, name: &str, value: impl Into<i128>, places: u32) {
+    pub(crate) fn number(&mut self, name: &str, value: impl Into<i128>, places: u32) {
         self.raw(name, &decimal::write(value.into(), places as usize));
     }
 
-    fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         self.0.push('}');
         self.0
     }
 }
 
-fn list(values: impl Iterator<Item = String>) -> String {
+pub(crate) fn list(values: impl Iterator<Item = String>) -> String {
     format!("[{}]", values.collect::<Vec<_>>().join(","))
 }
 
@@ -50,7 +50,7 @@ fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> Option<&'static
     words.iter().find(|(_, known)| known == value).map(|(word, _)| *word)
 }
 
-fn cannot(path: &str, what: &str) -> TariffError {
+pub(crate) fn cannot(path: &str, what: &str) -> TariffError {
     TariffError::Inexpressible { path: path.to_owned(), what: what.to_owned() }
 }
 
@@ -124,7 +124,7 @@ fn times(o: &mut Object, tariff: &Tariff) -> Result<(), TariffError> {
     Ok(())
 }
 
-fn time(at: Timestamp, path: &str) -> Result<String, TariffError> {
+pub(crate) fn time(at: Timestamp, path: &str) -> Result<String, TariffError> {
     // The last second of the year 9999, beyond which there is no RFC 3339.
     if at.0 >= 253_402_300_800_000_000 {
         return Err(cannot(path, "lies beyond the year 9999"));

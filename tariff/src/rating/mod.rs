@@ -15,6 +15,7 @@ mod select;
 mod state;
 
 pub use adjust::Adjustment;
+pub(crate) use cost::ratio;
 pub use cost::{Cost, CostLine, Limit, Limits};
 pub use select::Active;
 pub use state::{CUTS_MAX, PERIODS_MAX, Period, Rating, Reading};

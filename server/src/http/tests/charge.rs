@@ -21,7 +21,7 @@ async fn begins(world: &World) -> i32 {
         transaction: None,
         remote_start_id: None,
         token: TokenUid::new("TAG-A").expect("a token"),
-        meter_start: WattHours(1_000),
+        meter_start: Some(WattHours(1_000)),
         at: minutes_after_start(1),
         payer: PayerRef::Local,
     });
@@ -38,6 +38,7 @@ async fn ends(world: &World, transaction: i32, meter_stop: i64) {
         meter_stop: Some(WattHours(meter_stop)),
         at: minutes_after_start(31),
         reason: "Remote".into(),
+        signed: None,
     });
     let outcome = world.node.apply("depot", command).await;
     assert!(matches!(outcome, Outcome::Ended { .. }), "{outcome:?}");
