@@ -174,7 +174,6 @@ pub(crate) fn window(tariff: &Tariff, moment: &Moment) -> Window {
         }
         for minute in [r.start_time, r.end_time].into_iter().flatten() {
             until(moment.offset.at(local.day, minute));
-            until(moment.offset.at(local.day.next(), minute));
         }
         by_clock |= asks_clock(r);
     }
