@@ -55,6 +55,17 @@ impl Name<'_> {
         }
     }
 
+    /// Those whose statement is read line by line. Not the parties of contracts: each session touches
+    /// several, and their statements add up journal rows by period.
+    pub(crate) fn has_history(self) -> bool {
+        self.is_personal()
+    }
+
+    /// Whether it belongs to a person.
+    pub(crate) fn is_personal(self) -> bool {
+        matches!(self, Name::Driver(_) | Name::Receivable(_))
+    }
+
     /// The account's id.
     pub(crate) fn id(self, currency: Currency) -> AccountId {
         AccountId(key128(&[self.text().as_bytes(), &currency.bytes()]))

@@ -55,9 +55,12 @@ impl State {
             let same = *known.name == *text && known.currency == currency;
             return if same { Ok(id) } else { Err(Refusal::KeyReused) };
         }
-        self.ledger
-            .open_account(self.meta.time, Opening::new(id, &text, currency, name.limit()))
-            .map_err(|_| Refusal::KeyReused)?;
+        let opening = Opening {
+            has_history: name.has_history(),
+            is_personal: name.is_personal(),
+            ..Opening::new(id, &text, currency, name.limit())
+        };
+        self.ledger.open_account(self.meta.time, opening).map_err(|_| Refusal::KeyReused)?;
         Ok(id)
     }
 

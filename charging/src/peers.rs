@@ -8,16 +8,13 @@ use crate::command::{Outcome, PeerCommand, PlaceHold, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::finished::ASKED_BEFORE_KNOWN;
 use crate::money::HoldPlace;
-use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState, TermsId};
+use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState};
 use crate::state::State;
-use crate::terms::untaxed;
 use crate::timers::Timer;
 use novax_model::{
     AccountId, Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours,
 };
-use novax_settlement::RoundingPolicy;
-use novax_tariff::Adjustment;
 
 /// Stands where a row must name somebody and nobody is known.
 pub(crate) fn nobody() -> Identity {
@@ -278,18 +275,7 @@ impl State {
 
     /// A row that keeps an id from starting by this try or one before.
     pub(crate) fn tombstone(&self, session: SessionId, attempt: u32) -> SessionRow {
-        let deal = Deal {
-            tariff: TermsId(0),
-            contract: TermsId(0),
-            currency: Currency::EUR,
-            hold: 0,
-            jurisdiction: "".into(),
-            zone: "UTC".into(),
-            treatment: untaxed(),
-            rounding: RoundingPolicy::default(),
-            adjustment: Adjustment::NONE,
-            explanation: "".into(),
-        };
+        let deal = Deal::of_nothing(Currency::EUR);
         SessionRow {
             session,
             payload_hash: 0,

@@ -161,6 +161,7 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             "insufficient_funds",
             format!("{required} minor units are needed and {available} can be held"),
         ),
+        Refusal::BadTerms(words) => Problem::unprocessable(words.to_string()),
         Refusal::CurrencyMismatch => Problem::conflict(
             "currency_mismatch",
             "the wallet's currency is not the one that is asked for",
