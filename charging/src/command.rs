@@ -4,8 +4,9 @@
 //! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
-use crate::payment::{Card, Funding, PaymentAnswer, RefundSession};
+use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
 use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
+use novax_ledger::JournalRow;
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
     TransferKey, WattHours, Watts,
@@ -161,6 +162,9 @@ pub enum Command {
     },
     /// A station says that a transaction ended.
     EndTransaction(EndTransaction),
+    /// Money goes back after a session was settled. Same session and sequence again: same answer,
+    /// nothing booked.
+    Refund(Refund),
     /// Ticks of many connectors: a block of `tsdb`, series ids as [`StationRow::series`].
     ///
     /// [`StationRow::series`]: crate::rows::StationRow::series
@@ -208,8 +212,6 @@ pub enum Command {
         /// What was said.
         answer: PaymentAnswer,
     },
-    /// Money back to the driver of a settled session.
-    Refund(Box<RefundSession>),
 }
 
 /// A site as an admin wants it.
@@ -345,6 +347,26 @@ pub struct SignedEnergy {
     pub stop: WattHours,
 }
 
+/// A part of a settled session's bill goes back to its driver.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Refund {
+    /// Which session.
+    pub session: SessionId,
+    /// 1 for the first refund, then one more each time.
+    pub sequence: u32,
+    /// How much, tax included.
+    pub amount: Amount,
+    /// The journal's lines of the bill, as stored: [`Partition::bill`] says which.
+    ///
+    /// [`Partition::bill`]: crate::Partition::bill
+    pub lines: Vec<JournalRow>,
+    /// Paid by card: how much went back before, as the bill says. Other requests that came in between
+    /// make this one stale.
+    pub before: Amount,
+    /// Paid by card: what was asked of its provider, all of it, as stored.
+    pub payments: Vec<PaymentRow>,
+}
+
 /// A command for a station that must not be lost: it goes through the outbox.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum StationCommand {
@@ -416,7 +438,20 @@ pub enum PeerCommand {
         session: SessionId,
         /// 1 for the first adjustment, then one more each time.
         sequence: u32,
-        /// What it costs now in all, tax included.
+        /// What it cost before, tax included.
+        was: Amount,
+        /// What it costs now.
+        amount: Amount,
+        /// Of which currency.
+        currency: Currency,
+    },
+    /// Station's partition to payer's: a part of a captured bill goes back to the driver.
+    Refund {
+        /// Which session.
+        session: SessionId,
+        /// As in [`Refund::sequence`].
+        sequence: u32,
+        /// How much.
         amount: Amount,
         /// Of which currency.
         currency: Currency,
@@ -484,6 +519,8 @@ pub enum Refusal {
     KeyReused,
     /// A bound is reached; nothing was done.
     Full,
+    /// No bill that money could be given back of, or other lines than were booked for it.
+    NotRefundable,
     /// The driver has another session open with the same token.
     TokenInUse,
     /// The payment provider, or the payer's bank, said no.
@@ -546,6 +583,11 @@ pub enum Outcome {
         /// From the wallet.
         amount: Amount,
     },
+    /// Money went back to the driver, now or before.
+    Refunded {
+        /// How much.
+        amount: Amount,
+    },
     /// Where a session stands, answered to the payer's partition.
     Session {
         /// Its state; `None`: never heard of, and refused from now on.
@@ -562,13 +604,6 @@ pub enum Outcome {
         driver: Identity,
         /// Which.
         card: Card,
-    },
-    /// Money goes back to a driver, or has.
-    Refunded {
-        /// How much by this request.
-        amount: Amount,
-        /// How much of the session in all.
-        refunded: Amount,
     },
 }
 

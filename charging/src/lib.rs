@@ -19,8 +19,8 @@
 //!   a few
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
-//! * `cards`: what is asked of payment providers. `refund`: money back
-//! * `silence`, `adjust`: what time does to a session, and what its true stop changes
+//! * `cards`, `card_refund`: what is asked of payment providers
+//! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
@@ -30,6 +30,7 @@
 mod accounts;
 mod adjust;
 mod answers;
+mod card_refund;
 mod cards;
 pub mod command;
 pub mod config;
@@ -67,14 +68,12 @@ mod timers;
 
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutSite, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms, StartTransaction,
-    StationCommand, TransactionRef, decode_entry, encode_entry,
+    PlaceHold, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
+    StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
-pub use payment::{
-    Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState, RefundSession,
-};
+pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
 pub use restore::RestoreError;
 pub use rows::{
     Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,

@@ -1,5 +1,6 @@
 //! The partition: entries in, rows and outcomes out; and what the gateway may read between.
 
+use crate::accounts::Purpose;
 use crate::command::{Command, CorruptEntry, Outcome, RowWrite, TransactionRef, decode_entry};
 use crate::config::PartitionConfig;
 use crate::payment::PaymentRow;
@@ -207,6 +208,12 @@ impl Partition {
         })
     }
 
+    /// Where the journal has the bill of a session: what a refund must bring along.
+    #[must_use]
+    pub fn bill(&self, session: SessionId) -> Option<novax_ledger::KeyRow> {
+        self.state.ledger.set(Purpose::Settle.key(session, 0))
+    }
+
     /// A token and who owns it.
     #[must_use]
     pub fn token(&self, token: &str) -> Option<(&TokenRow, &DriverRow)> {
@@ -236,13 +243,6 @@ impl Partition {
     /// All operations of sessions that wait for a payment provider or may yet ask it.
     pub fn open_payments(&self) -> impl Iterator<Item = &PaymentRow> {
         self.state.cards.values().flatten()
-    }
-
-    /// Where the bill of a session stands in the journal: its first row and how many there are.
-    #[must_use]
-    pub fn bill_lines(&self, session: SessionId) -> Option<(u64, u8)> {
-        let set = self.state.ledger.set(crate::accounts::Purpose::Settle.key(session, 0))?;
-        Some((set.first, set.rows))
     }
 
     /// Where the rows of an id live.
@@ -329,6 +329,7 @@ impl State {
             Command::StartTransaction(start) => Ok(self.start_transaction(&start)),
             Command::RequestStop { session } => Ok(self.request_stop(session)),
             Command::EndTransaction(end) => Ok(self.end_transaction(&end)),
+            Command::Refund(ask) => self.refund(&ask),
             Command::Telemetry { block } => {
                 self.telemetry(&block);
                 Ok(Outcome::Done)
@@ -347,7 +348,6 @@ impl State {
                 self.payment_answered(session, number, answer);
                 Ok(Outcome::Done)
             }
-            Command::Refund(refund) => self.refund(*refund),
         };
         answer.unwrap_or_else(Outcome::Refused)
     }

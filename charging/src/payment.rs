@@ -5,8 +5,7 @@
 //! is written before it may be sent; a row that succeeded or was declined does not change any more.
 
 use crate::hash::key128;
-use novax_ledger::JournalRow;
-use novax_model::{Amount, Currency, Identity, SessionId, Timestamp, TransferKey};
+use novax_model::{Amount, Currency, Identity, SessionId, Timestamp};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The most operations of one session: raised every few minutes for a day.
@@ -223,20 +222,4 @@ pub enum PaymentAnswer {
     },
     /// Nobody knows; nobody asks any more.
     Unknown,
-}
-
-/// Money back to a driver, of a session that is settled. The gateway reads the rows from the store;
-/// the books check that they are what was booked.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct RefundSession {
-    /// Idempotency key.
-    pub key: TransferKey,
-    /// How much, tax included.
-    pub amount: Amount,
-    /// The session as it is stored.
-    pub row: crate::rows::SessionRow,
-    /// The journal's rows of its bill.
-    pub lines: Vec<JournalRow>,
-    /// What was asked of its payment provider.
-    pub payments: Vec<PaymentRow>,
 }

@@ -19,7 +19,7 @@ const STATES: [SessionState; 10] = [
 ];
 
 /// Refusals without parts, and their text.
-const PLAIN: [(Refusal, &str); 15] = [
+const PLAIN: [(Refusal, &str); 16] = [
     (Refusal::UnknownToken, "unknown token"),
     (Refusal::DriverBlocked, "driver blocked"),
     (Refusal::CurrencyMismatch, "the wallet has another currency"),
@@ -32,6 +32,7 @@ const PLAIN: [(Refusal, &str); 15] = [
     (Refusal::ConnectorBusy, "connector busy"),
     (Refusal::KeyReused, "key reused"),
     (Refusal::Full, "a bound is reached"),
+    (Refusal::NotRefundable, "not refundable"),
     (Refusal::TokenInUse, "token in use"),
     (Refusal::PaymentDeclined, "payment declined"),
     (Refusal::PaymentUnanswered, "the payment provider did not answer in time"),

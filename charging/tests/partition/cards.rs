@@ -5,9 +5,10 @@ use crate::node::Node;
 use crate::saga::{World, session, session_name};
 use novax_charging::{
     Card, Command, Funding, Keyspace, OutboxKind, PaymentAnswer, PaymentKind, PaymentRow,
-    PaymentState, RefundSession, SessionRow,
+    PaymentState, Refund,
 };
-use novax_model::{Amount, Currency, Identity, SessionId, TokenUid, TransferKey};
+use novax_ledger::{JournalRow, Undone};
+use novax_model::{Amount, Currency, Identity, SessionId, TokenUid};
 
 /// The card of a driver.
 pub(crate) fn card(driver: &str) -> Card {
@@ -57,16 +58,18 @@ pub(crate) fn agree(node: &Node) -> i128 {
 }
 
 /// A refund with the rows that it needs, as the gateway reads them.
-pub(crate) fn refund(node: &Node, session: SessionId, amount: Amount, key: TransferKey) -> Command {
-    let (first, count) = node.partition.bill_lines(session).expect("a bill");
-    let lines: Vec<novax_ledger::JournalRow> = node.rows(Keyspace::Transfers);
-    let lines = lines.into_iter().skip(usize::try_from(first).unwrap());
-    let lines = lines.take(count.into()).collect();
+pub(crate) fn refund(node: &Node, session: SessionId, sequence: u32, amount: Amount) -> Refund {
+    let bill = node.partition.bill(session);
+    let before = match bill.map(|bill| bill.undone) {
+        Some(Undone::Refunded(before)) => before,
+        _ => 0,
+    };
+    let of_it = bill.map_or(0..0, |bill| bill.first..bill.first + u64::from(bill.rows));
+    let mut lines = node.rows::<JournalRow>(Keyspace::Transfers);
+    lines.retain(|row| of_it.contains(&row.number));
     let mut payments = node.rows::<PaymentRow>(Keyspace::Payments);
     payments.retain(|row| row.session == session);
-    let rows = node.rows::<SessionRow>(Keyspace::Sessions);
-    let row = rows.into_iter().find(|row| row.session == session).expect("a session");
-    Command::Refund(Box::new(RefundSession { key, amount, row, lines, payments }))
+    Refund { session, sequence, amount, lines, before, payments }
 }
 
 impl World {
@@ -90,15 +93,6 @@ impl World {
                 self.step(node, put);
                 let funding = Funding::Card(card(driver));
                 self.step(node, Command::PutFunding { driver: name, funding })
-            }
-            ("refund", [name, amount, key]) => {
-                let key = TransferKey(u128::from_be_bytes({
-                    let mut bytes = [0; 16];
-                    bytes[..key.len()].copy_from_slice(key.as_bytes());
-                    bytes
-                }));
-                let refund = refund(&self.nodes[node], session(name), amount.parse().unwrap(), key);
-                self.step(node, refund)
             }
             ("psp", [kind, answer @ ..]) => {
                 let Some(row) = self.asked(node, kind) else { return "nothing asked".to_owned() };

@@ -15,7 +15,7 @@ use novax_charging::{
 };
 use novax_model::{
     ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
-    TokenUid, TransferKey, WattHours,
+    TokenUid, WattHours,
 };
 use novax_tsdb::BlockBuilder;
 use proptest::prelude::*;
@@ -457,16 +457,13 @@ impl Chaos {
 
     fn refund(&mut self, session: u8, amount: u16) {
         let mut rows = self.world.nodes[0].rows::<SessionRow>(Keyspace::Sessions);
-        rows.retain(|row| row.state == SessionState::Settled && row.payer != Payer::None);
+        rows.retain(|row| matches!(row.payer, Payer::Card(_) | Payer::Local(_)) && !row.estimated);
         let Some(at) = usize::from(session).checked_rem(rows.len()) else { return };
         let row = &rows[at];
-        if self.world.nodes[0].partition.bill_lines(row.session).is_none() {
-            return;
-        }
-        let key = TransferKey(self.number());
+        let sequence = u32::try_from(self.number()).unwrap();
         let amount = u128::from(amount) % (row.charges.total() + 2);
-        let refund = crate::cards::refund(&self.world.nodes[0], row.session, amount, key);
-        self.one(0, refund);
+        let refund = crate::cards::refund(&self.world.nodes[0], row.session, sequence, amount);
+        self.one(0, Command::Refund(refund));
     }
 
     fn wait(&mut self, hours: u64) {

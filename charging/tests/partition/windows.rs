@@ -7,6 +7,7 @@ use novax_charging::rows::ExceptionRow;
 use novax_charging::{
     Command, Keyspace, OutboxKind, Outcome, PaymentAnswer, Refusal, SessionRow, SessionState,
 };
+use novax_ledger::JournalRow;
 use novax_model::Duration;
 
 /// Prices of the default site: 0.40 EUR a kWh, 1.00 EUR a session, 20 % tax.
@@ -53,8 +54,8 @@ pub(crate) fn agree(world: &World) {
         for row in node.rows::<SessionRow>(Keyspace::Sessions) {
             let is_over = !row.state.is_live() && row.state != SessionState::Settling;
             assert!(is_over, "{row:?}");
-            assert!(row.owed + row.refunded <= row.charges.total(), "{row:?}");
-            cost += i128::try_from(row.charges.total() - row.refunded).unwrap();
+            assert!(row.owed <= row.charges.total(), "{row:?}");
+            cost += i128::try_from(row.charges.total()).unwrap();
         }
         for driver in ["alice", "bob", "carol"] {
             if node.partition.driver(driver).is_some() {
@@ -69,7 +70,12 @@ pub(crate) fn agree(world: &World) {
         let earned = earned.iter().map(String::as_str).chain(["operator", "platform", "tax"]);
         let earned = earned.map(|name| node.balance(name)).sum::<i128>();
         let here = node.rows::<SessionRow>(Keyspace::Sessions);
-        let here: u128 = here.iter().map(|row| row.charges.total() - row.refunded).sum();
+        let here: u128 = here.iter().map(|row| row.charges.total()).sum();
+        let journal = node.rows::<JournalRow>(Keyspace::Transfers);
+        let undone = journal.iter().filter(|row| row.reverses.is_some());
+        let undone: u128 = undone.map(|row| row.amount).sum();
+        let here = here - undone;
+        cost -= i128::try_from(undone).unwrap();
         assert_eq!(earned, i128::try_from(here).unwrap(), "what sessions cost is earned");
     }
     assert_eq!(clearing, 0, "clearing is back at zero");
@@ -739,6 +745,77 @@ fn window_22_an_older_socket_says_nothing_any_more() {
 }
 
 #[test]
+fn window_23_a_refund_is_taken_from_all_who_earned_in_proportion() {
+    let mut world = begin(
+        "start s1 CP1 1.1 A meter 0 => started s1 transaction 1
+         refund s1 1 10 => refused NotRefundable
+         end CP1 1 meter 1000 => ended s1, 1.68 EUR
+         show account site-host/garage => 42
+         show account operator => 84
+         show account platform => 14
+         show account tax => 28
+         refund s1 1 42 => refunded 42
+         refund s1 1 42 => refunded 42
+         show account site-host/garage => 31
+         show account operator => 63
+         show account platform => 11
+         show account tax => 21
+         show wallet alice => 4874 of which available 4874
+         refund s1 1 43 => refused KeyReused
+         refund s1 2 127 => refused InsufficientFunds 126 of 127
+         restart
+         refund s1 2 126 => refunded 126
+         show wallet alice => 5000 of which available 5000
+         show account operator => 0
+         show account tax => 0
+         show account clearing/p0 => 0",
+    );
+    world.nodes[0].check_books();
+    play(&mut world, "refund s1 3 1 => refused InsufficientFunds 0 of 1");
+}
+
+#[test]
+fn window_23_a_refund_reaches_a_driver_of_another_partition_once() {
+    let world = begin(
+        "p1 place-hold s1 C 500
+         start s1 CP1 1.1 C meter 0 held 500 driver carol at-partition p1 => started s1 transaction 1
+         end CP1 1 meter 120000 => ended s1, 58.80 EUR
+         deliver => captured 5000
+         p1 show account receivable/carol => -880
+         refund s1 1 1000 => refunded 1000
+         show outbox => p1 Refund s1 1 of 1000
+         refund s1 2 100 => refunded 100
+         deliver answer-lost => refunded 1000; refunded 100
+         deliver twice => refunded 1000; refunded 1000; refunded 100; refunded 100
+         p1 show account receivable/carol => 0
+         p1 show wallet carol => 220 of which available 220
+         show account clearing/p1 => -4780
+         p1 show account clearing/p0 => 4780
+         show outbox => nothing",
+    );
+    world.nodes.iter().for_each(crate::node::Node::check_books);
+}
+
+#[test]
+fn window_23_an_adjustment_after_a_refund_keeps_the_refund() {
+    let world = begin(
+        "p1 place-hold s1 C 500
+         start s1 CP1 1.1 C meter 0 held 500 driver carol at-partition p1 => started s1 transaction 1
+         tick CP1 1.1 energy 4000
+         wait 270000
+         deliver
+         p1 deliver
+         refund s1 1 100 => refunded 100
+         deliver => refunded 100
+         end CP1 1 meter 9000 => ended s1, 5.52 EUR
+         deliver => captured 452
+         show account clearing/p1 => -452
+         p1 show account clearing/p0 => 452",
+    );
+    world.nodes.iter().for_each(crate::node::Node::check_books);
+}
+
+#[test]
 fn window_24_a_new_price_waits_for_the_next_session() {
     let world = begin(
         "start s1 CP1 1.1 A meter 0 => started s1 transaction 1
@@ -1009,9 +1086,10 @@ fn window_18_a_card_that_does_not_give_leaves_the_revenue_and_a_debt() {
     assert_eq!(world.nodes[0].balance("operator"), 168);
     assert!(exceptions(&world)[0].contains("was to give 168 and gave 0"));
     // What was never paid is no longer owed, and the provider is not asked to pay it back.
-    play(&mut world, "refund s1 168 r1 => Refunded { amount: 168, refunded: 168 }");
-    play(&mut world, "refund s2 100 r2 => Refunded { amount: 100, refunded: 100 }");
-    play(&mut world, "show outbox => stripe REFUND s2 32 on pi_s2_0");
+    play(&mut world, "refund s1 1 168 => refunded 168");
+    play(&mut world, "show outbox => nothing");
+    play(&mut world, "refund s2 1 168 => refunded 168");
+    play(&mut world, "show outbox => stripe REFUND s2 100 on pi_s2_0");
     play(&mut world, "psp REFUND ok");
     play(&mut world, "show account receivable/dora => 0");
     agree(&world);
@@ -1065,47 +1143,32 @@ fn window_11_a_card_bill_by_estimate_is_adjusted_at_the_debt() {
 }
 
 #[test]
-fn window_23_a_refund_takes_each_partys_part_and_pays_back_where_it_came_from() {
-    let mut world = begin(
+fn window_23_a_refund_is_paid_back_to_the_card_that_gave_it() {
+    let world = begin(
         "card dora D
          start s1 CP1 1.1 D meter 0 => started s1 transaction 1
          psp AUTHORISE ok
          end CP1 1 meter 1000 => ended s1, 1.68 EUR
          psp CAPTURE ok
-         refund s1 169 r1 => refused InsufficientFunds 168 of 169
-         refund s1 84 r1 => Refunded { amount: 84, refunded: 84 }
+         refund s1 1 169 => refused InsufficientFunds 168 of 169
+         refund s1 1 84 => refunded 84
          show outbox => stripe REFUND s1 84 on pi_s1_0
-         refund s1 84 r1 => Refunded { amount: 84, refunded: 84 }
+         refund s1 1 84 => refunded 84
          show outbox => stripe REFUND s1 84 on pi_s1_0
          restart
          connect CP1 2
          psp REFUND ok
          show account operator => 42
          show account tax => 14
-         refund s1 85 r2 => refused InsufficientFunds 84 of 85
-         refund s1 84 r2 => Refunded { amount: 84, refunded: 168 }
+         refund s1 2 85 => refused InsufficientFunds 84 of 85
+         refund s1 2 84 => refunded 84
          psp REFUND ok
          show account operator => 0
          show account psp/stripe => 0
          start s2 CP1 1.1 A meter 1000 => started s2 transaction 2
          end CP1 2 meter 2000 => ended s2, 1.68 EUR
-         refund s2 68 r3 => Refunded { amount: 68, refunded: 68 }
+         refund s2 1 68 => refunded 68
          show wallet alice => 4900 of which available 4900",
-    );
-    agree(&world);
-    // The driver is at home in another partition.
-    play(
-        &mut world,
-        "p1 place-hold s3 C 500
-         start s3 CP1 1.1 C meter 2000 held 500 driver carol at-partition p1 => started s3 transaction 3
-         end CP1 3 meter 3000 => ended s3, 1.68 EUR
-         deliver => captured 168
-         refund s3 100 r4 => Refunded { amount: 100, refunded: 100 }
-         refund s3 30 r5 => Refunded { amount: 30, refunded: 130 }
-         deliver twice
-         p1 show wallet carol => 4962 of which available 4962
-         p1 wait 700
-         p1 deliver",
     );
     agree(&world);
 }
@@ -1118,16 +1181,19 @@ fn window_23_a_refund_that_the_provider_declines_is_owed_to_the_driver() {
          psp AUTHORISE ok
          end CP1 1 meter 1000 => ended s1, 1.68 EUR
          psp CAPTURE ok
-         refund s1 100 r1 => Refunded { amount: 100, refunded: 100 }
+         refund s1 1 100 => refunded 100
          psp REFUND declined 7
          show account psp/stripe => -168
          show account receivable/dora => 100",
     );
     agree(&world);
     // Rows from before another refund are of no use.
-    let stale = world.session("s1");
-    assert_eq!(stale.refunded, 100);
-    play(&mut world, "refund s1 68 r2 => Refunded { amount: 68, refunded: 168 }");
+    let stale = crate::cards::refund(&world.nodes[0], crate::saga::session("s1"), 3, 8);
+    play(&mut world, "refund s1 2 60 => refunded 60");
+    let answer = world.step(0, Command::Refund(stale));
+    assert_eq!(answer, "refused NotRefundable");
+    play(&mut world, "psp REFUND ok");
+    play(&mut world, "refund s1 3 8 => refunded 8");
     play(&mut world, "psp REFUND ok");
     agree(&world);
 }
