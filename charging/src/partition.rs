@@ -208,6 +208,12 @@ impl Partition {
         })
     }
 
+    /// The key under which the bill of a session is booked.
+    #[must_use]
+    pub fn bill_key(session: SessionId) -> novax_model::TransferKey {
+        Purpose::Settle.key(session, 0)
+    }
+
     /// Where the journal has the bill of a session: what a refund must bring along.
     #[must_use]
     pub fn bill(&self, session: SessionId) -> Option<novax_ledger::KeyRow> {

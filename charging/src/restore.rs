@@ -153,6 +153,9 @@ impl Sorted {
                 let (series, part) = read_head_key(key).ok_or(RestoreError::Key(keyspace))?;
                 self.heads.entry(series).or_default().push((part, value));
             }
+            Keyspace::Payments => {
+                self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
+            }
             // Written once, never read back by the state machine.
             Keyspace::Transfers
             | Keyspace::Exceptions
@@ -163,9 +166,6 @@ impl Sorted {
             | Keyspace::TreeNodes => {}
             // Kept for those who come to write them.
             Keyspace::Accruals | Keyspace::FxRates | Keyspace::TreeHeads | Keyspace::Documents => {}
-            Keyspace::Payments => {
-                self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
-            }
         }
         Ok(())
     }
