@@ -6,7 +6,9 @@
 //! is an error, not a footnote.
 //!
 //! * [`facts`]: what goes in
-//! * [`cdr`]: OCPI charge detail records
+//! * [`cdr()`]: OCPI charge detail records
+//! * [`revenue_report`], [`settlement_statement`], [`invoice()`], [`receipt`], [`credit_note`]: documents
+//! * [`Printed`]: any of them as JSON, CSV or HTML
 
 mod cdr;
 mod check;
@@ -14,8 +16,20 @@ mod country;
 mod decimal;
 mod error;
 pub mod facts;
+mod invoice;
 mod json;
+mod print;
+mod report;
+mod settlement;
+mod sheet;
 
 pub use cdr::{Credit, OcpiVersion, cdr, credit_cdr};
 pub use country::alpha3;
 pub use error::StatementError;
+pub use invoice::{
+    Invoice, InvoiceItem, InvoiceKind, InvoiceLine, InvoiceTotals, TaxBreakdown, TaxCode, TaxRate,
+    credit_note, invoice, receipt,
+};
+pub use report::{BookedTotals, GroupBy, RevenueReport, RevenueRow, revenue_report};
+pub use settlement::{KindSum, PartnerSession, SettlementStatement, settlement_statement};
+pub use sheet::{Language, Printed, Sheet};
