@@ -8,6 +8,7 @@
 //! * [`facts`]: what goes in
 //! * [`cdr()`]: OCPI charge detail records
 //! * [`revenue_report`], [`settlement_statement`], [`invoice()`], [`receipt`], [`credit_note`]: documents
+//! * [`ocmf`]: meter values signed by the meter
 //! * [`Printed`]: any of them as JSON, CSV or HTML
 
 mod cdr;
@@ -18,6 +19,7 @@ mod error;
 pub mod facts;
 mod invoice;
 mod json;
+pub mod ocmf;
 mod print;
 mod report;
 mod settlement;
