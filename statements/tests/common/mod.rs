@@ -22,7 +22,11 @@ fn party(country: &str, party: &str) -> RoamingParty {
 }
 
 /// A bill of lines that are taxed alike; tax is rounded once, and its parts are the lines'.
-pub(crate) fn bill(facts: &mut SessionFacts, lines: &[(Dimension, i64, Minor)], taxes: &[(&str, u32)]) {
+pub(crate) fn bill(
+    facts: &mut SessionFacts,
+    lines: &[(Dimension, i64, Minor)],
+    taxes: &[(&str, u32)],
+) {
     let net: Minor = lines.iter().map(|line| line.2).sum();
     let round = |size: Minor, ppm: u32| (2 * size * Minor::from(ppm) + 1_000_000) / 2_000_000;
     let charged =
@@ -142,7 +146,12 @@ pub(crate) fn session(number: u128) -> SessionFacts {
     facts
 }
 
-pub(crate) fn period(start: Timestamp, duration_us: u64, energy_wh: i64, charging: bool) -> PeriodFacts {
+pub(crate) fn period(
+    start: Timestamp,
+    duration_us: u64,
+    energy_wh: i64,
+    charging: bool,
+) -> PeriodFacts {
     PeriodFacts { start, duration_us, energy_wh, charging, reserved: false }
 }
 
