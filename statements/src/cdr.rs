@@ -1,21 +1,27 @@
 //! OCPI charge detail records, versions 2.2.1 and 2.3.0, as JSON.
 //!
 //! A record is never edited: what was wrong is taken back by a credit record, which repeats the
-//! original and has negative amounts in `total_cost` alone, and a new record follows under a new id.
-//! Volumes are rounded to OCPI's four places over their running sum, so that the periods of a record
-//! sum to its totals.
+//! original and has negative amounts in `total_cost` alone, and a new record follows under a new
+//! id. Volumes are rounded to OCPI's four places over their running sum, so that the periods of a
+//! record sum to its totals.
+
+mod cost;
+mod fields;
+mod volumes;
 
 use crate::country::alpha3;
-use crate::decimal::{divide, share_out};
 use crate::error::StatementError;
 use crate::facts::{
-    AuthMethod, Dimension, LineFacts, Minor, PeriodFacts, RoamingParty, SessionFacts, SignedFacts,
-    SignedNature, SignedValueFacts, TaxFacts, TokenKind,
+    AuthMethod, Dimension, LineFacts, RoamingParty, SessionFacts, SignedFacts, SignedNature,
+    SignedValueFacts, TokenKind,
 };
 use crate::json::Json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cost::{Cost, all_taxes};
+use fields::{cut, degrees, exactly, identifier, malformed, required, text, word};
 use novax_model::Timestamp;
+use volumes::Volumes;
 
 /// Which OCPI a record is written in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +44,6 @@ pub struct Credit {
 const FORMAT: &str = "OCPI";
 /// Numbers of OCPI have four decimal places.
 const PLACES: u8 = 4;
-const MICROS_PER_HOUR: u128 = 3_600_000_000;
-const TEN_THOUSANDTHS: i128 = 10_000;
 
 /// The record of a session.
 ///
@@ -152,7 +156,7 @@ fn location(json: &mut Json, facts: &SessionFacts) -> Result<(), StatementError>
         alpha3(&place.country).ok_or_else(|| malformed("cdr_location.country", &place.country))?;
     let mut result = Ok(());
     json.object("cdr_location", |json| {
-        let mut fill = || {
+        result = (|| {
             json.text("id", identifier("cdr_location.id", &place.site, 36)?);
             if let Some(name) = &place.name {
                 json.text("name", cut(name, 255));
@@ -179,8 +183,7 @@ fn location(json: &mut Json, facts: &SessionFacts) -> Result<(), StatementError>
             json.text("connector_format", if connector.cable { "CABLE" } else { "SOCKET" });
             json.text("connector_power_type", word("connector_power_type", &connector.power_type)?);
             Ok(())
-        };
-        result = fill();
+        })();
     });
     result
 }
@@ -273,7 +276,8 @@ fn nature(nature: SignedNature) -> &'static str {
     }
 }
 
-/// What was signed, for people. It binds nobody, so it may be cut; the signed bytes stand beside it.
+/// What was signed, for people. It binds nobody, so it may be cut; the signed bytes stand beside
+/// it.
 fn plain(signed: &SignedFacts, value: &SignedValueFacts) -> String {
     if let Some(plain) = &value.plain {
         return cut(plain, 512).to_owned();
@@ -343,201 +347,4 @@ fn tail(
     let updated = credit.map_or(facts.booked, |credit| credit.made);
     json.text("last_updated", &updated.to_rfc3339());
     Ok(())
-}
-
-/// A price and its taxes.
-struct Cost {
-    net: Minor,
-    taxes: Vec<TaxFacts>,
-}
-
-impl Cost {
-    /// What some lines come to; the tax of each is shared out over its category's taxes.
-    fn of_lines<'a>(facts: &SessionFacts, lines: impl Iterator<Item = &'a LineFacts>) -> Cost {
-        let mut cost = Cost { net: 0, taxes: Vec::new() };
-        for line in lines {
-            cost.net += line.net;
-            let Some(category) = facts.categories.get(line.category) else { continue };
-            let weights: Vec<u32> = category.taxes.iter().map(|tax| tax.ppm).collect();
-            for (tax, amount) in category.taxes.iter().zip(share_out(line.tax, &weights)) {
-                add_tax(&mut cost.taxes, &TaxFacts { amount, ..tax.clone() });
-            }
-        }
-        cost
-    }
-
-    fn write(&self, json: &mut Json, name: &str, version: OcpiVersion, places: u8) {
-        let tax: Minor = self.taxes.iter().map(|tax| tax.amount).sum();
-        json.object(name, |json| match version {
-            OcpiVersion::V221 => {
-                json.number("excl_vat", self.net, places);
-                json.number("incl_vat", self.net + tax, places);
-            }
-            OcpiVersion::V230 => {
-                json.number("before_taxes", self.net, places);
-                if self.taxes.is_empty() {
-                    return;
-                }
-                json.array("taxes", |json| {
-                    for tax in &self.taxes {
-                        json.item(|json| {
-                            json.text("name", &tax.name);
-                            json.number("percentage", tax.ppm.into(), PLACES);
-                            json.number("amount", tax.amount, places);
-                        });
-                    }
-                });
-            }
-        });
-    }
-}
-
-fn all_taxes(facts: &SessionFacts) -> Vec<TaxFacts> {
-    let mut taxes = Vec::new();
-    for tax in facts.categories.iter().flat_map(|category| &category.taxes) {
-        add_tax(&mut taxes, tax);
-    }
-    taxes
-}
-
-fn add_tax(taxes: &mut Vec<TaxFacts>, tax: &TaxFacts) {
-    match taxes.iter_mut().find(|known| known.name == tax.name && known.ppm == tax.ppm) {
-        Some(known) => known.amount += tax.amount,
-        None => taxes.push(tax.clone()),
-    }
-}
-
-/// Everything that is measured, in ten-thousandths of a kWh or an hour.
-struct Volumes {
-    periods: Vec<PeriodVolumes>,
-    energy: i128,
-    time: i128,
-    parking: i128,
-}
-
-struct PeriodVolumes {
-    start: Timestamp,
-    dimensions: Vec<(&'static str, i128)>,
-}
-
-impl Volumes {
-    fn of(facts: &SessionFacts) -> Result<Volumes, StatementError> {
-        let whole = [PeriodFacts {
-            start: facts.started,
-            duration_us: facts.ended.0.saturating_sub(facts.started.0),
-            energy_wh: facts.energy_wh,
-            charging: true,
-            reserved: false,
-        }];
-        // A record has at least one period, also where none was kept.
-        let given = if facts.periods.is_empty() { &whole[..] } else { &facts.periods };
-        let (mut charged, mut parked, mut reserved) =
-            (Hours::default(), Hours::default(), Hours::default());
-        let mut periods = Vec::with_capacity(given.len());
-        for period in given {
-            let mut dimensions = Vec::with_capacity(2);
-            if period.energy_wh != 0 || period.charging {
-                dimensions.push(("ENERGY", i128::from(period.energy_wh) * TEN_THOUSANDTHS / 1000));
-            }
-            let (kind, hours) = match (period.reserved, period.charging) {
-                (true, _) => ("RESERVATION_TIME", &mut reserved),
-                (false, true) => ("TIME", &mut charged),
-                (false, false) => ("PARKING_TIME", &mut parked),
-            };
-            dimensions.push((kind, hours.add(period.duration_us)?));
-            periods.push(PeriodVolumes { start: period.start, dimensions });
-        }
-        Ok(Volumes {
-            periods,
-            energy: i128::from(facts.energy_wh) * TEN_THOUSANDTHS / 1000,
-            time: charged.written + parked.written,
-            parking: parked.written,
-        })
-    }
-}
-
-/// Durations as hours of four places whose written parts sum to the written whole.
-#[derive(Default)]
-struct Hours {
-    micros: i128,
-    written: i128,
-}
-
-impl Hours {
-    fn add(&mut self, micros: u64) -> Result<i128, StatementError> {
-        self.micros += i128::from(micros);
-        let written = divide(self.micros * TEN_THOUSANDTHS, MICROS_PER_HOUR)
-            .ok_or(StatementError::Overflow { what: "the hours of a session" })?;
-        let part = written - self.written;
-        assert!(part >= 0, "time only grows");
-        self.written = written;
-        Ok(part)
-    }
-}
-
-fn malformed(field: &'static str, got: &str) -> StatementError {
-    StatementError::Malformed { field, format: FORMAT, got: cut(got, 40).to_owned() }
-}
-
-fn required<'a>(field: &'static str, value: &'a str) -> Result<&'a str, StatementError> {
-    if value.is_empty() {
-        return Err(StatementError::Missing { field, format: FORMAT });
-    }
-    Ok(value)
-}
-
-/// A text that must not be cut, because machines read it.
-fn text<'a>(field: &'static str, value: &'a str, max: usize) -> Result<&'a str, StatementError> {
-    let got = value.chars().count();
-    if got > max {
-        return Err(StatementError::TooLong { field, format: FORMAT, got, max });
-    }
-    Ok(value)
-}
-
-/// OCPI's `CiString`: printable ASCII.
-fn identifier<'a>(
-    field: &'static str,
-    value: &'a str,
-    max: usize,
-) -> Result<&'a str, StatementError> {
-    required(field, value)?;
-    if !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err(malformed(field, value));
-    }
-    text(field, value, max)
-}
-
-fn exactly(field: &'static str, value: &str, length: usize) -> Result<(), StatementError> {
-    identifier(field, value, length)?;
-    if value.len() != length || !value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(malformed(field, value));
-    }
-    Ok(())
-}
-
-/// A word of one of OCPI's enumerations.
-fn word<'a>(field: &'static str, value: &'a str) -> Result<&'a str, StatementError> {
-    required(field, value)?;
-    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    if value.bytes().all(plain) { Ok(value) } else { Err(malformed(field, value)) }
-}
-
-/// Decimal degrees with five to seven places; zeros fill up shorter ones.
-fn degrees(field: &'static str, value: &str, bound: u16) -> Result<String, StatementError> {
-    required(field, value)?;
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let within = whole.len() <= 3 && whole.parse::<u16>().is_ok_and(|whole| whole <= bound);
-    if !all_digits(whole) || !all_digits(fraction) || fraction.len() > 7 || !within {
-        return Err(malformed(field, value));
-    }
-    let sign = if digits.len() < value.len() { "-" } else { "" };
-    Ok(format!("{sign}{whole}.{fraction:0<5}"))
-}
-
-/// The beginning of a text for people.
-fn cut(value: &str, max: usize) -> &str {
-    value.char_indices().nth(max).map_or(value, |(at, _)| &value[..at])
 }

@@ -15,13 +15,19 @@ pub(crate) fn equal(
     Err(StatementError::Differs { what: what.into(), document, books })
 }
 
+/// No economy has so many cents; a number past it is a fault, and nothing below it can overflow.
+const AMOUNT_MAX: u128 = 10_u128.pow(30);
+
 /// The sum of amounts, or the error that it cannot be counted.
 pub(crate) fn sum(
     what: &'static str,
     mut amounts: impl Iterator<Item = Minor>,
 ) -> Result<Minor, StatementError> {
+    let within = |amount: &Minor| amount.unsigned_abs() <= AMOUNT_MAX;
     amounts
-        .try_fold(0, |sum: Minor, amount| sum.checked_add(amount))
+        .try_fold(0, |sum: Minor, amount| {
+            sum.checked_add(Some(amount).filter(within)?).filter(within)
+        })
         .ok_or(StatementError::Overflow { what })
 }
 
@@ -54,6 +60,7 @@ impl SessionFacts {
             equal(format!("shares of {id}"), shared, self.net)?;
         }
         for correction in &self.corrections {
+            sum("a correction", [correction.net, correction.tax].into_iter())?;
             if !correction.shares.is_empty() {
                 let shared = sum("shares", correction.shares.iter().map(|share| share.amount))?;
                 equal(format!("shares of a correction of {id}"), shared, correction.net)?;

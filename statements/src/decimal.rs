@@ -39,8 +39,8 @@ pub(crate) fn ppm_of(amount: Minor, ppm: u32) -> Option<Minor> {
     divide(amount.checked_mul(i128::from(ppm))?, u128::from(novax_model::PPM_WHOLE))
 }
 
-/// `total` in proportion to `weights`; the parts sum to it exactly. What is left over after rounding
-/// down goes to the largest remainders, of equals to the first.
+/// `total` in proportion to `weights`; the parts sum to it exactly. What is left over after
+/// rounding down goes to the largest remainders, of equals to the first.
 pub(crate) fn share_out(total: Minor, weights: &[u32]) -> Vec<Minor> {
     let sum: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();
     if sum == 0 {

@@ -6,8 +6,8 @@ use crate::facts::Minor;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatementError {
-    /// Two sums that have to be one are not: the books or the facts given are wrong, and no document
-    /// may hide it.
+    /// Two sums that have to be one are not: the books or the facts given are wrong, and no
+    /// document may hide it.
     #[error("{what}: the document says {document}, the books say {books} (minor units)")]
     Differs {
         /// Which sum of what.

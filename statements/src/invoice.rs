@@ -1,8 +1,10 @@
-//! Invoices, credit notes and receipts in the terms of EN 16931 (its BT numbers stand at the fields).
+//! Invoices, credit notes and receipts in the terms of EN 16931 (its BT numbers stand at the
+//! fields).
 //!
-//! Tax is rounded once for each category of a document. The ledger booked it session by session; what
-//! lies between the two is stated as the rounding amount (BT-114), so that the amount due is exactly
-//! what the ledger says. It is never more than the roundings that made it, or there is no invoice.
+//! Tax is rounded once for each category of a document. The ledger booked it session by session;
+//! what lies between the two is stated as the rounding amount (BT-114), so that the amount due is
+//! exactly what the ledger says. It is never more than the roundings that made it, or there is no
+//! invoice.
 
 use crate::check::{bounded, equal, sum};
 use crate::decimal::{divide, ppm_of};
@@ -59,7 +61,8 @@ pub struct InvoiceLine {
     pub item: InvoiceItem,
     /// BT-129, in millionths of the unit.
     pub quantity: Micros,
-    /// BT-146: derived from the net, so that quantity times price is the net again.
+    /// BT-146: as listed where that gives the net, otherwise derived from the net. Either way,
+    /// quantity times price is the net again.
     pub price: Micros,
     /// BT-131.
     pub net: Minor,
@@ -164,8 +167,8 @@ pub struct InvoiceTotals {
     pub due: Minor,
 }
 
-/// Invoices sessions. `books` is what the ledger charged for them, taxes and the period's corrections
-/// included.
+/// Invoices sessions. `books` is what the ledger charged for them, taxes and the period's
+/// corrections included.
 ///
 /// # Errors
 /// The sum the ledger does not confirm, or what an invoice must have and this would not.
@@ -189,7 +192,8 @@ pub fn receipt(
     issue(InvoiceKind::Receipt, document, std::slice::from_ref(session), books)
 }
 
-/// Takes back an invoice: all of it, or the lines named. Tax is again rounded once for each category.
+/// Takes back an invoice: all of it, or the lines named. Tax is again rounded once for each
+/// category.
 ///
 /// # Errors
 /// A line the original does not have, or has once and is named twice.
@@ -276,7 +280,11 @@ fn lines_of(
         let rate = rate(facts, category);
         let item = InvoiceItem::Priced { dimension: line.dimension, reserved: line.reserved };
         let quantity = quantity(line)?;
-        lines.push(line_of(facts, item, quantity, [line.net, line.tax], rate)?);
+        let mut made = line_of(facts, item, quantity, [line.net, line.tax], rate)?;
+        if gives(quantity, line.price, line.net, facts.currency) {
+            made.price = line.price;
+        }
+        lines.push(made);
     }
     if facts.lines.is_empty() {
         for category in &facts.categories {
@@ -345,6 +353,13 @@ fn price(net: Minor, quantity: Micros, currency: Currency) -> Result<Micros, Sta
     let (size, sign) = (quantity.0.unsigned_abs(), quantity.0.signum());
     let scaled = micros.checked_mul(1_000_000 * sign).ok_or_else(|| overflow.clone())?;
     divide(scaled, size).map(Micros).ok_or(overflow)
+}
+
+/// Whether quantity times price, rounded, is the net: not where the list has prices with tax.
+fn gives(quantity: Micros, price: Micros, net: Minor, currency: Currency) -> bool {
+    let per_minor = 10_u128.pow(6 - u32::from(currency.exponent().min(6)));
+    let product = quantity.0.checked_mul(price.0);
+    product.and_then(|product| divide(product, 1_000_000 * per_minor)) == Some(net)
 }
 
 fn rate(facts: &SessionFacts, category: Option<&CategoryFacts>) -> TaxRate {

@@ -27,7 +27,8 @@ impl Json {
     }
 
     fn quote(&mut self, text: &str) {
-        // The only failure of writing a string to memory is of a broken Serialize; str has a whole one.
+        // The only failure of writing a string to memory is of a broken Serialize; str has a whole
+        // one.
         self.text.push_str(&serde_json::to_string(text).expect("a string is JSON"));
     }
 

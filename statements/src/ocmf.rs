@@ -1,7 +1,7 @@
 //! OCMF: meter values signed by the meter, `OCMF|payload|signature`.
 //!
-//! The signature covers the payload's bytes as they came, so a record keeps them and nothing is ever
-//! written anew. Whether a record is genuine ([`verify`]) and what a session measured
+//! The signature covers the payload's bytes as they came, so a record keeps them and nothing is
+//! ever written anew. Whether a record is genuine ([`verify`]) and what a session measured
 //! ([`measured`]) are two questions; both have to be answered before it is billed by it.
 
 mod key;

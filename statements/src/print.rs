@@ -178,7 +178,7 @@ impl Invoice {
                 Cell::Time(line.until),
                 Cell::Word(item_word(line.item)),
                 Cell::Micros(line.quantity),
-                Cell::Word(unit_word(line.item)),
+                Cell::Word(line.item.unit()),
                 Cell::Micros(line.price),
                 Cell::text(line.rate.code.letters()),
                 Cell::Money(line.net),
@@ -243,14 +243,6 @@ fn item_word(item: InvoiceItem) -> &'static str {
         },
         InvoiceItem::Session => "session",
         InvoiceItem::Correction => "correction",
-    }
-}
-
-fn unit_word(item: InvoiceItem) -> &'static str {
-    match item.unit() {
-        "KWH" => "unit_kwh",
-        "HUR" => "unit_hour",
-        _ => "unit_one",
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 use common::{account, at, bill, document, golden, march, session};
 use novax_model::{Currency, Micros, Timestamp};
 use novax_statements::facts::{
-    CorrectionFacts, Dimension, EntryKind, Minor, SessionFacts, ShareFacts,
+    AccountFacts, CorrectionFacts, Dimension, EntryKind, Minor, SessionFacts, ShareFacts,
 };
 use novax_statements::{
     BookedTotals, GroupBy, Invoice, Language, Printed, StatementError, TaxCode, credit_note,
@@ -148,9 +148,12 @@ fn a_statement_that_the_account_does_not_confirm_is_none() {
     let make = |accounts: &[_], sessions: &[SessionFacts]| {
         settlement_statement(&document("SET", 3), host, accounts, sessions)
     };
-    assert!(make(&[good.clone()], &sessions).is_ok());
+    assert!(make(std::slice::from_ref(&good), &sessions).is_ok());
     let differs = |result| matches!(result, Err(StatementError::Differs { .. }));
-    assert!(differs(make(&[good.clone()], &sessions[..2])), "a share of an unknown session");
+    assert!(
+        differs(make(std::slice::from_ref(&good), &sessions[..2])),
+        "a share of an unknown session"
+    );
     assert!(differs(make(&[], &sessions)), "shares that were not booked");
     let mut broken = good.clone();
     broken.entries[1].balance += 1;
@@ -172,7 +175,7 @@ fn an_account_of_several_partitions_is_one_statement() {
     let statement = statement.unwrap();
     assert_eq!(statement.opening, 2000);
     assert_eq!(statement.sessions.len(), 3);
-    assert_eq!(statement.closing, accounts.iter().map(|account| account.closing()).sum::<Minor>());
+    assert_eq!(statement.closing, accounts.iter().map(AccountFacts::closing).sum::<Minor>());
 }
 
 #[test]
@@ -322,6 +325,16 @@ fn a_receipt_is_for_one_session_and_anybody() {
 }
 
 #[test]
+fn a_price_is_printed_as_listed_where_the_net_follows_from_it() {
+    let invoice = the_invoice();
+    assert_eq!(invoice.lines[0].price, Micros(390_000), "0.39 a kWh, 23.456 kWh, 9.15");
+    let mut sessions = small(1);
+    sessions[0].lines[0].price = Micros(6_600);
+    let made = crate::invoice(&document("INV", 22), &sessions, charged(&sessions)).unwrap();
+    assert_eq!(made.lines[0].price, Micros(55_423), "listed with tax: 1.30 of 23.456 kWh");
+}
+
+#[test]
 fn quantity_times_price_is_the_net_again() {
     for line in &the_invoice().lines {
         let Micros(quantity) = line.quantity;
@@ -348,6 +361,17 @@ fn what_comes_from_outside_is_text_in_every_rendering() {
     let first = csv.lines().nth(1).unwrap();
     assert!(first.starts_with("\"'=cmd|' /C calc'!A0, \"\"market\"\"\",1,0,"), "{first}");
     golden("revenue_site.csv", &csv);
+}
+
+#[test]
+fn a_report_by_party_prints_shares_and_their_sum() {
+    let sessions = month();
+    let totals = booked(&sessions);
+    let report = revenue_report(&march(), GroupBy::Party, Currency::EUR, &sessions, &totals);
+    let sheet = report.unwrap().sheet().unwrap();
+    golden("revenue_party.csv", &sheet.csv());
+    golden("revenue_party.json", &sheet.json());
+    golden("revenue_party_de.html", &sheet.html(Language::De));
 }
 
 #[test]

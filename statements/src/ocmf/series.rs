@@ -1,5 +1,5 @@
-//! The records of one session together: whole, in order, from one meter, without an error that takes
-//! the right to bill by them.
+//! The records of one session together: whole, in order, from one meter, without an error that
+//! takes the right to bill by them.
 
 use super::record::{Pagination, Reading, ReadingUnit, Record};
 use super::{OcmfError, Registers};

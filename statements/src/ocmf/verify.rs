@@ -65,7 +65,8 @@ macro_rules! verify_with {
             let Ok(signature) = $curve::ecdsa::Signature::from_der(signature) else {
                 return NOT_DER;
             };
-            // Meters write either of the two signatures that are valid; k256 takes the low one alone.
+            // Meters write either of the two signatures that are valid; k256 takes the low one
+            // alone.
             let signature = signature.normalize_s().unwrap_or(signature);
             match key.verify_prehash(hash, &signature) {
                 Ok(()) => Verdict::Valid,

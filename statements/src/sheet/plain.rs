@@ -8,7 +8,8 @@ use jiff::tz::TimeZone;
 use novax_model::Timestamp;
 
 impl Sheet {
-    /// One JSON object: `kind`, `name`, `currency`, `head`, a list for each table, `totals`, `notes`.
+    /// One JSON object: `kind`, `name`, `currency`, `head`, a list for each table, `totals`,
+    /// `notes`.
     #[must_use]
     pub fn json(&self) -> String {
         let mut json = Json::default();
@@ -45,8 +46,8 @@ impl Sheet {
         self.tables.iter().map(|table| table.name)
     }
 
-    /// The main table by RFC 4180, its columns named in the first line. Totals are left out, so that
-    /// a sum over a column is the total.
+    /// The main table by RFC 4180, its columns named in the first line. Totals are left out, so
+    /// that a sum over a column is the total.
     #[must_use]
     pub fn csv(&self) -> String {
         self.tables.first().map_or_else(String::new, |table| self.csv_of_table(table))

@@ -2,9 +2,10 @@
 
 use super::Language;
 
-/// A key in a language. A key that is missing stands for itself; a test finds it.
+/// A key in a language. All keys are of this crate, so one that is missing is a fault of it.
 pub(crate) fn word(key: &str, language: Language) -> &str {
     let found = WORDS.iter().find(|(known, ..)| *known == key);
+    debug_assert!(found.is_some(), "{key} is not in the dictionary");
     match (found, language) {
         (None, _) => key,
         (Some((_, en, _)), Language::En) => en,
@@ -13,6 +14,9 @@ pub(crate) fn word(key: &str, language: Language) -> &str {
 }
 
 pub(crate) const WORDS: &[(&str, &str, &str)] = &[
+    ("C62", "piece", "Stück"),
+    ("HUR", "h", "h"),
+    ("KWH", "kWh", "kWh"),
     ("account", "Account", "Konto"),
     ("adjustment", "Adjustment", "Korrektur"),
     ("amount", "Amount", "Betrag"),
@@ -86,9 +90,6 @@ pub(crate) const WORDS: &[(&str, &str, &str)] = &[
     ("taxable", "Taxable amount", "Bemessungsgrundlage"),
     ("taxes", "Taxes", "Steuern"),
     ("unit", "Unit", "Einheit"),
-    ("unit_hour", "h", "h"),
-    ("unit_kwh", "kWh", "kWh"),
-    ("unit_one", "piece", "Stück"),
     ("until", "Until", "Bis"),
 ];
 

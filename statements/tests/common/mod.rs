@@ -44,7 +44,7 @@ pub(crate) fn bill(
             reserved: false,
             volume,
             billed_volume: volume,
-            price: Micros(0),
+            price: Micros(if dimension == Dimension::Energy { 390_000 } else { 0 }),
             net: net_of_line,
             tax: part,
             category: 0,
@@ -55,7 +55,8 @@ pub(crate) fn bill(
     facts.shares = shares(net);
 }
 
-/// Seven tenths to the operator, the rest to the site's host, a fixed fee of 5 cents to the platform.
+/// Seven tenths to the operator, the rest to the site's host, a fixed fee of 5 cents to the
+/// platform.
 fn shares(net: Minor) -> Vec<ShareFacts> {
     let fee = net.min(5);
     let host = (net - fee) * 3 / 10;
@@ -72,8 +73,8 @@ fn shares(net: Minor) -> Vec<ShareFacts> {
     parts.into_iter().filter(|part| part.2 != 0).map(share).collect()
 }
 
-/// An hour and a half at the harbour: 23.456 kWh in an hour and a bit, then half an hour of parking.
-/// Net 10.01 EUR, 19 % of it 1.90, gross 11.91.
+/// An hour and a half at the harbour: 23.456 kWh in an hour and a bit, then half an hour of
+/// parking. Net 10.01 EUR, 19 % of it 1.90, gross 11.91.
 pub(crate) fn session(number: u128) -> SessionFacts {
     let started = at("2026-03-28T22:30:00Z");
     let charged_us = HOUR_US + 20_000_000;
@@ -255,7 +256,8 @@ pub(crate) fn account(
     account
 }
 
-/// Compares with a file of `testdata/golden`; with `NOVAX_GOLDEN=write` in the environment, writes it.
+/// Compares with a file of `testdata/golden`; with `NOVAX_GOLDEN=write` in the environment, writes
+/// it.
 pub(crate) fn golden(name: &str, text: &str) {
     let path = format!("{}/testdata/golden/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("NOVAX_GOLDEN").is_some_and(|value| value == "write") {
