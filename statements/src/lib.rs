@@ -7,7 +7,8 @@
 //!
 //! * [`facts`]: what goes in
 //! * [`cdr()`]: OCPI charge detail records
-//! * [`revenue_report`], [`settlement_statement`], [`invoice()`], [`receipt`], [`credit_note`]: documents
+//! * [`revenue_report`], [`settlement_statement`]: what was earned, and by whom
+//! * [`invoice()`], [`receipt`], [`credit_note`]: what is paid for it
 //! * [`ocmf`]: meter values signed by the meter
 //! * [`Printed`]: any of them as JSON, CSV or HTML
 

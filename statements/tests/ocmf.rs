@@ -278,8 +278,9 @@ proptest::proptest! {
         text.replace_range(from..until, &put);
         if let Ok(record) = Record::parse(text.as_bytes()) {
             assert_eq!(record.raw(), text.as_bytes());
-            let same = text.as_bytes().windows(record.payload().len()).any(|w| w == record.payload());
-            assert!(same, "the payload is bytes of the record");
+            let payload = record.payload();
+            let kept = text.as_bytes().windows(payload.len()).any(|bytes| bytes == payload);
+            assert!(kept, "the payload is bytes of the record");
             let _ = (verify(&record, &p256().key()), measured(&[record]));
         }
     }
