@@ -55,6 +55,17 @@ impl Name<'_> {
         }
     }
 
+    /// Those whose statement is read line by line. Not the parties of contracts: each session touches
+    /// several, and their statements add up journal rows by period.
+    pub(crate) fn has_history(self) -> bool {
+        self.is_personal()
+    }
+
+    /// Whether it belongs to a person.
+    pub(crate) fn is_personal(self) -> bool {
+        matches!(self, Name::Driver(_) | Name::Receivable(_))
+    }
+
     /// The account's id.
     pub(crate) fn id(self, currency: Currency) -> AccountId {
         AccountId(key128(&[self.text().as_bytes(), &currency.bytes()]))
@@ -73,6 +84,8 @@ pub(crate) enum Purpose {
     Settle,
     /// What the bill turned out to be more or less.
     Adjust,
+    /// A part of the bill goes back.
+    Refund,
     /// Hold for a session of another partition.
     PeerHold,
     /// That hold voided.
@@ -81,6 +94,8 @@ pub(crate) enum Purpose {
     Capture,
     /// What that bill turned out to be more or less.
     PeerAdjust,
+    /// A part of that bill goes back.
+    PeerRefund,
 }
 
 impl Purpose {
@@ -90,10 +105,12 @@ impl Purpose {
             Purpose::Release => "release",
             Purpose::Settle => "settle",
             Purpose::Adjust => "adjust",
+            Purpose::Refund => "refund",
             Purpose::PeerHold => "peer-hold",
             Purpose::PeerRelease => "peer-release",
             Purpose::Capture => "capture",
             Purpose::PeerAdjust => "peer-adjust",
+            Purpose::PeerRefund => "peer-refund",
         }
     }
 
@@ -116,10 +133,12 @@ mod tests {
             Purpose::Release,
             Purpose::Settle,
             Purpose::Adjust,
+            Purpose::Refund,
             Purpose::PeerHold,
             Purpose::PeerRelease,
             Purpose::Capture,
             Purpose::PeerAdjust,
+            Purpose::PeerRefund,
         ];
         let mut keys = std::collections::BTreeSet::new();
         for purpose in purposes {

@@ -26,17 +26,17 @@ impl State {
         row.reason = end.reason.clone();
         row.estimated = false;
         self.reprice_row(row, Flow::ends(row.ended), true);
-        self.book_adjustment(row, before);
+        self.book_adjustment(row, &before);
     }
 
     /// Books what a bill changed from what it was; if that cannot be, the row says what it was.
-    fn book_adjustment(&mut self, row: &mut SessionRow, before: (Charges, WattHours)) {
+    fn book_adjustment(&mut self, row: &mut SessionRow, before: &(Charges, WattHours)) {
         if row.charges == before.0 {
             self.counters.recount(before, row);
             return;
         }
         row.adjusted += 1;
-        match self.book_difference(row, &before) {
+        match self.book_difference(row, before) {
             Ok(owed) => row.owed = owed,
             Err(error) => {
                 let (id, total) = (row.session, row.charges.total());
@@ -100,7 +100,7 @@ impl State {
 
     /// Legs that bring the difference between two bills from a driver to `clearing`, or back: what is
     /// owed is forgiven first. Says what is owed afterwards.
-    fn debtor_legs(
+    pub(crate) fn debtor_legs(
         &mut self,
         debtor: Debtor<'_>,
         clearing: AccountId,
@@ -128,11 +128,11 @@ impl State {
     }
 
     /// Tells the payer's partition what an adjusted session costs now.
-    pub(crate) fn queue_adjustment(&mut self, row: &SessionRow) {
+    pub(crate) fn queue_adjustment(&mut self, row: &SessionRow, was: Amount) {
         let Payer::Remote(to) = row.payer else { return };
         let (session, sequence) = (row.session, row.adjusted);
         let (amount, currency) = (row.charges.total(), row.deal.currency);
-        self.queue_peer(to, PeerCommand::Adjust { session, sequence, amount, currency });
+        self.queue_peer(to, PeerCommand::Adjust { session, sequence, was, amount, currency });
     }
 
     /// In the payer's partition: a captured session costs another amount.
@@ -141,7 +141,8 @@ impl State {
         from: PartitionId,
         session: SessionId,
         sequence: u32,
-        (amount, currency): (Amount, Currency),
+        (was, amount): (Amount, Amount),
+        currency: Currency,
     ) -> Result<Outcome, Refusal> {
         let row = self.payers.get(&session).cloned().ok_or(Refusal::UnknownSession)?;
         let Some(captured) = row.captured else {
@@ -156,9 +157,11 @@ impl State {
         if row.currency != currency {
             return Err(Refusal::CurrencyMismatch);
         }
-        if amount > AMOUNT_MAX {
+        if amount.max(was) > AMOUNT_MAX {
             return Err(Refusal::Full);
         }
+        // What was refunded in between stays refunded.
+        let amount = (row.billed + amount).saturating_sub(was);
         match self.book_peer_difference(&row, sequence, amount) {
             Ok(owed) => {
                 let captured = amount - owed;

@@ -7,7 +7,7 @@ use crate::command::{Answer, Outcome, PeerCommand, StationCommand};
 use crate::rows::{OutboxKind, SessionState};
 use crate::state::State;
 use crate::timers::Timer;
-use novax_model::{SessionId, Timestamp};
+use novax_model::{Amount, SessionId, Timestamp};
 
 impl State {
     /// A station answered, or did not in time.
@@ -57,10 +57,18 @@ impl State {
         match command {
             PeerCommand::PlaceHold(place) => self.raise_answered(place.session, outcome),
             PeerCommand::ReleaseHold { .. } => {}
-            PeerCommand::Capture { session, .. } => self.capture_answered(session, outcome),
+            PeerCommand::Capture { session, amount, .. } => {
+                self.capture_answered(session, amount, outcome);
+            }
             PeerCommand::Adjust { session, .. } => {
                 if !matches!(outcome, Outcome::Captured { .. }) {
                     let text = format!("session {session}: its payer did not adjust: {outcome:?}");
+                    self.except(&crate::peers::nobody(), &text);
+                }
+            }
+            PeerCommand::Refund { session, .. } => {
+                if !matches!(outcome, Outcome::Refunded { .. }) {
+                    let text = format!("session {session}: its payer did not refund: {outcome:?}");
                     self.except(&crate::peers::nobody(), &text);
                 }
             }
@@ -87,7 +95,7 @@ impl State {
         }
     }
 
-    fn capture_answered(&mut self, session: SessionId, outcome: &Outcome) {
+    fn capture_answered(&mut self, session: SessionId, billed: Amount, outcome: &Outcome) {
         let Some(found) = self.sessions.get(&session) else { return };
         assert_eq!(found.row.state, SessionState::Settling, "only settling sessions are captured");
         if let Outcome::Captured { amount } = outcome {
@@ -107,7 +115,7 @@ impl State {
         let row = self.finish(session, SessionState::Settled);
         if row.adjusted > 0 {
             // Its true stop came while the capture was on its way.
-            self.queue_adjustment(&row);
+            self.queue_adjustment(&row, billed);
         }
     }
 

@@ -5,6 +5,7 @@
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
 use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
+use novax_ledger::JournalRow;
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
     TransferKey, WattHours, Watts,
@@ -160,6 +161,9 @@ pub enum Command {
     },
     /// A station says that a transaction ended.
     EndTransaction(EndTransaction),
+    /// Money goes back after a session was settled. Same session and sequence again: same answer,
+    /// nothing booked.
+    Refund(Refund),
     /// Ticks of many connectors: a block of `tsdb`, series ids as [`StationRow::series`].
     ///
     /// [`StationRow::series`]: crate::rows::StationRow::series
@@ -319,6 +323,21 @@ pub struct SignedEnergy {
     pub stop: WattHours,
 }
 
+/// A part of a settled session's bill goes back to its driver.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Refund {
+    /// Which session.
+    pub session: SessionId,
+    /// 1 for the first refund, then one more each time.
+    pub sequence: u32,
+    /// How much, tax included.
+    pub amount: Amount,
+    /// The journal's lines of the bill, as stored: [`Partition::bill`] says which.
+    ///
+    /// [`Partition::bill`]: crate::Partition::bill
+    pub lines: Vec<JournalRow>,
+}
+
 /// A command for a station that must not be lost: it goes through the outbox.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum StationCommand {
@@ -390,7 +409,20 @@ pub enum PeerCommand {
         session: SessionId,
         /// 1 for the first adjustment, then one more each time.
         sequence: u32,
-        /// What it costs now in all, tax included.
+        /// What it cost before, tax included.
+        was: Amount,
+        /// What it costs now.
+        amount: Amount,
+        /// Of which currency.
+        currency: Currency,
+    },
+    /// Station's partition to payer's: a part of a captured bill goes back to the driver.
+    Refund {
+        /// Which session.
+        session: SessionId,
+        /// As in [`Refund::sequence`].
+        sequence: u32,
+        /// How much.
         amount: Amount,
         /// Of which currency.
         currency: Currency,
@@ -458,6 +490,8 @@ pub enum Refusal {
     KeyReused,
     /// A bound is reached; nothing was done.
     Full,
+    /// No bill that money could be given back of, or other lines than were booked for it.
+    NotRefundable,
     /// The driver has another session open with the same token.
     TokenInUse,
 }
@@ -514,6 +548,11 @@ pub enum Outcome {
     /// What the payer's partition took from the wallet; the rest is a receivable.
     Captured {
         /// From the wallet.
+        amount: Amount,
+    },
+    /// Money went back to the driver, now or before.
+    Refunded {
+        /// How much.
         amount: Amount,
     },
     /// Where a session stands, answered to the payer's partition.

@@ -144,11 +144,19 @@ impl Finished {
             in_past,
             aged: false,
         };
+        if row.marked > Timestamp::ZERO {
+            self.oldest_first.remove(&(row.marked, row.session));
+        }
         if let Some(before) = self.by_id.insert(row.session, memory) {
             assert!(before.tombstone.is_some(), "only a mark is replaced by a session");
             self.oldest_first.remove(&(before.heard, row.session));
         }
-        self.oldest_first.insert((row.heard, row.session));
+        self.keep_place(row.heard, row.session, max);
+    }
+
+    /// Takes a place among the newest; the oldest give way.
+    pub(crate) fn keep_place(&mut self, at: Timestamp, session: SessionId, max: usize) {
+        self.oldest_first.insert((at, session));
         while self.oldest_first.len() > max {
             let Some((_, session)) = self.oldest_first.pop_first() else { break };
             match self.by_id.get_mut(&session) {
@@ -158,15 +166,16 @@ impl Finished {
                 }
             }
         }
-        assert!(self.by_id.len() >= self.oldest_first.len(), "every mark of age has its memory");
+        assert!(self.oldest_first.len() <= max, "memory is bounded");
     }
 
-    /// A later try of an id has opened its session: the mark is gone with its row.
-    pub(crate) fn unmark(&mut self, session: SessionId) {
-        let Some(memory) = self.by_id.get(&session) else { return };
+    /// A later try of an id opens its session: the mark is gone with its row. Says when it was made, for
+    /// its place among the newest stays taken until the session is over: what was forgotten for it
+    /// must not be remembered after a restart.
+    pub(crate) fn unmark(&mut self, session: SessionId) -> Timestamp {
+        let Some(memory) = self.by_id.remove(&session) else { return Timestamp::ZERO };
         assert!(memory.tombstone.is_some(), "only a mark gives way to a session");
-        self.oldest_first.remove(&(memory.heard, session));
-        self.by_id.remove(&session);
+        memory.heard
     }
 
     /// A station has forgotten a session.

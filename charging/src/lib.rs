@@ -19,7 +19,7 @@
 //!   a few
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
-//! * `silence`, `adjust`: what time does to a session, and what its true stop changes
+//! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
@@ -43,6 +43,7 @@ pub mod partition;
 mod peers;
 mod price;
 mod provision;
+mod refund;
 mod refusal;
 mod request;
 pub mod restore;
@@ -63,8 +64,8 @@ mod timers;
 
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutSite, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms, StartTransaction,
-    StationCommand, TransactionRef, decode_entry, encode_entry,
+    PlaceHold, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
+    StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};

@@ -55,9 +55,12 @@ impl State {
             let same = *known.name == *text && known.currency == currency;
             return if same { Ok(id) } else { Err(Refusal::KeyReused) };
         }
-        self.ledger
-            .open_account(self.meta.time, Opening::new(id, &text, currency, name.limit()))
-            .map_err(|_| Refusal::KeyReused)?;
+        let opening = Opening {
+            has_history: name.has_history(),
+            is_personal: name.is_personal(),
+            ..Opening::new(id, &text, currency, name.limit())
+        };
+        self.ledger.open_account(self.meta.time, opening).map_err(|_| Refusal::KeyReused)?;
         Ok(id)
     }
 
@@ -393,4 +396,24 @@ pub(crate) fn place_of(row: &SessionRow) -> HoldPlace {
 
 pub(crate) fn words(refusal: &Refusal) -> String {
     crate::refusal::refusal_text(refusal).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PartitionConfig;
+
+    #[test]
+    fn two_names_that_meet_in_one_id_are_not_one_account() {
+        let mut state = State::new(PartitionConfig::default());
+        let (alice, bob) = (Identity::new("alice").unwrap(), Identity::new("bob").unwrap());
+        let id = Name::Driver(&alice).id(Currency::EUR);
+        let text = Name::Driver(&bob).text();
+        let limit = Name::Driver(&bob).limit();
+        let opening = Opening::new(id, &text, Currency::EUR, limit);
+        state.ledger.open_account(Timestamp(1), opening).unwrap();
+        let opened = state.open(Name::Driver(&alice), Currency::EUR);
+        assert_eq!(opened, Err(Refusal::KeyReused), "bob's money is not alice's");
+        assert!(state.open(Name::Driver(&bob), Currency::EUR).is_ok());
+    }
 }

@@ -1,5 +1,6 @@
 //! The partition: entries in, rows and outcomes out; and what the gateway may read between.
 
+use crate::accounts::Purpose;
 use crate::command::{Command, CorruptEntry, Outcome, RowWrite, TransactionRef, decode_entry};
 use crate::config::PartitionConfig;
 use crate::rows::{
@@ -206,6 +207,12 @@ impl Partition {
         })
     }
 
+    /// Where the journal has the bill of a session: what a refund must bring along.
+    #[must_use]
+    pub fn bill(&self, session: SessionId) -> Option<novax_ledger::KeyRow> {
+        self.state.ledger.set(Purpose::Settle.key(session, 0))
+    }
+
     /// A token and who owns it.
     #[must_use]
     pub fn token(&self, token: &str) -> Option<(&TokenRow, &DriverRow)> {
@@ -308,6 +315,7 @@ impl State {
             Command::StartTransaction(start) => Ok(self.start_transaction(&start)),
             Command::RequestStop { session } => Ok(self.request_stop(session)),
             Command::EndTransaction(end) => Ok(self.end_transaction(&end)),
+            Command::Refund(ask) => self.refund(&ask),
             Command::Telemetry { block } => {
                 self.telemetry(&block);
                 Ok(Outcome::Done)

@@ -8,16 +8,13 @@ use crate::command::{Outcome, PeerCommand, PlaceHold, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::finished::ASKED_BEFORE_KNOWN;
 use crate::money::HoldPlace;
-use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState, TermsId};
+use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState};
 use crate::state::State;
-use crate::terms::untaxed;
 use crate::timers::Timer;
 use novax_model::{
     AccountId, Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours,
 };
-use novax_settlement::RoundingPolicy;
-use novax_tariff::Adjustment;
 
 /// Stands where a row must name somebody and nobody is known.
 pub(crate) fn nobody() -> Identity {
@@ -45,8 +42,11 @@ impl State {
             PeerCommand::Capture { session, amount, currency } => {
                 self.capture_hold(from, *session, *amount, *currency)
             }
-            PeerCommand::Adjust { session, sequence, amount, currency } => {
-                self.adjust_capture(from, *session, *sequence, (*amount, *currency))
+            PeerCommand::Adjust { session, sequence, was, amount, currency } => {
+                self.adjust_capture(from, *session, *sequence, (*was, *amount), *currency)
+            }
+            PeerCommand::Refund { session, sequence, amount, currency } => {
+                self.refund_capture(from, *session, *sequence, (*amount, *currency))
             }
             PeerCommand::AskSession { session, attempt } => {
                 Ok(self.tell_session(*session, *attempt))
@@ -63,7 +63,7 @@ impl State {
             Some(row) if row.captured.is_some() => Err(Refusal::WrongState(SessionState::Settled)),
             // The try before came to nothing, as with a wallet of the station's own partition.
             Some(row) if row.released && place.sequence == 0 && row.wallet != AccountId(0) => {
-                self.next_attempt(row, from, place)
+                self.next_attempt(&row, from, place)
             }
             Some(row) if row.released => Err(Refusal::WrongState(SessionState::Expired)),
             Some(row) if row.partition != from => Err(Refusal::KeyReused),
@@ -126,7 +126,7 @@ impl State {
     /// A hold for a session whose hold before was given back before it began.
     fn next_attempt(
         &mut self,
-        before: PayerSessionRow,
+        before: &PayerSessionRow,
         from: PartitionId,
         place: &PlaceHold,
     ) -> Result<Outcome, Refusal> {
@@ -267,8 +267,8 @@ impl State {
         match self.finished.get(session).map(|memory| (memory.tombstone, memory.state)) {
             Some((None, state)) => return Outcome::Session { state: Some(state) },
             Some((Some(last), _)) if last >= attempt => return Outcome::Session { state: None },
-            Some(_) => self.finished.unmark(session),
-            None => {}
+            // A later try: the mark moves with it.
+            Some(_) | None => {}
         }
         let row = self.tombstone(session, attempt);
         self.finished.remember(&row, self.config.finished_sessions_max, false);
@@ -278,18 +278,7 @@ impl State {
 
     /// A row that keeps an id from starting by this try or one before.
     pub(crate) fn tombstone(&self, session: SessionId, attempt: u32) -> SessionRow {
-        let deal = Deal {
-            tariff: TermsId(0),
-            contract: TermsId(0),
-            currency: Currency::EUR,
-            hold: 0,
-            jurisdiction: "".into(),
-            zone: "UTC".into(),
-            treatment: untaxed(),
-            rounding: RoundingPolicy::default(),
-            adjustment: Adjustment::NONE,
-            explanation: "".into(),
-        };
+        let deal = Deal::of_nothing(Currency::EUR);
         SessionRow {
             session,
             payload_hash: 0,
@@ -322,6 +311,7 @@ impl State {
             owed: 0,
             adjusted: 0,
             hold_attempt: attempt,
+            marked: Timestamp::ZERO,
             hold_expires: Timestamp::ZERO,
             segments: Vec::new(),
         }

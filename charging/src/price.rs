@@ -72,7 +72,7 @@ fn charges(deal: &Deal, cost: &Cost) -> Charges {
         match charges.taxes.iter_mut().find(same) {
             Some(known) => known.amount += tax.amount,
             None => {
-                charges.taxes.push(TaxPart { name: tax.name, ppm: tax.ppm, amount: tax.amount })
+                charges.taxes.push(TaxPart { name: tax.name, ppm: tax.ppm, amount: tax.amount });
             }
         }
     }

@@ -18,7 +18,7 @@ const STATES: [SessionState; 9] = [
 ];
 
 /// Refusals without parts, and their text.
-const PLAIN: [(Refusal, &str); 13] = [
+const PLAIN: [(Refusal, &str); 14] = [
     (Refusal::UnknownToken, "unknown token"),
     (Refusal::DriverBlocked, "driver blocked"),
     (Refusal::CurrencyMismatch, "the wallet has another currency"),
@@ -31,6 +31,7 @@ const PLAIN: [(Refusal, &str); 13] = [
     (Refusal::ConnectorBusy, "connector busy"),
     (Refusal::KeyReused, "key reused"),
     (Refusal::Full, "a bound is reached"),
+    (Refusal::NotRefundable, "not refundable"),
     (Refusal::TokenInUse, "token in use"),
 ];
 

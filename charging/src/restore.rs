@@ -271,6 +271,10 @@ impl State {
             match station {
                 Some(station) if open => {
                     self.index_session(station, &row);
+                    if row.marked > Timestamp::ZERO {
+                        let max = self.config.finished_sessions_max;
+                        self.finished.keep_place(row.marked, row.session, max);
+                    }
                     self.sessions.insert(row.session, Session { row, station });
                 }
                 Some(station) => {

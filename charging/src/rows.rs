@@ -764,6 +764,8 @@ pub struct SessionRow {
     /// Which try the hold of a remote payer is of; in the mark of a session never heard of, the last
     /// try that is refused.
     pub hold_attempt: u32,
+    /// When a try before this one was refused because its payer had asked about it; zero when none was.
+    pub marked: Timestamp,
     /// When the hold of a wallet here runs out, unless it is renewed before.
     pub hold_expires: Timestamp,
     /// The transactions that were one session because the station lost power between them, in order;

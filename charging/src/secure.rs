@@ -117,6 +117,7 @@ impl State {
             owed: 0,
             adjusted: 0,
             hold_attempt: 0,
+            marked: Timestamp::ZERO,
             hold_expires: Timestamp::ZERO,
             segments: Vec::new(),
         }

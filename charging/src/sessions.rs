@@ -66,9 +66,9 @@ impl State {
     }
 
     /// Opens a session on its connector.
-    pub(crate) fn open_session(&mut self, station: StationNumber, row: SessionRow) {
+    pub(crate) fn open_session(&mut self, station: StationNumber, mut row: SessionRow) {
         assert!(row.state.is_live(), "a session is opened alive");
-        self.finished.unmark(row.session);
+        row.marked = self.finished.unmark(row.session);
         if let Some(connector) = self.touch_connector(station, row.connector) {
             connector.session = Some(row.session);
         }
@@ -301,7 +301,7 @@ impl crate::state::Counters {
         *settled = settled.saturating_add(row.charges.total());
     }
     /// An ended session's bill was adjusted.
-    pub(crate) fn recount(&mut self, before: (Charges, WattHours), row: &SessionRow) {
+    pub(crate) fn recount(&mut self, before: &(Charges, WattHours), row: &SessionRow) {
         let number = |energy: WattHours| u64::try_from(energy.0).unwrap_or(0);
         let total = self.energy_wh_total.saturating_sub(number(before.1));
         self.energy_wh_total = total.saturating_add(number(row.energy()));

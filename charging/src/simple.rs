@@ -2,6 +2,7 @@
 //! shares for the owner of the ground, the platform and the operator.
 
 use crate::command::SiteTerms;
+use crate::hash::key128;
 use novax_model::{Amount, Currency, Identity, Micros, Timestamp};
 use novax_settlement::{PartyId, Purpose, RevenueContract, Rule, Step};
 use novax_tariff::{Component, Dimension, Element, Tariff};
@@ -50,6 +51,10 @@ impl SimpleTerms {
             ..Tariff::of(site.as_str(), self.currency, elements)
         };
         let party = |name: &str| Identity::new(name).expect("printable ASCII");
+        // A name too long for what stands before it goes by its hash.
+        let host = Identity::new(&format!("site-host/{site}"));
+        let hash = || format!("site-host/{:032x}", key128(&[site.as_str().as_bytes()]));
+        let host = host.unwrap_or_else(|_| party(&hash()));
         let share = |party, purpose, basis_points: u32| Step {
             party,
             purpose,
@@ -62,11 +67,7 @@ impl SimpleTerms {
             from: Timestamp::ZERO,
             until: Timestamp::MAX,
             currency: self.currency,
-            parties: vec![
-                party("operator"),
-                party(&format!("site-host/{site}")),
-                party("platform"),
-            ],
+            parties: vec![party("operator"), host, party("platform")],
             residual: operator,
             residual_purpose: Purpose::Operator,
             steps: vec![

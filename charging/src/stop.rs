@@ -128,10 +128,10 @@ impl State {
         if let Some(row) = past.awaits_stop.take() {
             let mut row = *row;
             if row.estimated {
-                let before = row.adjusted;
+                let (before, was) = (row.adjusted, row.charges.total());
                 self.adjust(&mut row, end);
                 if row.adjusted > before {
-                    self.queue_adjustment(&row);
+                    self.queue_adjustment(&row, was);
                 }
             } else {
                 row.ended = end.at.max(Timestamp(1));

@@ -307,7 +307,7 @@ impl State {
 }
 
 /// Where no jurisdiction is named the tariff's own rates count, and nothing where it says none.
-pub(crate) fn untaxed() -> Treatment {
+fn untaxed() -> Treatment {
     let lines = vec![TaxLine { name: "VAT".into(), ppm: 0 }];
     Treatment {
         rule: "".into(),
@@ -315,6 +315,25 @@ pub(crate) fn untaxed() -> Treatment {
         lines,
         reverse_charge: false,
         words: "as the tariff says".into(),
+    }
+}
+
+impl Deal {
+    /// The deal of a row that no session stands behind.
+    #[must_use]
+    pub fn of_nothing(currency: Currency) -> Deal {
+        Deal {
+            tariff: TermsId(0),
+            contract: TermsId(0),
+            currency,
+            hold: 0,
+            jurisdiction: "".into(),
+            zone: "UTC".into(),
+            treatment: untaxed(),
+            rounding: RoundingPolicy::default(),
+            adjustment: Adjustment::NONE,
+            explanation: "".into(),
+        }
     }
 }
 

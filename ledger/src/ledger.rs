@@ -32,10 +32,11 @@ pub struct Ledger {
     pub(crate) keys: Keys,
     pub(crate) totals: Totals,
     head: Head,
-    /// Written since the last [`Ledger::take_changes`], which the caller calls once per log entry.
-    journal: Vec<JournalRow>,
-    entries: Vec<AccountEntry>,
+    /// Keeps the rows written since the last [`Ledger::take_changes`], which the caller calls once
+    /// per log entry.
     plan: Plan,
+    /// Of the set that was booked last.
+    last_rows: u8,
     /// The legs of a reversal, while it is worked out.
     undo_legs: Vec<Leg>,
 }
@@ -312,13 +313,14 @@ impl Ledger {
         let header = self.header(request.stamp, request.key, request.reverses);
         let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
         self.plan.work_out(book, &self.totals, &header, legs)?;
+        let rows = self.plan.rows();
         let placed = self.plan.held.iter().filter(|held| held.slot.is_none()).count();
         let new = NewKey {
             first: header.next_journal,
-            rows: u8::try_from(self.plan.rows.len()).expect("the set is bounded"),
+            rows: u8::try_from(rows.len()).expect("the set is bounded"),
             at: header.at,
             fingerprint: request.fingerprint,
-            digest: digest(&self.plan.rows),
+            digest: digest(rows),
             holds: u8::try_from(placed).expect("the set is bounded"),
             undone: if request.reverses.is_some() { Undone::Never } else { Undone::No },
         };
@@ -344,15 +346,15 @@ impl Ledger {
             }
         }
         std::mem::swap(&mut self.totals, &mut self.plan.totals);
-        self.head.next_journal += self.plan.rows.len() as u64;
-        self.journal.append(&mut self.plan.rows);
-        self.entries.append(&mut self.plan.entries);
+        let rows = self.plan.rows().len();
+        self.last_rows = u8::try_from(rows).expect("the set is bounded");
+        self.head.next_journal += rows as u64;
         self.assert_conserved();
     }
 
     /// Of the set that was just booked.
     fn receipt(&self) -> Receipt<'_> {
-        let rows = self.journal.last().map_or(0, |row| row.set_rows);
+        let rows = self.last_rows;
         let first = self.head.next_journal - u64::from(rows);
         Receipt { posted: Posted::New, first, rows, touched: &self.plan.touched }
     }
@@ -407,11 +409,12 @@ impl Ledger {
 
     /// What changed since the last call, beside [`Ledger::head`].
     pub fn take_changes(&mut self) -> Changes {
+        let (journal, entries) = self.plan.take_rows();
         Changes {
             accounts: self.accounts.take_changes(),
             holds: self.holds.take_changes(),
-            journal: std::mem::take(&mut self.journal),
-            entries: std::mem::take(&mut self.entries),
+            journal,
+            entries,
             keys: self.keys.take_changes(),
         }
     }

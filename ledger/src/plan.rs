@@ -5,7 +5,7 @@
 
 use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey};
 
-use crate::account::Limit;
+use crate::account::{Account, Limit};
 use crate::accounts::Accounts;
 use crate::code::Code;
 use crate::error::LedgerError;
@@ -51,10 +51,17 @@ pub(crate) struct Plan {
     /// At most two per leg; looked through one by one, which beats a map at this size.
     pub(crate) touched: Vec<Touched>,
     pub(crate) held: Vec<HeldPlan>,
-    pub(crate) rows: Vec<JournalRow>,
-    pub(crate) entries: Vec<AccountEntry>,
+    /// Rows of this set behind those of sets that were booked and not taken yet: written where they
+    /// stay, because they are wide.
+    rows: Vec<JournalRow>,
+    entries: Vec<AccountEntry>,
+    /// Where the rows and the entries of this set begin.
+    rows_start: usize,
+    entries_start: usize,
     pub(crate) totals: Totals,
     exchanges: Vec<(RateId, Currency)>,
+    ids: Vec<AccountId>,
+    slots: Vec<u32>,
 }
 
 /// Both accounts of a leg, as places in [`Plan::touched`].
@@ -86,13 +93,43 @@ impl Plan {
         legs: &[Leg],
     ) -> Result<(), LedgerError> {
         self.clear();
+        let result = self.try_legs(book, totals, header, legs);
+        if result.is_err() {
+            self.rows.truncate(self.rows_start);
+            self.entries.truncate(self.entries_start);
+        }
+        result
+    }
+
+    /// The rows of this set.
+    pub(crate) fn rows(&self) -> &[JournalRow] {
+        &self.rows[self.rows_start..]
+    }
+
+    /// Rows and entries of all sets since the last call.
+    pub(crate) fn take_rows(&mut self) -> (Vec<JournalRow>, Vec<AccountEntry>) {
+        // The next batch is about as large as this one.
+        let rows = Vec::with_capacity(self.rows.len());
+        let entries = Vec::with_capacity(self.entries.len());
+        (self.rows_start, self.entries_start) = (0, 0);
+        (std::mem::replace(&mut self.rows, rows), std::mem::replace(&mut self.entries, entries))
+    }
+
+    fn try_legs(
+        &mut self,
+        book: Book<'_>,
+        totals: &Totals,
+        header: &Header,
+        legs: &[Leg],
+    ) -> Result<(), LedgerError> {
+        self.gather(book, legs);
         for (number, leg) in legs.iter().enumerate() {
             let number = u8::try_from(number).expect("the set is bounded");
             if let Some(entry) = self.leg(book, header, number, leg)? {
                 self.write(header, number, &entry);
             }
         }
-        if self.rows.is_empty() {
+        if self.rows().is_empty() {
             return Err(LedgerError::NothingMoved);
         }
         self.check_exchanges()?;
@@ -127,11 +164,39 @@ impl Plan {
     }
 
     fn clear(&mut self) {
+        self.ids.clear();
+        self.slots.clear();
         self.touched.clear();
         self.held.clear();
-        self.rows.clear();
-        self.entries.clear();
+        (self.rows_start, self.entries_start) = (self.rows.len(), self.entries.len());
         self.exchanges.clear();
+    }
+
+    /// Copies the accounts of all legs, in the order in which they name them. All at once, because
+    /// then the reads do not wait for one another: most of the time goes by waiting for memory.
+    /// What is missing is refused when its leg comes.
+    fn gather(&mut self, book: Book<'_>, legs: &[Leg]) {
+        for leg in legs {
+            let pair = match *leg {
+                Leg::Post { debit, credit, .. }
+                | Leg::Hold { debit, credit, .. }
+                | Leg::Balancing { debit, credit, .. }
+                | Leg::Convert { debit, credit, .. } => [debit, credit],
+                Leg::RaiseHold { hold, .. }
+                | Leg::PostHold { hold, .. }
+                | Leg::VoidHold { hold, .. } => match book.holds.get(hold) {
+                    Some(hold) => [hold.debit, hold.credit],
+                    None => continue,
+                },
+            };
+            for id in pair {
+                if !self.ids.contains(&id) {
+                    self.ids.push(id);
+                }
+            }
+        }
+        self.slots.extend(self.ids.iter().filter_map(|id| book.accounts.slot(*id)));
+        self.touched.extend(self.slots.iter().map(|slot| touched(book.accounts.at(*slot), *slot)));
     }
 
     /// What the leg writes; `None` when it moves nothing.
@@ -187,7 +252,7 @@ impl Plan {
     }
 
     fn write(&mut self, header: &Header, leg: u8, entry: &Entry) {
-        let number = header.next_journal + self.rows.len() as u64;
+        let number = header.next_journal + self.rows().len() as u64;
         let Pair { debit, credit, currency } = entry.pair;
         for place in [debit, credit] {
             let touched = &self.touched[place];
@@ -225,8 +290,8 @@ impl Plan {
     }
 
     fn number_rows(&mut self) {
-        let count = u8::try_from(self.rows.len()).expect("the set is bounded");
-        for (place, row) in (0..).zip(&mut self.rows) {
+        let count = u8::try_from(self.rows().len()).expect("the set is bounded");
+        for (place, row) in (0..).zip(&mut self.rows[self.rows_start..]) {
             row.set_row = place;
             row.set_rows = count;
         }
@@ -367,18 +432,7 @@ impl Plan {
             return Ok(place);
         }
         let slot = book.accounts.slot(id).ok_or(LedgerError::AccountMissing(id))?;
-        let account = book.accounts.at(slot);
-        let balances = account.balances();
-        self.touched.push(Touched {
-            id,
-            currency: account.currency,
-            before: balances,
-            after: balances,
-            slot,
-            limit: account.limit,
-            is_closed: account.is_closed,
-            has_history: account.has_history,
-        });
+        self.touched.push(touched(book.accounts.at(slot), slot));
         Ok(self.touched.len() - 1)
     }
 
@@ -470,6 +524,20 @@ impl Plan {
                 .ok_or(LedgerError::Overflow)?;
         }
         Ok(())
+    }
+}
+
+fn touched(account: &Account, slot: u32) -> Touched {
+    let balances = account.balances();
+    Touched {
+        id: account.id,
+        currency: account.currency,
+        before: balances,
+        after: balances,
+        slot,
+        limit: account.limit,
+        is_closed: account.is_closed,
+        has_history: account.has_history,
     }
 }
 

@@ -7,8 +7,7 @@
 
 use crate::counters::Counters;
 use crossbeam_queue::ArrayQueue;
-use novax_charging::{Command, DirectoryKind, Outcome, PasswordHash, Refusal};
-use novax_ledger::{SplitRule, Tariff};
+use novax_charging::{Command, DirectoryKind, Outcome, PasswordHash, PutSite, Refusal};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
     TransferKey, Watts,
@@ -372,15 +371,12 @@ impl Control {
     /// [`ControlError`].
     pub async fn put_site(
         &self,
-        site: &Identity,
-        limit: Option<Watts>,
-        tariff: Tariff,
-        split: SplitRule,
+        put: PutSite,
         home: Option<PartitionId>,
     ) -> Result<(), ControlError> {
+        let site = put.site.clone();
         let home = self.home_of(DirectoryKind::Site, site.as_str(), home).await?;
-        let command = Command::PutSite { site: site.clone(), limit, tariff, split };
-        self.propose_ok(home, command).await?;
+        self.propose_ok(home, Command::PutSite(Box::new(put))).await?;
         self.put_directory(DirectoryKind::Site, site.as_str(), home).await
     }
 

@@ -17,9 +17,12 @@
 //! **Architecture Invariant:** no clock, file, thread, chance or float: the same tariff and the same
 //! readings give the same cost on every replica. Prices are integer millionths of a major unit.
 
+mod canonical;
 mod check;
 mod error;
 pub mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod language;
 pub mod lint;
 pub mod model;
@@ -30,6 +33,7 @@ pub mod rules;
 pub mod simulate;
 pub mod zone;
 
+pub use canonical::TariffHash;
 pub use error::TariffError;
 pub use language::Language;
 pub use model::{

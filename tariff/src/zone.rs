@@ -84,8 +84,9 @@ impl Offset {
     /// The time at which the wall clock shows this minute of this day, were the offset to hold.
     #[must_use]
     pub fn at(self, day: Day, minute: u16) -> Timestamp {
-        let local = i64::from(day.0) * DAY_US + i64::from(minute) * MINUTE_US;
-        let micros = local - i64::from(self.seconds) * 1_000_000;
+        let local = i64::from(day.0).saturating_mul(DAY_US);
+        let ahead = i64::from(self.seconds) * 1_000_000 - i64::from(minute) * MINUTE_US;
+        let micros = local.saturating_sub(ahead);
         Timestamp(u64::try_from(micros).unwrap_or(0))
     }
 }
@@ -126,7 +127,7 @@ impl Day {
         }
         let date: jiff::civil::Date = text.parse().ok()?;
         let epoch = jiff::civil::date(1970, 1, 1);
-        i32::try_from(epoch.until(date).ok()?.get_days()).ok().map(Day)
+        Some(Day(epoch.until(date).ok()?.get_days()))
     }
 
     /// Writes `2026-11-22`; nothing beyond the year 9999.

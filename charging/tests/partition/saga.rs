@@ -8,9 +8,11 @@ use crate::node::{Node, config};
 use novax_charging::rows::ExceptionRow;
 use novax_charging::{
     Answer, Command, ConnectorStatus, EndTransaction, Keyspace, OutboxKind, Outcome,
-    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, PutSite, Refusal, RequestStart,
-    SessionRow, SignedEnergy, SimpleTerms, StartTransaction, StationCommand, TransactionRef,
+    PartitionConfig, PayerRef, PeerCommand, PlaceHold, Protocol, PutSite, Refund, Refusal,
+    RequestStart, SessionRow, SignedEnergy, SimpleTerms, StartTransaction, StationCommand,
+    TransactionRef,
 };
+use novax_ledger::JournalRow;
 use novax_model::{
     ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, TransferKey, WattHours, Watts,
@@ -139,6 +141,7 @@ fn outcome_text(outcome: &Outcome) -> String {
             format!("held {amount} of {driver} in attempt {attempt}")
         }
         Outcome::Captured { amount } => format!("captured {amount}"),
+        Outcome::Refunded { amount } => format!("refunded {amount}"),
         Outcome::Session { state: Some(state) } => format!("session {}", state.as_str()),
         Outcome::Session { state: None } => "session never heard of".to_owned(),
         other => format!("{other:?}"),
@@ -170,6 +173,9 @@ fn command_text(kind: &OutboxKind) -> String {
             ),
             PeerCommand::ReleaseHold { session, .. } => {
                 format!("{to} ReleaseHold {}", session_name(*session))
+            }
+            PeerCommand::Refund { session, sequence, amount, .. } => {
+                format!("{to} Refund {} {sequence} of {amount}", session_name(*session))
             }
             PeerCommand::Adjust { session, sequence, amount, .. } => {
                 format!("{to} Adjust {} {sequence} to {amount}", session_name(*session))
@@ -218,6 +224,15 @@ impl World {
         rows.into_iter().find(|row| row.session == session(name)).expect("a session of this name")
     }
 
+    /// The journal's lines of a session's bill, as whoever asks for a refund brings them.
+    fn bill(&self, session: SessionId) -> Vec<JournalRow> {
+        let node = &self.nodes[0];
+        let Some(bill) = node.partition.bill(session) else { return Vec::new() };
+        let rows = node.rows::<JournalRow>(Keyspace::Transfers);
+        let of_it = bill.first..bill.first + u64::from(bill.rows);
+        rows.into_iter().filter(|row| of_it.contains(&row.number)).collect()
+    }
+
     /// Both nodes begin anew from their stores; sockets stay.
     pub(crate) fn restart_all(&mut self) {
         for node in &mut self.nodes {
@@ -248,7 +263,7 @@ impl World {
         let answer = match verb {
             "site" | "station" | "driver" | "block" => self.provision(node, verb, &mut words),
             "connect" | "disconnect" | "boot" | "status" => self.station(node, verb, &mut words),
-            "request" | "start" | "stop" | "end" | "tick" | "place-hold" => {
+            "request" | "start" | "refund" | "stop" | "end" | "tick" | "place-hold" => {
                 self.charge(node, verb, &mut words)
             }
             "answer" => self.answer(node, &mut words),
@@ -378,6 +393,12 @@ impl World {
                 connector: connector(words.next()),
                 token: token(words.next()),
             }),
+            "refund" => {
+                let session = session(first);
+                let (sequence, amount) =
+                    (words.next().parse().unwrap(), words.next().parse().unwrap());
+                Command::Refund(Refund { session, sequence, amount, lines: self.bill(session) })
+            }
             "stop" => Command::RequestStop { session: session(first) },
             "end" => Command::EndTransaction(EndTransaction {
                 identity: id(first),

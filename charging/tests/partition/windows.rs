@@ -736,6 +736,77 @@ fn window_22_an_older_socket_says_nothing_any_more() {
 }
 
 #[test]
+fn window_23_a_refund_is_taken_from_all_who_earned_in_proportion() {
+    let mut world = begin(
+        "start s1 CP1 1.1 A meter 0 => started s1 transaction 1
+         refund s1 1 10 => refused NotRefundable
+         end CP1 1 meter 1000 => ended s1, 1.68 EUR
+         show account site-host/garage => 42
+         show account operator => 84
+         show account platform => 14
+         show account tax => 28
+         refund s1 1 42 => refunded 42
+         refund s1 1 42 => refunded 42
+         show account site-host/garage => 31
+         show account operator => 63
+         show account platform => 11
+         show account tax => 21
+         show wallet alice => 4874 of which available 4874
+         refund s1 1 43 => refused KeyReused
+         refund s1 2 127 => refused InsufficientFunds 126 of 127
+         restart
+         refund s1 2 126 => refunded 126
+         show wallet alice => 5000 of which available 5000
+         show account operator => 0
+         show account tax => 0
+         show account clearing/p0 => 0",
+    );
+    world.nodes[0].check_books();
+    play(&mut world, "refund s1 3 1 => refused InsufficientFunds 0 of 1");
+}
+
+#[test]
+fn window_23_a_refund_reaches_a_driver_of_another_partition_once() {
+    let world = begin(
+        "p1 place-hold s1 C 500
+         start s1 CP1 1.1 C meter 0 held 500 driver carol at-partition p1 => started s1 transaction 1
+         end CP1 1 meter 120000 => ended s1, 58.80 EUR
+         deliver => captured 5000
+         p1 show account receivable/carol => -880
+         refund s1 1 1000 => refunded 1000
+         show outbox => p1 Refund s1 1 of 1000
+         refund s1 2 100 => refunded 100
+         deliver answer-lost => refunded 1000; refunded 100
+         deliver twice => refunded 1000; refunded 1000; refunded 100; refunded 100
+         p1 show account receivable/carol => 0
+         p1 show wallet carol => 220 of which available 220
+         show account clearing/p1 => -4780
+         p1 show account clearing/p0 => 4780
+         show outbox => nothing",
+    );
+    world.nodes.iter().for_each(crate::node::Node::check_books);
+}
+
+#[test]
+fn window_23_an_adjustment_after_a_refund_keeps_the_refund() {
+    let world = begin(
+        "p1 place-hold s1 C 500
+         start s1 CP1 1.1 C meter 0 held 500 driver carol at-partition p1 => started s1 transaction 1
+         tick CP1 1.1 energy 4000
+         wait 270000
+         deliver
+         p1 deliver
+         refund s1 1 100 => refunded 100
+         deliver => refunded 100
+         end CP1 1 meter 9000 => ended s1, 5.52 EUR
+         deliver => captured 452
+         show account clearing/p1 => -452
+         p1 show account clearing/p0 => 452",
+    );
+    world.nodes.iter().for_each(crate::node::Node::check_books);
+}
+
+#[test]
 fn window_24_a_new_price_waits_for_the_next_session() {
     let world = begin(
         "start s1 CP1 1.1 A meter 0 => started s1 transaction 1

@@ -108,7 +108,7 @@ const fn by_hex(name: &'static str) -> Option<KeyColumn> {
 
 static SITES: RowTable<SiteRow> = RowTable {
     name: "sites",
-    comment: "Sites: power limit, price and split in force.",
+    comment: "Sites: place, power limit, the price in force and who shares it.",
     keyspace: Keyspace::Sites,
     range: whole,
     key: by_text("site"),
@@ -116,17 +116,27 @@ static SITES: RowTable<SiteRow> = RowTable {
     columns: &[
         set("site", Kind::Text, |f| Cell::text(f.row.site.as_str())),
         maybe("limit_w", Kind::Int8, |f| Cell::of(f.row.limit, |limit| Cell::Int(limit.0))),
-        set("currency", Kind::Text, |f| Cell::text(f.row.tariff.currency.code())),
-        set("energy_millis_per_kwh", Kind::Int8, |f| {
-            Cell::count(f.row.tariff.energy_millis_per_kwh)
+        maybe("jurisdiction", Kind::Text, |f| Cell::filled(&f.row.place.jurisdiction)),
+        set("zone", Kind::Text, |f| Cell::text(&f.row.place.zone)),
+        maybe("currency", Kind::Text, |f| {
+            Cell::of(f.row.prices.first(), |price| Cell::text(price.currency.code()))
         }),
-        set("session_fee", AMOUNT, |f| Cell::amount(f.row.tariff.session_fee)),
-        set("tax_basis_points", Kind::Int8, |f| Cell::int(f.row.tariff.tax_basis_points)),
-        set("hold", AMOUNT, |f| Cell::amount(f.row.tariff.hold)),
-        set("site_host_basis_points", Kind::Int8, |f| {
-            Cell::int(f.row.split.site_host_basis_points)
+        maybe("hold", AMOUNT, |f| Cell::of(f.row.prices.first(), |price| Cell::amount(price.hold))),
+        maybe("price_from", Kind::Time, |f| {
+            Cell::of(f.row.prices.first(), |price| Cell::time(price.from))
         }),
-        set("platform_basis_points", Kind::Int8, |f| Cell::int(f.row.split.platform_basis_points)),
+        maybe("tariff", Kind::Text, |f| {
+            Cell::of(f.row.prices.first(), |price| Cell::show(price.tariff))
+        }),
+        maybe("contract", Kind::Text, |f| {
+            Cell::of(f.row.prices.first(), |price| Cell::show(price.contract))
+        }),
+        maybe("rules", Kind::Text, |f| {
+            Cell::of(f.row.prices.first().and_then(|price| price.rules), Cell::show)
+        }),
+        set("prices_announced", Kind::Int4, |f| {
+            Cell::Int(i64::try_from(f.row.prices.len().saturating_sub(1)).unwrap_or(0))
+        }),
         partition(),
     ],
 };
@@ -297,9 +307,11 @@ static SESSIONS: RowTable<SessionRow> = RowTable {
             })
         }),
         set("energy_wh", Kind::Int8, |f| Cell::Int(f.row.energy().0)),
-        set("currency", Kind::Text, |f| Cell::text(f.row.tariff.currency.code())),
+        set("currency", Kind::Text, |f| Cell::text(f.row.deal.currency.code())),
         set("cost_energy", AMOUNT, |f| Cell::amount(f.row.charges.energy)),
         set("cost_fee", AMOUNT, |f| Cell::amount(f.row.charges.fee)),
+        set("cost_time", AMOUNT, |f| Cell::amount(f.row.charges.time)),
+        set("cost_parking", AMOUNT, |f| Cell::amount(f.row.charges.parking)),
         set("cost_tax", AMOUNT, |f| Cell::amount(f.row.charges.tax)),
         set("cost_total", AMOUNT, |f| Cell::amount(f.row.charges.total())),
         set("held", AMOUNT, |f| Cell::amount(f.row.held)),
@@ -326,10 +338,10 @@ static SESSIONS: RowTable<SessionRow> = RowTable {
         maybe("heard_at", Kind::Time, |f| Cell::time(f.row.heard)),
         maybe("reason", Kind::Text, |f| Cell::filled(&f.row.reason)),
         set("suspect", Kind::Bool, |f| Cell::Bool(f.row.suspect)),
-        set("energy_millis_per_kwh", Kind::Int8, |f| {
-            Cell::count(f.row.tariff.energy_millis_per_kwh)
-        }),
-        set("tax_basis_points", Kind::Int8, |f| Cell::int(f.row.tariff.tax_basis_points)),
+        set("tariff", Kind::Text, |f| Cell::show(f.row.deal.tariff)),
+        set("contract", Kind::Text, |f| Cell::show(f.row.deal.contract)),
+        maybe("tax_rule", Kind::Text, |f| Cell::filled(&f.row.deal.treatment.rule)),
+        maybe("explanation", Kind::Text, |f| Cell::filled(&f.row.deal.explanation)),
         partition(),
     ],
 };
@@ -468,6 +480,7 @@ fn command(kind: &OutboxKind) -> (&'static str, Option<SessionId>) {
             PeerCommand::ReleaseHold { session, .. } => ("RELEASE_HOLD", Some(*session)),
             PeerCommand::Capture { session, .. } => ("CAPTURE", Some(*session)),
             PeerCommand::Adjust { session, .. } => ("ADJUST", Some(*session)),
+            PeerCommand::Refund { session, .. } => ("REFUND", Some(*session)),
             PeerCommand::AskSession { session, .. } => ("ASK_SESSION", Some(*session)),
         },
     }

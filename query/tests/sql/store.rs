@@ -7,13 +7,11 @@ use novax_charging::rows::{
     TokenRow, connector_key, directory_key, head_key, numbered_series_key, series_key,
 };
 use novax_charging::{
-    ConnectorStatus, Keyspace, OutboxKind, OutboxRow, Payer, Protocol, SessionRow, SessionState,
-    SiteRow, StationCommand, StationRow, TransactionRef,
+    Charges, ConnectorStatus, Deal, Keyspace, OutboxKind, OutboxRow, Payer, Place, Price, Protocol,
+    SessionRow, SessionState, SiteRow, StationCommand, StationRow, TermsId, TransactionRef,
 };
 use novax_engine::{Batch, Engine, Options, Snapshot, Worker};
-use novax_ledger::{
-    Account, Charges, Code, EntryKind, Hold, HoldId, JournalRow, Limit, SplitRule, Tariff,
-};
+use novax_ledger::{Account, Code, EntryKind, Hold, HoldId, JournalRow, Limit};
 use novax_model::{
     AccountId, ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId,
     Timestamp, TokenUid, TransferKey, WattHours, Watts,
@@ -228,17 +226,14 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp(DAY_US + seconds * SECOND_US)
 }
 
-fn tariff() -> Tariff {
-    Tariff {
-        currency: Currency::EUR,
-        energy_millis_per_kwh: 39_500,
-        session_fee: 50,
-        tax_basis_points: 1_900,
+fn deal() -> Deal {
+    Deal {
+        tariff: TermsId(1),
+        contract: TermsId(2),
         hold: 2_000,
+        ..Deal::of_nothing(Currency::EUR)
     }
 }
-
-const SPLIT: SplitRule = SplitRule { site_host_basis_points: 6_000, platform_basis_points: 500 };
 
 fn station(name: &str, number: u32) -> StationRow {
     StationRow {
@@ -288,8 +283,8 @@ fn session(number: u128, name: &str, state: SessionState, energy: i64) -> Sessio
         transaction: Some(TransactionRef::V16(17)),
         remote_start_id: 0,
         payer: Payer::Local(AccountId(1)),
-        tariff: tariff(),
-        split: SPLIT,
+        deal: deal(),
+        rating: None,
         held: 2_000,
         holds: 1,
         meter_start: Some(WattHours(100)),
@@ -300,13 +295,14 @@ fn session(number: u128, name: &str, state: SessionState, energy: i64) -> Sessio
         started: at(20),
         ended: if state == SessionState::Settled { at(3_620) } else { Timestamp::ZERO },
         heard: at(3_620),
-        charges: Charges { energy: 395, fee: 50, tax: 85 },
+        charges: Charges { energy: 395, fee: 50, tax: 85, ..Charges::default() },
         reason: "".into(),
         suspect: false,
         estimated: false,
         owed: 0,
         adjusted: 0,
         hold_attempt: 0,
+        marked: Timestamp::ZERO,
         hold_expires: Timestamp::ZERO,
         segments: Vec::new(),
     }
@@ -316,8 +312,20 @@ fn depot(batch: &mut Batch) {
     let meta =
         MetaRow { applied_index: 42, time: at(3_700), state_hash: 0xfeed, ..MetaRow::default() };
     put(batch, Keyspace::Meta, b"meta".to_vec(), archive!(&meta));
-    let site =
-        SiteRow { site: id("depot"), limit: Some(Watts(44_000)), tariff: tariff(), split: SPLIT };
+    let price = Price {
+        from: at(0),
+        tariff: TermsId(1),
+        contract: TermsId(2),
+        rules: None,
+        currency: Currency::EUR,
+        hold: 2_000,
+    };
+    let site = SiteRow {
+        site: id("depot"),
+        limit: Some(Watts(44_000)),
+        place: Place { jurisdiction: "DE".into(), zone: "Europe/Berlin".into() },
+        prices: vec![price],
+    };
     put(batch, Keyspace::Sites, b"depot".to_vec(), archive!(&site));
     for number in 1..=4_u32 {
         let name = format!("CP-{number}");

@@ -161,6 +161,7 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             "insufficient_funds",
             format!("{required} minor units are needed and {available} can be held"),
         ),
+        Refusal::BadTerms(words) => Problem::unprocessable(words.to_string()),
         Refusal::CurrencyMismatch => Problem::conflict(
             "currency_mismatch",
             "the wallet's currency is not the one that is asked for",
@@ -181,6 +182,10 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
         Refusal::TokenInUse => {
             Problem::conflict("token_in_use", "the driver charges with this token already")
         }
+        Refusal::NotRefundable => Problem::conflict(
+            "not_refundable",
+            "there is no bill to refund, or its journal lines are not those that were booked",
+        ),
         Refusal::KeyReused => Problem::conflict(
             "conflict",
             "this name is taken, by another home or with another content",

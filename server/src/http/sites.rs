@@ -8,8 +8,8 @@ use super::read::read;
 use super::views::{SiteView, SplitView, TariffView};
 use axum::Json;
 use axum::extract::{Path, State};
-use novax_charging::Keyspace;
 use novax_charging::rows::{self, SiteRow};
+use novax_charging::{Keyspace, Place, PutSite};
 use novax_model::{Identity, PartitionId, Watts};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -57,13 +57,18 @@ async fn site(api: &Api, site: Identity) -> Result<SiteView, Problem> {
 /// A site to make or change.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PutSite {
+struct SiteInput {
     /// Its name.
     #[schema(value_type = String, example = "depot-1")]
     site: Identity,
     /// What all its connectors together may draw; absent is no limit.
     #[schema(minimum = 0)]
     limit_w: Option<i64>,
+    /// Where it is, for taxes: a country (`DE`) or a region (`CA-QC`). Absent: the tariff's own rate.
+    jurisdiction: Option<String>,
+    /// IANA name of the clock on its wall; UTC when absent.
+    #[schema(example = "Europe/Berlin")]
+    zone: Option<String>,
     /// The price of sessions that start from now on.
     tariff: TariffView,
     /// How revenue is split from now on; absent: all to the operator.
@@ -74,15 +79,24 @@ struct PutSite {
 }
 
 /// Makes a site or changes it. Sessions that run keep the price they started with.
-#[utoipa::path(post, path = "/v1/sites", tag = "sites", request_body = PutSite,
+#[utoipa::path(post, path = "/v1/sites", tag = "sites", request_body = SiteInput,
     operation_id = "put_site", responses((status = 200, body = SiteView)))]
-async fn put(State(api): State<Api>, Body(body): Body<PutSite>) -> Result<Json<SiteView>, Problem> {
+async fn put(
+    State(api): State<Api>,
+    Body(body): Body<SiteInput>,
+) -> Result<Json<SiteView>, Problem> {
     if body.limit_w.is_some_and(|limit| limit < 0) {
         return Err(Problem::unprocessable("limit_w is below 0"));
     }
     let home = home(&api, body.partition)?;
-    let (tariff, split) = (body.tariff.tariff()?, body.split.rule()?);
-    api.control().put_site(&body.site, body.limit_w.map(Watts), tariff, split, home).await?;
+    let terms = body.tariff.terms(body.split, &body.site)?;
+    let place = Place {
+        jurisdiction: body.jurisdiction.unwrap_or_default().into(),
+        zone: body.zone.unwrap_or_else(|| "UTC".to_owned()).into(),
+    };
+    let limit = body.limit_w.map(Watts);
+    let put = PutSite { place, ..PutSite::new(body.site.clone(), limit, terms) };
+    api.control().put_site(put, home).await?;
     Ok(Json(site(&api, body.site).await?))
 }
 

@@ -5,11 +5,12 @@
 //! the unit their name ends with.
 
 use super::problem::Problem;
+use novax_charging::SimpleTerms;
 use novax_charging::rows::{
     ConnectorRow, DirectoryRow, DriverRow, SessionRow, SiteRow, StationRow,
 };
 use novax_charging::{Protocol, TransactionRef};
-use novax_ledger::{Account, JournalRow, SplitRule, Tariff};
+use novax_ledger::{Account, JournalRow};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId,
     Timestamp, Watts,
@@ -276,6 +277,17 @@ impl From<&ConnectorRow> for ConnectorView {
     }
 }
 
+/// One tax of a session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TaxView {
+    /// `VAT`, `GST`...
+    pub name: String,
+    /// Its rate in millionths: 19 % is 190000.
+    pub rate_ppm: u32,
+    /// How much.
+    pub amount: Money,
+}
+
 /// What a session costs, so far or in the end.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CostView {
@@ -283,8 +295,14 @@ pub(super) struct CostView {
     pub energy: Money,
     /// For the session, before tax.
     pub fee: Money,
-    /// Tax on both.
+    /// For time charging, before tax.
+    pub time: Money,
+    /// For time plugged in without charging, before tax.
+    pub parking: Money,
+    /// All taxes.
     pub tax: Money,
+    /// The taxes one by one.
+    pub taxes: Vec<TaxView>,
     /// What the driver pays.
     pub total: Money,
 }
@@ -335,7 +353,7 @@ pub(super) struct SessionView {
 
 impl From<&SessionRow> for SessionView {
     fn from(row: &SessionRow) -> SessionView {
-        let money = |amount| Money::new(amount, row.tariff.currency);
+        let money = |amount| Money::new(amount, row.deal.currency);
         SessionView {
             id: row.session.to_string(),
             state: row.state.as_str(),
@@ -354,7 +372,19 @@ impl From<&SessionRow> for SessionView {
             cost: CostView {
                 energy: money(row.charges.energy),
                 fee: money(row.charges.fee),
+                time: money(row.charges.time),
+                parking: money(row.charges.parking),
                 tax: money(row.charges.tax),
+                taxes: row
+                    .charges
+                    .taxes
+                    .iter()
+                    .map(|tax| TaxView {
+                        name: tax.name.to_string(),
+                        rate_ppm: tax.ppm,
+                        amount: money(tax.amount),
+                    })
+                    .collect(),
                 total: money(row.charges.total()),
             },
             held: money(row.held),
@@ -395,7 +425,12 @@ const ENERGY_MILLIS_MAX: u64 = 1_000_000_000;
 const BASIS_POINTS_MAX: u32 = 10_000;
 
 impl TariffView {
-    pub(super) fn tariff(&self) -> Result<Tariff, Problem> {
+    /// The terms of a site with this price and split.
+    pub(super) fn terms(
+        &self,
+        split: SplitView,
+        site: &Identity,
+    ) -> Result<novax_charging::SiteTerms, Problem> {
         if self.energy_millis_per_kwh > ENERGY_MILLIS_MAX {
             return Err(Problem::unprocessable("energy_millis_per_kwh is above 1000000000"));
         }
@@ -406,25 +441,17 @@ impl TariffView {
         if hold == 0 {
             return Err(Problem::unprocessable("hold_minor is 0: a start must hold something"));
         }
-        Ok(Tariff {
+        split.check()?;
+        let simple = SimpleTerms {
             currency: currency(&self.currency)?,
             energy_millis_per_kwh: self.energy_millis_per_kwh,
             session_fee: minor_units("session_fee_minor", &self.session_fee_minor)?,
             tax_basis_points: self.tax_basis_points,
             hold,
-        })
-    }
-}
-
-impl From<&Tariff> for TariffView {
-    fn from(tariff: &Tariff) -> TariffView {
-        TariffView {
-            currency: tariff.currency.code().to_owned(),
-            energy_millis_per_kwh: tariff.energy_millis_per_kwh,
-            session_fee_minor: tariff.session_fee.to_string(),
-            tax_basis_points: tariff.tax_basis_points,
-            hold_minor: tariff.hold.to_string(),
-        }
+            site_host_basis_points: split.site_host_basis_points,
+            platform_basis_points: split.platform_basis_points,
+        };
+        Ok(simple.terms(site))
     }
 }
 
@@ -441,15 +468,12 @@ pub(super) struct SplitView {
 }
 
 impl SplitView {
-    pub(super) fn rule(self) -> Result<SplitRule, Problem> {
-        let sum = self.site_host_basis_points.checked_add(self.platform_basis_points);
-        if sum.is_none_or(|sum| sum > BASIS_POINTS_MAX) {
+    fn check(self) -> Result<(), Problem> {
+        let sum = u64::from(self.site_host_basis_points) + u64::from(self.platform_basis_points);
+        if sum > u64::from(BASIS_POINTS_MAX) {
             return Err(Problem::unprocessable("the shares of a split are above 10000 together"));
         }
-        Ok(SplitRule {
-            site_host_basis_points: self.site_host_basis_points,
-            platform_basis_points: self.platform_basis_points,
-        })
+        Ok(())
     }
 }
 
@@ -462,10 +486,27 @@ pub(super) struct SiteView {
     pub partition: u16,
     /// What all its connectors together may draw; absent is no limit.
     pub limit_w: Option<i64>,
-    /// The price for sessions that start now.
-    pub tariff: TariffView,
-    /// How revenue is split.
-    pub split: SplitView,
+    /// Where it is, for taxes: `DE`, `CA-QC`; absent: as its tariff says.
+    pub jurisdiction: Option<String>,
+    /// The clock on its wall.
+    pub zone: String,
+    /// In order of time: the price in force, then those announced.
+    pub prices: Vec<PriceView>,
+}
+
+/// What a site charges from some time on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PriceView {
+    /// Sessions requested from then on.
+    pub from: Option<String>,
+    /// The hash of its tariff.
+    pub tariff: String,
+    /// The hash of its revenue contract.
+    pub contract: String,
+    /// The hash of its pricing rules.
+    pub rules: Option<String>,
+    /// What is held before a start, and each time a hold is raised.
+    pub hold: Money,
 }
 
 impl SiteView {
@@ -474,11 +515,19 @@ impl SiteView {
             site: row.site.to_string(),
             partition: partition.0,
             limit_w: row.limit.map(|Watts(limit)| limit),
-            tariff: TariffView::from(&row.tariff),
-            split: SplitView {
-                site_host_basis_points: row.split.site_host_basis_points,
-                platform_basis_points: row.split.platform_basis_points,
-            },
+            jurisdiction: Some(row.place.jurisdiction.to_string()).filter(|text| !text.is_empty()),
+            zone: row.place.zone.to_string(),
+            prices: row
+                .prices
+                .iter()
+                .map(|price| PriceView {
+                    from: time(price.from),
+                    tariff: price.tariff.to_string(),
+                    contract: price.contract.to_string(),
+                    rules: price.rules.map(|rules| rules.to_string()),
+                    hold: Money::new(price.hold, price.currency),
+                })
+                .collect(),
         }
     }
 }
@@ -687,7 +736,12 @@ mod tests {
             tax_basis_points: 1_900,
             hold_minor: "2000".into(),
         };
-        assert_eq!(TariffView::from(&good.tariff().expect("valid")), good);
+        let site = Identity::new("depot").unwrap();
+        let split = |site_host_basis_points, platform_basis_points| SplitView {
+            site_host_basis_points,
+            platform_basis_points,
+        };
+        assert!(good.terms(split(1_000, 500), &site).is_ok());
         let mistakes: [fn(&mut TariffView); 5] = [
             |t| t.currency = "ZZZ".into(),
             |t| t.energy_millis_per_kwh = ENERGY_MILLIS_MAX + 1,
@@ -698,14 +752,11 @@ mod tests {
         for mistake in mistakes {
             let mut bad = good.clone();
             mistake(&mut bad);
-            assert!(bad.tariff().is_err(), "{bad:?}");
+            assert!(bad.terms(split(0, 0), &site).is_err(), "{bad:?}");
         }
-        let split = |host, platform| {
-            SplitView { site_host_basis_points: host, platform_basis_points: platform }.rule()
-        };
-        assert!(split(9_000, 1_000).is_ok());
-        assert!(split(9_000, 1_001).is_err());
-        assert!(split(u32::MAX, 1).is_err());
+        assert!(good.terms(split(9_000, 1_000), &site).is_ok());
+        assert!(good.terms(split(9_000, 1_001), &site).is_err());
+        assert!(good.terms(split(u32::MAX, 1), &site).is_err());
     }
 
     #[test]

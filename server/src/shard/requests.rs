@@ -203,8 +203,8 @@ impl Shard {
     fn hold_of(&self, job: &Job) -> Option<(Currency, Amount)> {
         let machine = &self.slots.get(&job.partition())?.machine;
         let site = machine.station(job.station()?)?.site.clone();
-        let tariff = &machine.site(site.as_str())?.tariff;
-        Some((tariff.currency, tariff.hold))
+        let price = machine.site(site.as_str())?.price_at(machine.now())?;
+        Some((price.currency, price.hold))
     }
 
     /// The payer's partition has spoken.

@@ -6,9 +6,8 @@ use super::*;
 use crate::control::{CallFailed, Request, StationCall, Unavailable};
 use crate::node::stores;
 use crossbeam_queue::ArrayQueue;
-use novax_charging::{Partition, PartitionConfig};
+use novax_charging::{Partition, PartitionConfig, PutSite, SimpleTerms};
 use novax_engine::{Engine, Worker};
-use novax_ledger::{SplitRule, Tariff};
 use novax_model::{ConnectorRef, Currency, Identity, TokenUid, TransferKey};
 use novax_raft::{LogConfig, blocking_write};
 use novax_wire::ws::{self, Event, Limits, Receiver, Role};
@@ -169,15 +168,17 @@ impl World {
         let home = PartitionId(0);
         let (site, cp, driver) = (identity("site"), identity("CP"), identity("anna"));
         let tag = TokenUid::new("TAG").expect("valid");
-        let tariff = Tariff {
+        let terms = SimpleTerms {
             currency: Currency::EUR,
             energy_millis_per_kwh: 39_500,
             session_fee: 50,
             tax_basis_points: 1_900,
             hold: 2_000,
+            site_host_basis_points: 1_000,
+            platform_basis_points: 500,
         };
-        let split = SplitRule { site_host_basis_points: 1_000, platform_basis_points: 500 };
-        self.propose(home, Command::PutSite { site: site.clone(), limit: None, tariff, split });
+        let put = PutSite::new(site.clone(), None, terms.terms(&site));
+        self.propose(home, Command::PutSite(Box::new(put)));
         self.propose(home, Command::PutStation { identity: cp, site, password: None });
         let kind = DirectoryKind::Station;
         self.propose(

@@ -64,8 +64,7 @@ impl<'a> Node<'a> {
             return Err(self.refuse("is no object"));
         }
         let mut reader = serde_json::Deserializer::from_str(self.raw.get());
-        let fields =
-            reader.deserialize_map(Object).map_err(|wrong| self.refuse(wrong.to_string()))?;
+        let fields = reader.deserialize_map(Object).map_err(|wrong| self.refuse(said(&wrong)))?;
         Ok(Fields { path: self.path.clone(), fields })
     }
 
@@ -74,7 +73,7 @@ impl<'a> Node<'a> {
             return Err(self.refuse("is no list"));
         }
         let mut reader = serde_json::Deserializer::from_str(self.raw.get());
-        let list = reader.deserialize_seq(List).map_err(|wrong| self.refuse(wrong.to_string()))?;
+        let list = reader.deserialize_seq(List).map_err(|wrong| self.refuse(said(&wrong)))?;
         let node = |(index, raw)| Node { path: format!("{}[{index}]", self.path), raw };
         Ok(list.into_iter().enumerate().map(node).collect())
     }
@@ -211,6 +210,12 @@ impl<'a> Visitor<'a> for List {
         }
         Ok(list)
     }
+}
+
+/// What is wrong, without the line and column within the piece that was looked at.
+fn said(wrong: &serde_json::Error) -> String {
+    let words = wrong.to_string();
+    words.split_once(" at line ").map_or(words.as_str(), |(words, _)| words).to_owned()
 }
 
 /// A text as a JSON string.

@@ -103,7 +103,8 @@ impl Rating {
             let unit = if kind == Kind::Energy { 1 } else { SECOND_US };
             // Energy given back is paid as it was measured.
             if used > 0 {
-                line.billed_volume += (-used).rem_euclid(i64::from(step) * unit);
+                let missing = (-used).rem_euclid(i64::from(step) * unit);
+                line.billed_volume = line.billed_volume.saturating_add(missing);
             }
         }
     }
@@ -211,6 +212,18 @@ fn bounded(
     }
 }
 
+/// `total * part / whole`, cut off; of no whole there is no part.
+fn proportion(total: i128, mut part: i128, mut whole: i128) -> i128 {
+    // Only sums beyond all money do not fit; then the proportion need not be exact either.
+    while whole != 0 {
+        if let Some(product) = total.checked_mul(part) {
+            return product / whole;
+        }
+        (part, whole) = (part / 2, whole / 2);
+    }
+    0
+}
+
 impl Cost {
     /// The total by tax rate, in the tariff's own terms. What a limit changed is spread over the rates
     /// in proportion, so that the parts are exactly the total.
@@ -234,7 +247,7 @@ impl Cost {
         let mut rest = self.total.0;
         let last = parts.len() - 1;
         for (_, part) in parts.iter_mut().take(last) {
-            part.0 = if listed == 0 { 0 } else { self.total.0 * part.0 / listed };
+            part.0 = proportion(self.total.0, part.0, listed);
             rest -= part.0;
         }
         if let Some((_, part)) = parts.last_mut() {

@@ -170,11 +170,10 @@ pub(crate) fn window(tariff: &Tariff, moment: &Moment) -> Window {
     let restrictions = tariff.elements.iter().filter_map(|element| element.restrictions.as_ref());
     for r in restrictions.clone() {
         for s in [r.min_s, r.max_s].into_iter().flatten() {
-            until(Timestamp(moment.began.0 + u64::from(s) * 1_000_000));
+            until(Timestamp(moment.began.0.saturating_add(u64::from(s) * 1_000_000)));
         }
         for minute in [r.start_time, r.end_time].into_iter().flatten() {
             until(moment.offset.at(local.day, minute));
-            until(moment.offset.at(local.day.next(), minute));
         }
         by_clock |= asks_clock(r);
     }

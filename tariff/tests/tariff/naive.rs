@@ -243,7 +243,7 @@ fn element() -> impl Strategy<Value = Element> {
         .prop_map(|(components, restrictions)| Element { components, restrictions })
 }
 
-fn tariff() -> impl Strategy<Value = Tariff> {
+pub(crate) fn tariff() -> impl Strategy<Value = Tariff> {
     proptest::collection::vec(element(), 1..6)
         .prop_map(|elements| Tariff::of("random", Currency::EUR, elements))
 }
