@@ -11,8 +11,8 @@ use novax_charging::rows::{
     TokenRow, directory_key, read,
 };
 use novax_charging::{
-    Keyspace, OutboxKind, OutboxRow, Payer, PaymentRow, PeerCommand, SessionRow, SiteRow, StationCommand,
-    StationRow, TransactionRef,
+    Keyspace, OutboxKind, OutboxRow, Payer, PaymentRow, PeerCommand, SessionRow, SiteRow,
+    StationCommand, StationRow, TransactionRef,
 };
 use novax_ledger::{Account, Hold, JournalRow, Limit};
 use novax_model::{AccountId, Measurand, SessionId};

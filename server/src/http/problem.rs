@@ -182,9 +182,7 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
         Refusal::TokenInUse => {
             Problem::conflict("token_in_use", "the driver charges with this token already")
         }
-        Refusal::PaymentDeclined => {
-            Problem::conflict("payment_declined", "the card was declined")
-        }
+        Refusal::PaymentDeclined => Problem::conflict("payment_declined", "the card was declined"),
         Refusal::PaymentUnanswered => {
             Problem::conflict("payment_unanswered", "the payment provider did not answer in time")
         }
