@@ -91,6 +91,10 @@ impl Till {
         assert_eq!(self.owed_by_provider(), i64::try_from(taken - back).expect("small"));
         let report = get(&self.node, "/v1/payments/reconciliation");
         assert_eq!(report["alarming"], 0, "{report}");
+        for totals in report["totals"].as_array().expect("a list") {
+            assert_eq!(totals["taken_here"], totals["taken_there"], "{report}");
+            assert_eq!(totals["refunded_here"], totals["refunded_there"], "{report}");
+        }
     }
 }
 
