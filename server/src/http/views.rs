@@ -312,8 +312,8 @@ pub(super) struct CostView {
 pub(super) struct SessionView {
     /// Its id, 32 hexadecimal digits.
     pub id: String,
-    /// `STARTING`, `START_ACCEPTED`, `CHARGING`, `STOPPING`, `SETTLING`, `SETTLED`, `REJECTED`,
-    /// `EXPIRED` or `REFUSED`.
+    /// `AUTHORISING`, `STARTING`, `START_ACCEPTED`, `CHARGING`, `STOPPING`, `SETTLING`, `SETTLED`,
+    /// `REJECTED`, `EXPIRED` or `REFUSED`.
     pub state: &'static str,
     /// Its station.
     pub station: String,
