@@ -5,6 +5,7 @@
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
 use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
+use novax_audit::SignedHead;
 use novax_ledger::JournalRow;
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
@@ -193,6 +194,8 @@ pub enum Command {
         /// What the peer's apply said.
         outcome: Box<Outcome>,
     },
+    /// The leader signs a head of the journal's tree, exactly as it stands.
+    SignTreeHead(Box<SignedHead>),
     /// Nothing but the time: lets timers fire.
     Tick,
 }
@@ -488,6 +491,8 @@ pub enum Refusal {
     WrongState(SessionState),
     /// Same key, other payload.
     KeyReused,
+    /// No head like this waits for a signature.
+    WrongHead,
     /// A bound is reached; nothing was done.
     Full,
     /// No bill that money could be given back of, or other lines than were booked for it.

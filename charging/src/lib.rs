@@ -61,6 +61,7 @@ mod stop;
 mod telemetry;
 mod terms;
 mod timers;
+mod tree;
 
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
@@ -74,6 +75,6 @@ pub use rows::{
     Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
     OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, Protocol, Segment,
     SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
-    TermsRow, TokenRow,
+    TermsRow, TokenRow, TreeHeadRow,
 };
 pub use simple::SimpleTerms;

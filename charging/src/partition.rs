@@ -10,6 +10,7 @@ use crate::rows::{
 use crate::sessions::overlap;
 use crate::state::State;
 use crate::stations::Boot;
+use novax_audit::TreeHead;
 use novax_model::{Amount, ConnectorRef, Currency, Measurand, SessionId, Timestamp};
 
 /// One partition's replica.
@@ -75,10 +76,12 @@ impl Partition {
         assert!(index > applied, "entry {index} after {applied}: entries are applied in order");
         if entry.is_empty() {
             state.meta.applied_index = index;
+            state.link_entry(index, entry);
             return Ok(Applied { rows: vec![state.meta_row()], ..Applied::default() });
         }
         let (time, commands) = decode_entry(entry)?;
         state.meta.applied_index = index;
+        state.link_entry(index, entry);
         state.meta.time = time.max(Timestamp(state.meta.time.0.saturating_add(1)));
         state.fire_timers();
         let outcomes = commands.into_iter().map(|command| state.execute(command)).collect();
@@ -110,13 +113,20 @@ impl Partition {
     /// When the first timer is due; the leader proposes [`Command::Tick`] when it has passed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.state.next_deadline()
+        let timer = self.state.next_deadline();
+        timer.into_iter().chain(self.state.head_deadline()).min()
     }
 
     /// Open ends of series that changed, and chunks that time has closed, as rows: to be written before
     /// a flush of the store or a snapshot for telemetry. No part of the state hash.
     pub fn seal_heads(&mut self) -> Vec<RowWrite> {
         self.state.seal_heads()
+    }
+
+    /// The newest head of the journal's tree that nobody has signed: the leader does.
+    #[must_use]
+    pub fn unsigned_head(&self) -> Option<&TreeHead> {
+        self.state.unsigned_head()
     }
 
     /// A site.
@@ -330,6 +340,7 @@ impl State {
                 self.peer_answered(outbox, &outcome);
                 Ok(Outcome::Done)
             }
+            Command::SignTreeHead(signed) => Ok(self.sign_head(&signed)),
             Command::Tick => Ok(Outcome::Done),
         };
         answer.unwrap_or_else(Outcome::Refused)

@@ -18,7 +18,7 @@ const STATES: [SessionState; 9] = [
 ];
 
 /// Refusals without parts, and their text.
-const PLAIN: [(Refusal, &str); 14] = [
+const PLAIN: [(Refusal, &str); 15] = [
     (Refusal::UnknownToken, "unknown token"),
     (Refusal::DriverBlocked, "driver blocked"),
     (Refusal::CurrencyMismatch, "the wallet has another currency"),
@@ -30,6 +30,7 @@ const PLAIN: [(Refusal, &str); 14] = [
     (Refusal::StationNotReady, "station not ready"),
     (Refusal::ConnectorBusy, "connector busy"),
     (Refusal::KeyReused, "key reused"),
+    (Refusal::WrongHead, "no such head waits"),
     (Refusal::Full, "a bound is reached"),
     (Refusal::NotRefundable, "not refundable"),
     (Refusal::TokenInUse, "token in use"),

@@ -9,7 +9,7 @@ use crate::partition::Partition;
 use crate::rows::{
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
     PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
-    TermsRow, TokenRow, read_head_key,
+    TermsRow, TokenRow, TreeHeadRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
@@ -58,6 +58,7 @@ struct Sorted {
     meta: Option<MetaRow>,
     directory: Vec<DirectoryRow>,
     sites: Vec<SiteRow>,
+    heads_of_tree: Vec<TreeHeadRow>,
     terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
     stations: BTreeMap<u32, StationRow>,
@@ -117,6 +118,7 @@ impl Sorted {
             Keyspace::Meta => self.meta = Some(archive(keyspace, &value)?),
             Keyspace::Directory => self.directory.push(archive(keyspace, &value)?),
             Keyspace::Sites => self.sites.push(archive(keyspace, &value)?),
+            Keyspace::TreeHeads => self.heads_of_tree.push(archive(keyspace, &value)?),
             Keyspace::Terms => {
                 let (_, id) = key.split_first().ok_or(RestoreError::Key(keyspace))?;
                 let id = TermsId(u128::from_be_bytes(number(keyspace, id)?));
@@ -159,11 +161,7 @@ impl Sorted {
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
             // Kept for those who come to write them.
-            Keyspace::Accruals
-            | Keyspace::FxRates
-            | Keyspace::TreeHeads
-            | Keyspace::Documents
-            | Keyspace::Payments => {}
+            Keyspace::Accruals | Keyspace::FxRates | Keyspace::Documents | Keyspace::Payments => {}
         }
         Ok(())
     }
@@ -179,6 +177,9 @@ impl Sorted {
         }
         for row in self.directory {
             state.directory[row.kind as usize].insert(row.id.clone(), row);
+        }
+        for row in &self.heads_of_tree {
+            state.heads.restore(row);
         }
         for (id, row) in self.terms {
             state.terms.insert(id, row);

@@ -33,6 +33,7 @@
 //! | payments | session u128, operation u32 | [`PaymentRow`] |
 
 use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
+use novax_audit::{SignedHead, Tree, TreeHead};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
@@ -282,6 +283,10 @@ pub struct MetaRow {
     pub next_exception: u64,
     /// Next journal number.
     pub next_journal: u64,
+    /// The Merkle tree over the journal's transactions: its size and its edge.
+    pub tree: Tree,
+    /// Chained over the entries of the log; zero before the first.
+    pub log_chain: [u8; 32],
     /// End of the last closed period of the books.
     pub closed_until: Timestamp,
 }
@@ -408,6 +413,15 @@ pub enum StationState {
     Pending,
     /// Provisioned.
     Accepted,
+}
+
+/// A head of the journal's tree.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TreeHeadRow {
+    /// What the tree was.
+    pub head: TreeHead,
+    /// The leader's word for it. A head without one is vouched for by the next that has.
+    pub signed: Option<SignedHead>,
 }
 
 /// What dynamic prices of a site follow.

@@ -15,6 +15,7 @@ use crate::rows::{
 };
 use crate::terms::Terms;
 use crate::timers::Timer;
+use crate::tree::Heads;
 use novax_ledger::Ledger;
 use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
 use novax_settlement::TaxTable;
@@ -125,6 +126,7 @@ pub(crate) struct State {
     pub(crate) series: BTreeMap<u64, OpenSeries>,
     /// Series that may have late ticks open.
     pub(crate) late_series: BTreeSet<u64>,
+    pub(crate) heads: Heads,
     pub(crate) terms: Terms,
     pub(crate) taxes: TaxTable,
     /// What dynamic prices follow, by site.
@@ -161,6 +163,7 @@ impl State {
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
             late_series: BTreeSet::new(),
+            heads: Heads::default(),
             terms: Terms::default(),
             taxes: TaxTable::built_in(),
             signals: BTreeMap::new(),
@@ -476,6 +479,7 @@ impl State {
             let value = row.as_ref().map(rows::archive);
             push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
         }
+        self.grow_tree(&changes.journal, out);
         let head = self.ledger.head();
         self.meta.next_journal = head.next_journal;
         self.meta.closed_until = head.closed_until;
