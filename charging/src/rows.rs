@@ -28,6 +28,7 @@
 //! | fx_rates | base, quote: three letters each | [`FxRateRow`] |
 //! | account_entries | account u128, journal number u64 | `novax_ledger::AccountEntry` |
 //! | tree_nodes | level u8, index u64 | hash of a Merkle node, 32 bytes |
+//! | tree_nodes | 255, journal number u64 of a transaction's first row | which leaf it is, u64 |
 //! | tree_heads | size u64 | [`TreeHeadRow`] |
 //! | documents | kind u8, series text, 0, number u64 | [`DocumentRow`] |
 //! | payments | session u128, operation u32 | [`PaymentRow`] |
@@ -933,6 +934,9 @@ pub fn connector_key(identity: &Identity, connector: ConnectorRef) -> Vec<u8> {
     key.extend_from_slice(&connector.connector.to_be_bytes());
     key
 }
+
+/// First byte of the rows of `tree_nodes` that say which leaf a transaction is. No tree is so high.
+pub const LEAF_MARK: u8 = 0xff;
 
 /// Key of a signal row.
 #[must_use]

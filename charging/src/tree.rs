@@ -4,7 +4,7 @@
 //! and the chain were right after an entry; a head is signed at most once, and only as it is.
 
 use crate::command::{Outcome, Refusal, RowWrite};
-use crate::rows::{self, Keyspace, TreeHeadRow};
+use crate::rows::{self, Keyspace, LEAF_MARK, TreeHeadRow};
 use crate::state::State;
 use novax_audit::canonical::{encode, transactions};
 use novax_audit::merkle::leaf_hash;
@@ -56,6 +56,11 @@ impl State {
     /// What an entry booked becomes leaves.
     pub(crate) fn grow_tree(&mut self, journal: &[JournalRow], out: &mut Vec<RowWrite>) {
         for set in transactions(journal) {
+            let leaf = self.meta.tree.size();
+            let mut key = vec![LEAF_MARK];
+            key.extend_from_slice(&set.first().map_or(0, |row| row.number).to_be_bytes());
+            let value = Some(leaf.to_be_bytes().to_vec());
+            out.push(RowWrite { keyspace: Keyspace::TreeNodes, key, value });
             self.heads.buffer.clear();
             encode(self.config.partition, set, &mut self.heads.buffer)
                 .expect("the ledger writes whole sets");

@@ -3,6 +3,7 @@
 //! The flags of `serve`, `config` and `doctor` are made from the table of configuration keys, so
 //! they cannot drift from the file and the environment.
 
+use crate::audit::AuditCommand;
 use crate::config::{Config, ConfigError, KEYS, Resolved, Sources, load};
 use crate::store::StoreCommand;
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -47,6 +48,9 @@ pub enum Command {
     /// Looks after the stores of a node: verify, stats, dump, repair, compact, backup, restore.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// The journal for auditors: the signing key, and checking an exported journal offline.
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// `novax config`

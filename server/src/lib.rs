@@ -2,8 +2,9 @@
 //!
 //! Floors, top first: `commands` > `node` > `http` > `shard` > `control` > `gateway` > `counters`, `timers`,
 //! `ring`. Beside them: `cli`, `config`, `doctor` and
-//! `store` (while no node runs) and `fleet` (a client).
+//! `store` (while no node runs), `audit` (for auditors) and `fleet` (a client).
 
+pub mod audit;
 pub mod cli;
 pub mod cold;
 pub mod commands;

@@ -17,6 +17,7 @@
 //!   connections, the rows one request looks at.
 //! * The OpenAPI document is made from the routes and committed; a test compares them.
 
+mod audit;
 pub mod auth;
 mod books;
 mod connectors;

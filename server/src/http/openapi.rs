@@ -1,7 +1,7 @@
 //! The OpenAPI document: made from the routes, completed with what all of them share.
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
-use super::{Api, books, connectors, drivers, sessions, sites, stations, status};
+use super::{Api, audit, books, connectors, drivers, sessions, sites, stations, status};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
@@ -32,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(sites::routes())
         .merge(drivers::routes())
         .merge(books::routes())
+        .merge(audit::routes())
 }
 
 /// Adds the key, and to each operation that any error is a problem.

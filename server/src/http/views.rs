@@ -81,7 +81,7 @@ pub(super) fn currency(code: &str) -> Result<Currency, Problem> {
 }
 
 /// A time, or nothing when the row has none yet.
-fn time(at: Timestamp) -> Option<String> {
+pub(super) fn time(at: Timestamp) -> Option<String> {
     (at != Timestamp::ZERO).then(|| at.to_rfc3339())
 }
 
