@@ -4,6 +4,7 @@
 //! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
+use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
 use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
 use novax_audit::SignedHead;
 use novax_ledger::JournalRow;
@@ -198,6 +199,22 @@ pub enum Command {
     SignTreeHead(Box<SignedHead>),
     /// Nothing but the time: lets timers fire.
     Tick,
+    /// What a driver pays with from now on.
+    PutFunding {
+        /// Who.
+        driver: Identity,
+        /// With what.
+        funding: Funding,
+    },
+    /// A payment provider answered an operation, or reconciliation found out what became of it.
+    PaymentAnswered {
+        /// For which session it was asked.
+        session: SessionId,
+        /// Its place among the session's operations.
+        number: u32,
+        /// What was said.
+        answer: PaymentAnswer,
+    },
 }
 
 /// A site as an admin wants it.
@@ -272,6 +289,13 @@ pub enum PayerRef {
     },
     /// The payer's partition refused, or nobody knows the token.
     Refused(Refusal),
+    /// A card pays: the session's own partition asks its provider, wherever its driver is at home.
+    Card {
+        /// The driver's name, as the driver's partition said.
+        driver: Identity,
+        /// Which card.
+        card: Card,
+    },
 }
 
 /// A station says that a transaction runs.
@@ -339,6 +363,11 @@ pub struct Refund {
     ///
     /// [`Partition::bill`]: crate::Partition::bill
     pub lines: Vec<JournalRow>,
+    /// Paid by card: how much went back before, as the bill says. Other requests that came in between
+    /// make this one stale.
+    pub before: Amount,
+    /// Paid by card: what was asked of its provider, all of it, as stored.
+    pub payments: Vec<PaymentRow>,
 }
 
 /// A command for a station that must not be lost: it goes through the outbox.
@@ -499,6 +528,10 @@ pub enum Refusal {
     NotRefundable,
     /// The driver has another session open with the same token.
     TokenInUse,
+    /// The payment provider, or the payer's bank, said no.
+    PaymentDeclined,
+    /// The payment provider said nothing in time.
+    PaymentUnanswered,
 }
 
 /// What apply says to whoever proposed a command, one for each command of an entry, in order.
@@ -569,6 +602,13 @@ pub enum Outcome {
     Booted {
         /// Accepted or pending.
         state: StationState,
+    },
+    /// The driver pays by card: nothing is held here, the station's partition asks the provider.
+    Card {
+        /// Whose.
+        driver: Identity,
+        /// Which.
+        card: Card,
     },
 }
 

@@ -19,16 +19,19 @@
 //!   a few
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
+//! * `cards`, `card_refund`: what is asked of payment providers
 //! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
-//! * [`command`], [`rows`]: what the log and the store say
+//! * [`command`], [`rows`], [`payment`]: what the log and the store say
 
 mod accounts;
 mod adjust;
 mod answers;
+mod card_refund;
+mod cards;
 pub mod command;
 pub mod config;
 mod finished;
@@ -40,6 +43,7 @@ mod orphan;
 mod outbox;
 mod park;
 pub mod partition;
+pub mod payment;
 mod peers;
 mod price;
 mod provision;
@@ -70,6 +74,7 @@ pub use command::{
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
+pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
 pub use restore::RestoreError;
 pub use rows::{
     Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,

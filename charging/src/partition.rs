@@ -3,6 +3,7 @@
 use crate::accounts::Purpose;
 use crate::command::{Command, CorruptEntry, Outcome, RowWrite, TransactionRef, decode_entry};
 use crate::config::PartitionConfig;
+use crate::payment::PaymentRow;
 use crate::rows::{
     ConnectorRow, DirectoryKind, DirectoryRow, DriverRow, OutboxRow, SessionRow, SiteRow,
     StationRow, TokenRow,
@@ -218,6 +219,12 @@ impl Partition {
         })
     }
 
+    /// The key under which the bill of a session is booked.
+    #[must_use]
+    pub fn bill_key(session: SessionId) -> novax_model::TransferKey {
+        Purpose::Settle.key(session, 0)
+    }
+
     /// Where the journal has the bill of a session: what a refund must bring along.
     #[must_use]
     pub fn bill(&self, session: SessionId) -> Option<novax_ledger::KeyRow> {
@@ -241,6 +248,18 @@ impl Partition {
     #[must_use]
     pub fn available(&self, driver: &str) -> Option<Amount> {
         Some(self.state.available(self.driver(driver)?.wallet))
+    }
+
+    /// What was asked of payment providers for a session that is not over, or that still waits for an
+    /// answer. Others are in the store.
+    #[must_use]
+    pub fn payments(&self, session: SessionId) -> &[PaymentRow] {
+        self.state.cards.get(&session).map_or(&[], Vec::as_slice)
+    }
+
+    /// All operations of sessions that wait for a payment provider or may yet ask it.
+    pub fn open_payments(&self) -> impl Iterator<Item = &PaymentRow> {
+        self.state.cards.values().flatten()
     }
 
     /// Where the rows of an id live.
@@ -316,6 +335,7 @@ impl State {
             | Command::PutStation { .. }
             | Command::PutDriver { .. }
             | Command::PutSignal { .. }
+            | Command::PutFunding { .. }
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }
@@ -342,6 +362,10 @@ impl State {
             }
             Command::SignTreeHead(signed) => Ok(self.sign_head(&signed)),
             Command::Tick => Ok(Outcome::Done),
+            Command::PaymentAnswered { session, number, answer } => {
+                self.payment_answered(session, number, answer);
+                Ok(Outcome::Done)
+            }
         };
         answer.unwrap_or_else(Outcome::Refused)
     }
@@ -364,6 +388,7 @@ impl State {
             Command::PutDriver { driver, tokens, currency, blocked } => {
                 self.put_driver(&driver, &tokens, currency, blocked)
             }
+            Command::PutFunding { driver, funding } => self.put_funding(&driver, funding),
             Command::Deposit { key, driver, amount } => self.deposit(key, &driver, amount),
             _ => unreachable!("execute sends admin commands alone"),
         }

@@ -5,7 +5,7 @@ use crate::command::Refusal;
 use crate::rows::SessionState;
 use novax_model::Amount;
 
-const STATES: [SessionState; 9] = [
+const STATES: [SessionState; 10] = [
     SessionState::Starting,
     SessionState::StartAccepted,
     SessionState::Charging,
@@ -15,10 +15,11 @@ const STATES: [SessionState; 9] = [
     SessionState::Rejected,
     SessionState::Expired,
     SessionState::Refused,
+    SessionState::Authorising,
 ];
 
 /// Refusals without parts, and their text.
-const PLAIN: [(Refusal, &str); 15] = [
+const PLAIN: [(Refusal, &str); 17] = [
     (Refusal::UnknownToken, "unknown token"),
     (Refusal::DriverBlocked, "driver blocked"),
     (Refusal::CurrencyMismatch, "the wallet has another currency"),
@@ -34,6 +35,8 @@ const PLAIN: [(Refusal, &str); 15] = [
     (Refusal::Full, "a bound is reached"),
     (Refusal::NotRefundable, "not refundable"),
     (Refusal::TokenInUse, "token in use"),
+    (Refusal::PaymentDeclined, "payment declined"),
+    (Refusal::PaymentUnanswered, "the payment provider did not answer in time"),
 ];
 
 const FUNDS: &str = "insufficient funds: ";

@@ -6,6 +6,7 @@
 use crate::config::PartitionConfig;
 use crate::finished::is_billed;
 use crate::partition::Partition;
+use crate::payment::PaymentRow;
 use crate::rows::{
     self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
     PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
@@ -71,6 +72,8 @@ struct Sorted {
     keys: Vec<(TransferKey, KeyRow)>,
     outbox: Vec<OutboxRow>,
     payers: Vec<PayerSessionRow>,
+    /// In order of session and number, as their keys are.
+    payments: BTreeMap<Vec<u8>, PaymentRow>,
     /// The newest chunk of each series, with its key's time.
     series: BTreeMap<u64, (Timestamp, Vec<u8>)>,
     /// The open end of each series.
@@ -152,6 +155,9 @@ impl Sorted {
                 let (series, part) = read_head_key(key).ok_or(RestoreError::Key(keyspace))?;
                 self.heads.entry(series).or_default().push((part, value));
             }
+            Keyspace::Payments => {
+                self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
+            }
             // Written once, never read back by the state machine.
             Keyspace::Transfers
             | Keyspace::Exceptions
@@ -161,7 +167,7 @@ impl Sorted {
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
             // Kept for those who come to write them.
-            Keyspace::Accruals | Keyspace::FxRates | Keyspace::Documents | Keyspace::Payments => {}
+            Keyspace::Accruals | Keyspace::FxRates | Keyspace::Documents => {}
         }
         Ok(())
     }
@@ -206,7 +212,18 @@ impl Sorted {
             state.index_outbox_row(&row);
             state.outbox.insert(row.id, row);
         }
+        // Sessions that run ask how their cards stand.
+        for row in self.payments.into_values() {
+            let rows = state.cards.entry(row.session).or_default();
+            if rows.len() != row.number as usize {
+                let text = format!("payments of session {} are missing", row.session);
+                return Err(RestoreError::Inconsistent(text));
+            }
+            state.cards_touched.insert(row.session);
+            rows.push(row);
+        }
         state.restore_sessions(self.sessions)?;
+        state.forget_cards();
         for row in self.payers {
             state.payers.insert(row.session, row.clone());
             state.index_payer(&row);

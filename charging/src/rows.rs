@@ -31,10 +31,11 @@
 //! | tree_nodes | 255, journal number u64 of a transaction's first row | which leaf it is, u64 |
 //! | tree_heads | size u64 | [`TreeHeadRow`] |
 //! | documents | kind u8, series text, 0, number u64 | [`DocumentRow`] |
-//! | payments | session u128, operation u32 | [`PaymentRow`] |
+//! | payments | session u128, operation u32 | [`crate::PaymentRow`] |
 
 use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
 use novax_audit::{SignedHead, Tree, TreeHead};
+use crate::payment::{Funding, PaymentRow};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
@@ -593,6 +594,8 @@ pub struct DriverRow {
     pub wallet: novax_model::AccountId,
     /// What the driver shows.
     pub tokens: Vec<TokenUid>,
+    /// What the driver pays with.
+    pub funding: Funding,
 }
 
 /// Who owns a token.
@@ -628,6 +631,8 @@ pub enum SessionState {
     Expired,
     /// Never allowed: unknown token, no funds. Nothing held.
     Refused,
+    /// The card's provider is asked; the remote start follows its yes.
+    Authorising,
 }
 
 impl SessionState {
@@ -644,6 +649,7 @@ impl SessionState {
             SessionState::Rejected => "REJECTED",
             SessionState::Expired => "EXPIRED",
             SessionState::Refused => "REFUSED",
+            SessionState::Authorising => "AUTHORISING",
         }
     }
 
@@ -652,7 +658,8 @@ impl SessionState {
     pub fn is_live(self) -> bool {
         matches!(
             self,
-            SessionState::Starting
+            SessionState::Authorising
+                | SessionState::Starting
                 | SessionState::StartAccepted
                 | SessionState::Charging
                 | SessionState::Stopping
@@ -669,6 +676,8 @@ pub enum Payer {
     Remote(PartitionId),
     /// Nobody: the start was refused.
     None,
+    /// A card: the account of its provider in this partition.
+    Card(novax_model::AccountId),
 }
 
 /// What a session costs, in minor units. Without tax, but for `tax`.
@@ -786,6 +795,8 @@ pub struct SessionRow {
     /// The transactions that were one session because the station lost power between them, in order;
     /// the last is [`SessionRow::transaction`]. Empty when there was only one.
     pub segments: Vec<Segment>,
+    /// What of the bill the card's provider is to give, by the books.
+    pub card_due: Amount,
 }
 
 /// A part of a session, between losses of power.
@@ -826,6 +837,11 @@ pub enum OutboxKind {
         to: PartitionId,
         /// What it should do.
         command: PeerCommand,
+    },
+    /// A payment provider.
+    Payment {
+        /// What it should do, as it stood when it was decided.
+        payment: Box<PaymentRow>,
     },
 }
 

@@ -8,6 +8,7 @@ use crate::command::{PeerCommand, Refusal, RowWrite, StationCommand, Transaction
 use crate::config::PartitionConfig;
 use crate::finished::{Finished, Past};
 use crate::hash::Chain;
+use crate::payment::{PaymentRow, payment_key};
 use crate::rows::{
     self, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow,
     Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow, StationRow,
@@ -81,6 +82,7 @@ enum Dirty {
     Session(SessionId),
     Outbox(u64),
     PayerSession(SessionId),
+    Payment(SessionId, u32),
 }
 
 /// What is counted for people; no part of the replicated state.
@@ -121,6 +123,10 @@ pub(crate) struct State {
     pub(crate) releasing: BTreeMap<(SessionId, u32), u32>,
     /// Sessions a peer is being asked about.
     pub(crate) asking: BTreeSet<SessionId>,
+    /// What was asked of payment providers, for sessions that are not over or wait for an answer.
+    pub(crate) cards: BTreeMap<SessionId, Vec<PaymentRow>>,
+    /// Of those, the ones to be looked at after the entry: they may be forgotten.
+    pub(crate) cards_touched: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
     pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
     pub(crate) series: BTreeMap<u64, OpenSeries>,
@@ -159,6 +165,8 @@ impl State {
             raising: BTreeSet::new(),
             releasing: BTreeMap::new(),
             asking: BTreeSet::new(),
+            cards: BTreeMap::new(),
+            cards_touched: BTreeSet::new(),
             ledger: Ledger::new(),
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
@@ -334,7 +342,7 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.insert(*session);
             }
-            OutboxKind::Peer { .. } => {}
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => {}
         }
     }
 
@@ -364,7 +372,7 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.remove(session);
             }
-            OutboxKind::Peer { .. } => {}
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => {}
         }
         Some(row)
     }
@@ -376,8 +384,23 @@ impl State {
     ) -> impl Iterator<Item = (u64, &StationCommand)> {
         self.station(station).outbox.iter().filter_map(|id| match &self.outbox.get(id)?.kind {
             OutboxKind::Station { command, .. } => Some((*id, command)),
-            OutboxKind::Peer { .. } => None,
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => None,
         })
+    }
+
+    /// Puts a payment row into its place.
+    pub(crate) fn put_payment_row(&mut self, row: PaymentRow) {
+        let (session, number) = (row.session, row.number);
+        self.dirty.insert(Dirty::Payment(session, number));
+        self.cards_touched.insert(session);
+        let rows = self.cards.entry(session).or_default();
+        match rows.get_mut(number as usize) {
+            Some(known) => *known = row,
+            None => {
+                assert_eq!(rows.len(), number as usize, "operations are numbered without gaps");
+                rows.push(row);
+            }
+        }
     }
 
     /// Writes down what a person should look at.
@@ -451,6 +474,12 @@ impl State {
                 let row = self.payers.get(session);
                 write(Keyspace::PayerSessions, session.0.to_be_bytes(), row, rows::archive)
             }
+            Dirty::Payment(session, number) => {
+                let rows = self.cards.get(session);
+                let row = rows.and_then(|rows| rows.get(*number as usize));
+                assert!(row.is_some(), "a payment's row is never deleted");
+                write(Keyspace::Payments, payment_key(*session, *number), row, rows::archive)
+            }
         }
     }
 
@@ -495,6 +524,7 @@ impl State {
         for (_, row) in std::mem::take(&mut self.closing) {
             self.finished.keep_recent(row, self.config.recent_sessions_max);
         }
+        self.forget_cards();
         self.chain(&out);
         out.push(self.meta_row());
         out

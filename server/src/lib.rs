@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod node;
+pub mod payments;
 pub mod ring;
 pub mod shard;
 pub mod store;

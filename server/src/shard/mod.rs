@@ -127,6 +127,8 @@ pub struct Shard {
     stopping: bool,
     /// Told of identities nobody provisioned.
     unknown_stations: Option<tokio::sync::mpsc::Sender<novax_model::Identity>>,
+    /// Takes what payment providers are asked.
+    payments: Option<tokio::sync::mpsc::Sender<crate::payments::Asked>>,
 }
 
 impl std::fmt::Debug for Shard {
@@ -186,7 +188,13 @@ impl Shard {
             now,
             stopping: false,
             unknown_stations,
+            payments: None,
         }
+    }
+
+    /// Gives it the way to the payment provider. Without one, what providers are asked waits.
+    pub fn set_payments(&mut self, payments: tokio::sync::mpsc::Sender<crate::payments::Asked>) {
+        self.payments = Some(payments);
     }
 
     /// Whether every partition's state is as new as its log.
@@ -333,8 +341,9 @@ impl Shard {
     /// delivered again.
     fn begin_leading(&mut self, partition: PartitionId) {
         self.submit(partition, Command::LeaderStarted, Waiter::Nobody);
-        let slot = &self.slots[&partition];
+        let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         let rows: Vec<u64> = slot.machine.outbox().map(|row| row.id).collect();
+        slot.led_from = Some(rows.last().map_or(0, |last| last + 1));
         for outbox in rows {
             self.deliver(partition, outbox);
         }
