@@ -23,12 +23,15 @@
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
+//! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
 //! * [`command`], [`rows`]: what the log and the store say
 
 mod accounts;
+mod accruals;
 mod adjust;
 mod answers;
+mod books;
 pub mod command;
 pub mod config;
 mod finished;
@@ -62,6 +65,7 @@ mod telemetry;
 mod terms;
 mod timers;
 
+pub use books::Ageing;
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
     PlaceHold, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
@@ -71,7 +75,7 @@ pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
 pub use restore::RestoreError;
 pub use rows::{
-    Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
+    AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
     OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, Protocol, Segment,
     SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
     TermsRow, TokenRow,
