@@ -215,6 +215,34 @@ pub enum Command {
         /// What was said.
         answer: PaymentAnswer,
     },
+
+    /// Closes the books of this partition up to a time that is over: what is booked later counts from
+    /// then. The same again changes nothing; an earlier end is refused.
+    CloseBooks {
+        /// End of the period, exclusive.
+        until: Timestamp,
+    },
+    /// A debt of a driver is given up. Same key and payload again: nothing booked.
+    WriteOff {
+        /// Idempotency key.
+        key: TransferKey,
+        /// Whose debt.
+        driver: Identity,
+        /// How much of it, in minor units of the wallet's currency.
+        amount: Amount,
+    },
+    /// What lies on clearing with a partition, and nobody can say whose it is, goes to suspense. Same
+    /// key and payload again: nothing booked.
+    ParkMoney {
+        /// Idempotency key.
+        key: TransferKey,
+        /// Clearing with which partition.
+        with: PartitionId,
+        /// Of which currency.
+        currency: Currency,
+        /// How much; at most what lies there.
+        amount: Amount,
+    },
 }
 
 /// A site as an admin wants it.

@@ -24,12 +24,15 @@
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
+//! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
 //! * [`command`], [`rows`], [`payment`]: what the log and the store say
 
 mod accounts;
+mod accruals;
 mod adjust;
 mod answers;
+mod books;
 mod card_refund;
 mod cards;
 pub mod command;
@@ -67,6 +70,7 @@ mod terms;
 mod timers;
 mod tree;
 
+pub use books::Ageing;
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
     PlaceHold, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
@@ -77,7 +81,7 @@ pub use partition::{Applied, Partition, Totals};
 pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
 pub use restore::RestoreError;
 pub use rows::{
-    Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
+    AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
     OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, Protocol, Segment,
     SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
     TermsRow, TokenRow, TreeHeadRow,

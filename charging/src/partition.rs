@@ -85,6 +85,7 @@ impl Partition {
         state.link_entry(index, entry);
         state.meta.time = time.max(Timestamp(state.meta.time.0.saturating_add(1)));
         state.fire_timers();
+        state.settle_months();
         let outcomes = commands.into_iter().map(|command| state.execute(command)).collect();
         state.forget_keys();
         state.ledger.assert_conserved();
@@ -337,6 +338,9 @@ impl State {
             | Command::PutSignal { .. }
             | Command::PutFunding { .. }
             | Command::Deposit { .. } => self.execute_admin(command),
+            Command::CloseBooks { .. } | Command::WriteOff { .. } | Command::ParkMoney { .. } => {
+                self.execute_books(command)
+            }
             Command::LeaderStarted
             | Command::StationConnected { .. }
             | Command::StationDisconnected { .. }
@@ -391,6 +395,17 @@ impl State {
             Command::PutFunding { driver, funding } => self.put_funding(&driver, funding),
             Command::Deposit { key, driver, amount } => self.deposit(key, &driver, amount),
             _ => unreachable!("execute sends admin commands alone"),
+        }
+    }
+
+    fn execute_books(&mut self, command: Command) -> Result<Outcome, crate::command::Refusal> {
+        match command {
+            Command::CloseBooks { until } => self.close_books(until),
+            Command::WriteOff { key, driver, amount } => self.write_off(key, &driver, amount),
+            Command::ParkMoney { key, with, currency, amount } => {
+                self.park_money(key, with, currency, amount)
+            }
+            _ => unreachable!("execute sends commands of the books alone"),
         }
     }
 

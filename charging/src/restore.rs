@@ -3,12 +3,13 @@
 //! Rows come from one consistent snapshot of the store, in any order. What memory holds beyond rows
 //! is derived here: indices, timers, memories, counters.
 
+use crate::accruals::Month;
 use crate::config::PartitionConfig;
 use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::payment::PaymentRow;
 use crate::rows::{
-    self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
+    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
     PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
     TermsRow, TokenRow, TreeHeadRow, read_head_key,
 };
@@ -62,6 +63,7 @@ struct Sorted {
     heads_of_tree: Vec<TreeHeadRow>,
     terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
+    accruals: Vec<AccrualRow>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
@@ -166,8 +168,9 @@ impl Sorted {
             | Keyspace::RollupsHour
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
+            Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
             // Kept for those who come to write them.
-            Keyspace::Accruals | Keyspace::FxRates | Keyspace::Documents => {}
+            Keyspace::FxRates | Keyspace::Documents => {}
         }
         Ok(())
     }
@@ -201,6 +204,7 @@ impl Sorted {
             let name = row.site.clone();
             state.sites.insert(name, Site { row, charging: std::collections::BTreeSet::new() });
         }
+        state.restore_accruals(self.accruals)?;
         state.restore_stations(self.stations, self.connectors)?;
         state.drivers = self.drivers.into_iter().map(|row| (row.driver.clone(), row)).collect();
         state.tokens = self.tokens.into_iter().map(|row| (row.token.clone(), row)).collect();
@@ -250,6 +254,19 @@ impl Sorted {
 }
 
 impl State {
+    /// Open months; settled ones are history.
+    fn restore_accruals(&mut self, rows: Vec<AccrualRow>) -> Result<(), RestoreError> {
+        for row in rows.into_iter().filter(|row| row.settled.is_none()) {
+            if !self.terms.has_contract(row.contract) || !self.terms.know_zone(&row.zone) {
+                let text = format!("what {} earned at {} has no contract", row.month, row.site);
+                return Err(RestoreError::Inconsistent(text));
+            }
+            self.index_accrual(&row);
+            self.accruals.insert((row.site.clone(), row.contract, Month(row.month)), row);
+        }
+        Ok(())
+    }
+
     fn restore_stations(
         &mut self,
         stations: BTreeMap<u32, StationRow>,

@@ -41,7 +41,7 @@ use novax_model::{
     TokenUid, WattHours, Watts,
 };
 use novax_settlement::contract::RevenueContract;
-use novax_settlement::{RoundingPolicy, Treatment};
+use novax_settlement::{Accrual, RoundingPolicy, Settlement, Treatment};
 use novax_tariff::rules::{RuleBook, Sample, SignalKind};
 use novax_tariff::{Adjustment, Rating, Tariff};
 use novax_tsdb::query::Rank;
@@ -406,6 +406,27 @@ pub struct Deal {
     pub adjustment: Adjustment,
     /// Why it does, in words.
     pub explanation: Box<str>,
+}
+
+/// What a contract has earned at a site in a month, and what its end brought.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct AccrualRow {
+    /// Where it is in force.
+    pub site: Identity,
+    /// Which contract.
+    pub contract: TermsId,
+    /// The month on the site's wall: 202611.
+    pub month: u32,
+    /// Of the contract.
+    pub currency: Currency,
+    /// Whose midnight ends the month.
+    pub zone: Box<str>,
+    /// The sessions billed in it.
+    pub accrual: Accrual,
+    /// What adjustments of sessions counted before gave each party, or took: by place in the contract.
+    pub corrections: Vec<i128>,
+    /// What the contract's terms brought at the month's end; `None` while it is open.
+    pub settled: Option<Vec<Settlement>>,
 }
 
 /// Whether a station may work.
@@ -959,6 +980,16 @@ pub const LEAF_MARK: u8 = 0xff;
 pub fn signal_key(site: &Identity, kind: SignalKind) -> Vec<u8> {
     let mut key = site.as_str().as_bytes().to_vec();
     key.extend_from_slice(&[0, kind as u8]);
+    key
+}
+
+/// Key of a row of a contract's month.
+#[must_use]
+pub fn accrual_key(site: &Identity, contract: TermsId, month: u32) -> Vec<u8> {
+    let mut key = site.as_str().as_bytes().to_vec();
+    key.push(0);
+    key.extend_from_slice(&contract.0.to_be_bytes());
+    key.extend_from_slice(&month.to_be_bytes());
     key
 }
 

@@ -4,13 +4,14 @@
 //! writes each marked row once per entry. What is not in a row is derived from rows, so that
 //! `restore` rebuilds it: the connector index, running transactions, timers, finished sessions.
 
+use crate::accruals::AccrualId;
 use crate::command::{PeerCommand, Refusal, RowWrite, StationCommand, TransactionRef};
 use crate::config::PartitionConfig;
 use crate::finished::{Finished, Past};
 use crate::hash::Chain;
 use crate::payment::{PaymentRow, payment_key};
 use crate::rows::{
-    self, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow,
+    self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow,
     Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow, StationRow,
     TokenRow,
 };
@@ -82,7 +83,11 @@ enum Dirty {
     Session(SessionId),
     Outbox(u64),
     PayerSession(SessionId),
+<<<<<<< HEAD
     Payment(SessionId, u32),
+=======
+    Accrual(AccrualId),
+>>>>>>> fxin
 }
 
 /// What is counted for people; no part of the replicated state.
@@ -135,6 +140,12 @@ pub(crate) struct State {
     pub(crate) heads: Heads,
     pub(crate) terms: Terms,
     pub(crate) taxes: TaxTable,
+    /// Open months of contracts.
+    pub(crate) accruals: BTreeMap<AccrualId, AccrualRow>,
+    /// Open months by when they are settled.
+    pub(crate) months: BTreeSet<(Timestamp, AccrualId)>,
+    /// Months that were settled in this entry.
+    pub(crate) settled_months: BTreeMap<AccrualId, AccrualRow>,
     /// What dynamic prices follow, by site.
     pub(crate) signals: BTreeMap<(Identity, SignalKind), Sample>,
     pub(crate) counters: Counters,
@@ -174,6 +185,9 @@ impl State {
             heads: Heads::default(),
             terms: Terms::default(),
             taxes: TaxTable::built_in(),
+            accruals: BTreeMap::new(),
+            months: BTreeSet::new(),
+            settled_months: BTreeMap::new(),
             signals: BTreeMap::new(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
@@ -300,6 +314,11 @@ impl State {
         assert!(!self.sessions.contains_key(&row.session), "a closing session has left the table");
         self.dirty.insert(Dirty::Session(row.session));
         self.closing.insert(row.session, row);
+    }
+
+    /// Marks the row of a contract's month as changed.
+    pub(crate) fn touch_accrual(&mut self, id: &AccrualId) {
+        self.dirty.insert(Dirty::Accrual(id.clone()));
     }
 
     /// The full row of a session that finished in this entry.
@@ -474,11 +493,18 @@ impl State {
                 let row = self.payers.get(session);
                 write(Keyspace::PayerSessions, session.0.to_be_bytes(), row, rows::archive)
             }
+<<<<<<< HEAD
             Dirty::Payment(session, number) => {
                 let rows = self.cards.get(session);
                 let row = rows.and_then(|rows| rows.get(*number as usize));
                 assert!(row.is_some(), "a payment's row is never deleted");
                 write(Keyspace::Payments, payment_key(*session, *number), row, rows::archive)
+=======
+            Dirty::Accrual(id) => {
+                let row = self.accruals.get(id).or_else(|| self.settled_months.get(id));
+                assert!(row.is_some(), "a month's row is never deleted");
+                write(Keyspace::Accruals, rows::accrual_key(&id.0, id.1, id.2.0), row, rows::archive)
+>>>>>>> fxin
             }
         }
     }
@@ -524,7 +550,11 @@ impl State {
         for (_, row) in std::mem::take(&mut self.closing) {
             self.finished.keep_recent(row, self.config.recent_sessions_max);
         }
+<<<<<<< HEAD
         self.forget_cards();
+=======
+        self.settled_months.clear();
+>>>>>>> fxin
         self.chain(&out);
         out.push(self.meta_row());
         out
