@@ -4,7 +4,9 @@
 //! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
-use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
+use crate::rows::{
+    ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState, TermsRow,
+};
 use novax_ledger::JournalRow;
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
@@ -195,6 +197,22 @@ pub enum Command {
     },
     /// Nothing but the time: lets timers fire.
     Tick,
+    /// In the directory partition of its name: a tariff, contract or rule book. Put again it replaces
+    /// the one before; prices in force stay.
+    PutPriced(Box<PutPriced>),
+}
+
+/// A tariff, contract or rule book under a name.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PutPriced {
+    /// The name.
+    pub id: Identity,
+    /// How the text is written.
+    pub format: Box<str>,
+    /// The text as it came.
+    pub source: Box<str>,
+    /// What it was read as.
+    pub terms: TermsRow,
 }
 
 /// A site as an admin wants it.

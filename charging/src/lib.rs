@@ -42,6 +42,7 @@ mod park;
 pub mod partition;
 mod peers;
 mod price;
+pub mod priced;
 mod provision;
 mod refund;
 mod refusal;
@@ -64,7 +65,7 @@ mod timers;
 
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
+    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
     StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
@@ -72,7 +73,7 @@ pub use partition::{Applied, Partition, Totals};
 pub use restore::RestoreError;
 pub use rows::{
     Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
-    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, Protocol, Segment,
+    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, PricedRow, Protocol, Segment,
     SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
     TermsRow, TokenRow,
 };

@@ -305,6 +305,7 @@ impl State {
             | Command::PutStation { .. }
             | Command::PutDriver { .. }
             | Command::PutSignal { .. }
+            | Command::PutPriced(_)
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }
@@ -346,6 +347,7 @@ impl State {
             }
             Command::PutSite(put) => self.put_site(*put),
             Command::PutSignal { site, kind, sample } => self.put_signal(site, kind, sample),
+            Command::PutPriced(put) => self.put_priced(*put),
             Command::PutStation { identity, site, password } => {
                 self.put_station(&identity, &site, password)
             }

@@ -60,6 +60,7 @@ struct Sorted {
     sites: Vec<SiteRow>,
     terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
+    priced: std::collections::BTreeSet<Vec<u8>>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
@@ -123,6 +124,9 @@ impl Sorted {
                 self.terms.push((id, archive(keyspace, &value)?));
             }
             Keyspace::Signals => self.signals.push(archive(keyspace, &value)?),
+            Keyspace::Priced => {
+                self.priced.insert(key.to_vec());
+            }
             Keyspace::Stations => {
                 let row: StationRow = archive(keyspace, &value)?;
                 self.stations.insert(row.number, row);
@@ -186,6 +190,7 @@ impl Sorted {
         for row in self.signals {
             state.signals.insert((row.site, row.kind), row.sample);
         }
+        state.priced = self.priced;
         for row in self.sites {
             if !state.terms.know_zone(&row.place.zone) {
                 let text = format!("site {} is in an unknown zone", row.site);

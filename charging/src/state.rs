@@ -129,6 +129,8 @@ pub(crate) struct State {
     pub(crate) taxes: TaxTable,
     /// What dynamic prices follow, by site.
     pub(crate) signals: BTreeMap<(Identity, SignalKind), Sample>,
+    /// Keys of the tariffs, contracts and rule books by name; nobody here needs the rows.
+    pub(crate) priced: BTreeSet<Vec<u8>>,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
     /// Rows that are written once and not kept: exceptions, what series become.
@@ -164,6 +166,7 @@ impl State {
             terms: Terms::default(),
             taxes: TaxTable::built_in(),
             signals: BTreeMap::new(),
+            priced: BTreeSet::new(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             appended: Vec::new(),
