@@ -2,7 +2,7 @@
 //!
 //! Floors, top first: `commands` > `node` > `http` > `shard` > `control` > `gateway` > `counters`, `timers`,
 //! `ring`. Beside them: `cli`, `config`, `doctor` and
-//! `store` (while no node runs) and `fleet` (a client).
+//! `store` and `tariffs` (while no node runs) and `fleet` (a client); `pricing` is below `http` and `tariffs`.
 
 pub mod cli;
 pub mod cold;
@@ -15,7 +15,9 @@ pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod node;
+pub mod pricing;
 pub mod ring;
 pub mod shard;
 pub mod store;
+pub mod tariffs;
 pub mod timers;

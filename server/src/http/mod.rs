@@ -4,8 +4,8 @@
 //!
 //! * this file: options, router, server
 //! * [`layers`]: request ids, the key, overload, deadlines, problems
-//! * [`stations`], [`connectors`], [`sessions`], [`sites`], [`drivers`], [`books`], [`status`],
-//!   [`pages`]: the routes, by what they are about
+//! * [`stations`], [`connectors`], [`sessions`], [`sites`], [`tariffs`], [`drivers`], [`books`],
+//!   [`status`], [`pages`]: the routes, by what they are about
 //! * [`live`]: one status a second for whoever watches
 //! * [`read`], [`page`], [`views`], [`extract`]: rows to pages of JSON, requests to types
 //! * [`problem`], [`auth`]: errors, the key
@@ -33,6 +33,7 @@ mod sessions;
 mod sites;
 mod stations;
 mod status;
+mod tariffs;
 mod views;
 
 use crate::config::HttpConfig;
