@@ -5,7 +5,9 @@
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
 use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
-use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
+use crate::rows::{
+    ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState, TermsRow,
+};
 use novax_audit::SignedHead;
 use novax_ledger::JournalRow;
 use novax_model::{
@@ -243,6 +245,22 @@ pub enum Command {
         /// How much; at most what lies there.
         amount: Amount,
     },
+    /// In the directory partition of its name: a tariff, contract or rule book. Put again it replaces
+    /// the one before; prices in force stay.
+    PutPriced(Box<PutPriced>),
+}
+
+/// A tariff, contract or rule book under a name.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PutPriced {
+    /// The name.
+    pub id: Identity,
+    /// How the text is written.
+    pub format: Box<str>,
+    /// The text as it came.
+    pub source: Box<str>,
+    /// What it was read as.
+    pub terms: TermsRow,
 }
 
 /// A site as an admin wants it.

@@ -49,6 +49,7 @@ pub mod partition;
 pub mod payment;
 mod peers;
 mod price;
+pub mod priced;
 mod provision;
 mod refund;
 mod refusal;
@@ -73,17 +74,17 @@ mod tree;
 pub use books::Ageing;
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
-    StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy,
+    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
 pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
 pub use restore::RestoreError;
 pub use rows::{
-    AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
-    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, Protocol, Segment,
-    SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
-    TermsRow, TokenRow, TreeHeadRow,
+    AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
+    DriverRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price,
+    PricedRow, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow, StationRow,
+    StationState, TaxPart, TermsId, TermsRow, TokenRow, TreeHeadRow,
 };
 pub use simple::SimpleTerms;

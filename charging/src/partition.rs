@@ -337,6 +337,7 @@ impl State {
             | Command::PutDriver { .. }
             | Command::PutSignal { .. }
             | Command::PutFunding { .. }
+            | Command::PutPriced(_)
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::CloseBooks { .. } | Command::WriteOff { .. } | Command::ParkMoney { .. } => {
                 self.execute_books(command)
@@ -386,6 +387,7 @@ impl State {
             }
             Command::PutSite(put) => self.put_site(*put),
             Command::PutSignal { site, kind, sample } => self.put_signal(site, kind, sample),
+            Command::PutPriced(put) => self.put_priced(*put),
             Command::PutStation { identity, site, password } => {
                 self.put_station(&identity, &site, password)
             }

@@ -9,9 +9,9 @@ use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::payment::PaymentRow;
 use crate::rows::{
-    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
-    PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
-    TermsRow, TokenRow, TreeHeadRow, read_head_key,
+    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow,
+    OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow,
+    StationRow, TermsId, TermsRow, TokenRow, TreeHeadRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
@@ -64,6 +64,7 @@ struct Sorted {
     terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
     accruals: Vec<AccrualRow>,
+    priced: std::collections::BTreeSet<Vec<u8>>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
@@ -130,6 +131,9 @@ impl Sorted {
                 self.terms.push((id, archive(keyspace, &value)?));
             }
             Keyspace::Signals => self.signals.push(archive(keyspace, &value)?),
+            Keyspace::Priced => {
+                self.priced.insert(key.to_vec());
+            }
             Keyspace::Stations => {
                 let row: StationRow = archive(keyspace, &value)?;
                 self.stations.insert(row.number, row);
@@ -196,6 +200,7 @@ impl Sorted {
         for row in self.signals {
             state.signals.insert((row.site, row.kind), row.sample);
         }
+        state.priced = self.priced;
         for row in self.sites {
             if !state.terms.know_zone(&row.place.zone) {
                 let text = format!("site {} is in an unknown zone", row.site);

@@ -32,10 +32,11 @@
 //! | tree_heads | size u64 | [`TreeHeadRow`] |
 //! | documents | kind u8, series text, 0, number u64 | [`DocumentRow`] |
 //! | payments | session u128, operation u32 | [`crate::PaymentRow`] |
+//! | priced | kind u8, id text | [`PricedRow`] |
 
 use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
-use novax_audit::{SignedHead, Tree, TreeHead};
 use crate::payment::{Funding, PaymentRow};
+use novax_audit::{SignedHead, Tree, TreeHead};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
@@ -111,11 +112,13 @@ pub enum Keyspace {
     Documents = 27,
     /// What was asked of payment providers, and what they said.
     Payments = 28,
+    /// Tariffs, contracts and rule books by name, as their authors wrote them.
+    Priced = 29,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 29;
+    pub const COUNT: u8 = 30;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -148,6 +151,7 @@ impl Keyspace {
         Keyspace::TreeHeads,
         Keyspace::Documents,
         Keyspace::Payments,
+        Keyspace::Priced,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -327,6 +331,31 @@ impl TermsRow {
             TermsRow::Rules(_) => 2,
         }
     }
+}
+
+/// A tariff, contract or rule book by its author's name.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PricedRow {
+    /// The name.
+    pub id: Identity,
+    /// How the text is written: `ocpi-2.2.1`, `toml`...
+    pub format: Box<str>,
+    /// The text as it came.
+    pub source: Box<str>,
+    /// Under which hash sites and sessions have what it says.
+    pub hash: TermsId,
+    /// What it says.
+    pub terms: TermsRow,
+    /// When it was put.
+    pub put: Timestamp,
+}
+
+/// Key of a [`PricedRow`]; the kind is that of its terms.
+#[must_use]
+pub fn priced_key(kind: u8, id: &Identity) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
 }
 
 /// Where a site is, for taxes and for the clock on its wall.

@@ -11,9 +11,9 @@ use crate::finished::{Finished, Past};
 use crate::hash::Chain;
 use crate::payment::{PaymentRow, payment_key};
 use crate::rows::{
-    self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow,
-    Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow, StationRow,
-    TokenRow,
+    self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow,
+    ExceptionRow, Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow,
+    StationRow, TokenRow,
 };
 use crate::terms::Terms;
 use crate::timers::Timer;
@@ -83,11 +83,8 @@ enum Dirty {
     Session(SessionId),
     Outbox(u64),
     PayerSession(SessionId),
-<<<<<<< HEAD
     Payment(SessionId, u32),
-=======
     Accrual(AccrualId),
->>>>>>> fxin
 }
 
 /// What is counted for people; no part of the replicated state.
@@ -148,6 +145,8 @@ pub(crate) struct State {
     pub(crate) settled_months: BTreeMap<AccrualId, AccrualRow>,
     /// What dynamic prices follow, by site.
     pub(crate) signals: BTreeMap<(Identity, SignalKind), Sample>,
+    /// Keys of the tariffs, contracts and rule books by name; nobody here needs the rows.
+    pub(crate) priced: BTreeSet<Vec<u8>>,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
     /// Rows that are written once and not kept: exceptions, what series become.
@@ -189,6 +188,7 @@ impl State {
             months: BTreeSet::new(),
             settled_months: BTreeMap::new(),
             signals: BTreeMap::new(),
+            priced: BTreeSet::new(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             appended: Vec::new(),
@@ -493,18 +493,21 @@ impl State {
                 let row = self.payers.get(session);
                 write(Keyspace::PayerSessions, session.0.to_be_bytes(), row, rows::archive)
             }
-<<<<<<< HEAD
             Dirty::Payment(session, number) => {
                 let rows = self.cards.get(session);
                 let row = rows.and_then(|rows| rows.get(*number as usize));
                 assert!(row.is_some(), "a payment's row is never deleted");
                 write(Keyspace::Payments, payment_key(*session, *number), row, rows::archive)
-=======
+            }
             Dirty::Accrual(id) => {
                 let row = self.accruals.get(id).or_else(|| self.settled_months.get(id));
                 assert!(row.is_some(), "a month's row is never deleted");
-                write(Keyspace::Accruals, rows::accrual_key(&id.0, id.1, id.2.0), row, rows::archive)
->>>>>>> fxin
+                write(
+                    Keyspace::Accruals,
+                    rows::accrual_key(&id.0, id.1, id.2.0),
+                    row,
+                    rows::archive,
+                )
             }
         }
     }
@@ -550,11 +553,8 @@ impl State {
         for (_, row) in std::mem::take(&mut self.closing) {
             self.finished.keep_recent(row, self.config.recent_sessions_max);
         }
-<<<<<<< HEAD
         self.forget_cards();
-=======
         self.settled_months.clear();
->>>>>>> fxin
         self.chain(&out);
         out.push(self.meta_row());
         out

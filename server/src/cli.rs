@@ -6,6 +6,7 @@
 use crate::audit::AuditCommand;
 use crate::config::{Config, ConfigError, KEYS, Resolved, Sources, load};
 use crate::store::StoreCommand;
+use crate::tariffs::TariffCommand;
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -51,6 +52,9 @@ pub enum Command {
     /// The journal for auditors: the signing key, and checking an exported journal offline.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Looks at tariffs, contracts and rule books in files: lint, explain, simulate.
+    #[command(subcommand)]
+    Tariff(TariffCommand),
 }
 
 /// `novax config`
@@ -319,6 +323,21 @@ mod tests {
         }
         for line in
             ["novax store", "novax store stats", "novax store backup --data d --into b --keep 0"]
+        {
+            assert_eq!(parse(line).expect_err(line).exit_code(), i32::from(EXIT_USAGE), "{line}");
+        }
+    }
+
+    #[test]
+    fn tariff_takes_a_file_and_a_course() {
+        let line = "novax tariff simulate t.json --energy-wh 20000 --charging 2h --parked 30m \
+                    --zone Europe/Berlin --start 2026-11-22T20:00:00Z --rules r --temperature -7.2";
+        let parsed = parse(line).expect("valid");
+        let Command::Tariff(TariffCommand::Simulate(args)) = parsed.command else {
+            panic!("a simulation was asked")
+        };
+        assert_eq!((args.energy_wh, args.temperature.as_deref()), (20_000, Some("-7.2")));
+        for line in ["novax tariff", "novax tariff lint", "novax tariff simulate t --energy-wh -1"]
         {
             assert_eq!(parse(line).expect_err(line).exit_code(), i32::from(EXIT_USAGE), "{line}");
         }

@@ -2,7 +2,8 @@
 //!
 //! Floors, top first: `commands` > `node` > `http` > `shard` > `control` > `gateway` > `counters`, `timers`,
 //! `ring`. Beside them: `cli`, `config`, `doctor` and
-//! `store` (while no node runs), `audit` (for auditors) and `fleet` (a client).
+//! `store` and `tariffs` (while no node runs), `audit` (for auditors) and `fleet` (a client); `pricing` is
+//! below `http` and `tariffs`.
 
 pub mod audit;
 pub mod cli;
@@ -17,7 +18,9 @@ pub mod gateway;
 pub mod http;
 pub mod node;
 pub mod payments;
+pub mod pricing;
 pub mod ring;
 pub mod shard;
 pub mod store;
+pub mod tariffs;
 pub mod timers;

@@ -4,7 +4,8 @@
 //!
 //! * this file: options, router, server
 //! * [`layers`]: request ids, the key, overload, deadlines, problems
-//! * [`stations`], [`connectors`], [`sessions`], [`sites`], [`drivers`], [`books`], [`payments`],
+//! * [`stations`], [`connectors`], [`sessions`], [`sites`], [`tariffs`], [`drivers`], [`books`],
+//!   [`payments`], [`audit`],
 //!   [`status`], [`pages`]: the routes, by what they are about
 //! * [`live`]: one status a second for whoever watches
 //! * [`read`], [`page`], [`views`], [`extract`]: rows to pages of JSON, requests to types
@@ -35,6 +36,7 @@ mod sessions;
 mod sites;
 mod stations;
 mod status;
+mod tariffs;
 mod views;
 
 use crate::config::HttpConfig;

@@ -2,7 +2,7 @@
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
 use super::{
-    Api, audit, books, connectors, drivers, payments, sessions, sites, stations, status,
+    Api, audit, books, connectors, drivers, payments, sessions, sites, stations, status, tariffs,
 };
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -32,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(connectors::routes())
         .merge(sessions::routes())
         .merge(sites::routes())
+        .merge(tariffs::routes())
         .merge(drivers::routes())
         .merge(books::routes())
         .merge(audit::routes())
@@ -53,7 +54,7 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
         .content(PROBLEM_JSON, content)
         .build();
     for path in document.paths.paths.values_mut() {
-        for operation in [&mut path.get, &mut path.post].into_iter().flatten() {
+        for operation in [&mut path.get, &mut path.post, &mut path.put].into_iter().flatten() {
             let responses = &mut operation.responses.responses;
             responses.insert("default".into(), RefOr::T(problem.clone()));
         }
