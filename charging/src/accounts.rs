@@ -11,6 +11,7 @@
 //! | `psp/<provider>` | none | what a payment provider owes us: taken from cards, less what it paid back |
 //! | a party of a contract: `operator`, `site-host/<site>` | none | what it earned |
 //! | `tax/<jurisdiction>/<tax>` | none | tax collected; `tax` where the tariff alone says the rate |
+//! | `suspense`, `write-off` | none | money nobody can place; debts given up |
 //! | `clearing/p<n>` | none | money between this partition and partition n; with itself: passing through |
 //!
 //! Clearing with itself is zero after every settlement; clearing between two partitions is zero
@@ -59,10 +60,10 @@ impl Name<'_> {
         }
     }
 
-    /// Those whose statement is read line by line. Not the parties of contracts: each session touches
-    /// several, and their statements add up journal rows by period.
+    /// Those whose statement is read line by line: wallets and what is owed, parties of contracts,
+    /// taxes.
     pub(crate) fn has_history(self) -> bool {
-        self.is_personal()
+        self.is_personal() || matches!(self, Name::Party(_))
     }
 
     /// Whether it belongs to a person.

@@ -111,6 +111,7 @@ impl State {
         if !legs.is_empty() {
             self.post_new(row.ended, Purpose::Adjust.key(row.session, row.adjusted), &legs)?;
         }
+        self.accrue_difference(row, before, *energy_before);
         self.note_owed(row.session, row.driver.as_ref(), owed.saturating_sub(row.owed));
         Ok(owed)
     }

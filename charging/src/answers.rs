@@ -144,6 +144,7 @@ impl State {
     /// When the first timer is due.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(due, _)| *due);
-        timer.into_iter().chain(self.ledger.next_expiry()).min()
+        let month = self.months.first().map(|(due, _)| *due);
+        timer.into_iter().chain(month).chain(self.ledger.next_expiry()).min()
     }
 }

@@ -5,7 +5,10 @@
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
 use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
-use crate::rows::{ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState};
+use crate::rows::{
+    ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState, TermsRow,
+};
+use novax_audit::SignedHead;
 use novax_ledger::JournalRow;
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
@@ -194,6 +197,8 @@ pub enum Command {
         /// What the peer's apply said.
         outcome: Box<Outcome>,
     },
+    /// The leader signs a head of the journal's tree, exactly as it stands.
+    SignTreeHead(Box<SignedHead>),
     /// Nothing but the time: lets timers fire.
     Tick,
     /// What a driver pays with from now on.
@@ -212,6 +217,50 @@ pub enum Command {
         /// What was said.
         answer: PaymentAnswer,
     },
+
+    /// Closes the books of this partition up to a time that is over: what is booked later counts from
+    /// then. The same again changes nothing; an earlier end is refused.
+    CloseBooks {
+        /// End of the period, exclusive.
+        until: Timestamp,
+    },
+    /// A debt of a driver is given up. Same key and payload again: nothing booked.
+    WriteOff {
+        /// Idempotency key.
+        key: TransferKey,
+        /// Whose debt.
+        driver: Identity,
+        /// How much of it, in minor units of the wallet's currency.
+        amount: Amount,
+    },
+    /// What lies on clearing with a partition, and nobody can say whose it is, goes to suspense. Same
+    /// key and payload again: nothing booked.
+    ParkMoney {
+        /// Idempotency key.
+        key: TransferKey,
+        /// Clearing with which partition.
+        with: PartitionId,
+        /// Of which currency.
+        currency: Currency,
+        /// How much; at most what lies there.
+        amount: Amount,
+    },
+    /// In the directory partition of its name: a tariff, contract or rule book. Put again it replaces
+    /// the one before; prices in force stay.
+    PutPriced(Box<PutPriced>),
+}
+
+/// A tariff, contract or rule book under a name.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PutPriced {
+    /// The name.
+    pub id: Identity,
+    /// How the text is written.
+    pub format: Box<str>,
+    /// The text as it came.
+    pub source: Box<str>,
+    /// What it was read as.
+    pub terms: TermsRow,
 }
 
 /// A site as an admin wants it.
@@ -517,6 +566,8 @@ pub enum Refusal {
     WrongState(SessionState),
     /// Same key, other payload.
     KeyReused,
+    /// No head like this waits for a signature.
+    WrongHead,
     /// A bound is reached; nothing was done.
     Full,
     /// No bill that money could be given back of, or other lines than were booked for it.

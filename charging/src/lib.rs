@@ -24,12 +24,15 @@
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
+//! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
 //! * [`command`], [`rows`], [`payment`]: what the log and the store say
 
 mod accounts;
+mod accruals;
 mod adjust;
 mod answers;
+mod books;
 mod card_refund;
 mod cards;
 pub mod command;
@@ -46,6 +49,7 @@ pub mod partition;
 pub mod payment;
 mod peers;
 mod price;
+pub mod priced;
 mod provision;
 mod refund;
 mod refusal;
@@ -65,20 +69,22 @@ mod stop;
 mod telemetry;
 mod terms;
 mod timers;
+mod tree;
 
+pub use books::Ageing;
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
-    StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy,
+    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
 pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
 pub use restore::RestoreError;
 pub use rows::{
-    Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
-    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, Protocol, Segment,
-    SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
-    TermsRow, TokenRow,
+    AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
+    DriverRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price,
+    PricedRow, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow, StationRow,
+    StationState, TaxPart, TermsId, TermsRow, TokenRow, TreeHeadRow,
 };
 pub use simple::SimpleTerms;

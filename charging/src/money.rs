@@ -233,6 +233,7 @@ impl State {
         if !legs.is_empty() {
             self.post_new(row.ended, Purpose::Settle.key(row.session, 0), &legs)?;
         }
+        self.accrue(row);
         self.note_owed(row.session, row.driver.as_ref(), owed);
         Ok(owed)
     }

@@ -19,7 +19,7 @@ const STATES: [SessionState; 10] = [
 ];
 
 /// Refusals without parts, and their text.
-const PLAIN: [(Refusal, &str); 16] = [
+const PLAIN: [(Refusal, &str); 17] = [
     (Refusal::UnknownToken, "unknown token"),
     (Refusal::DriverBlocked, "driver blocked"),
     (Refusal::CurrencyMismatch, "the wallet has another currency"),
@@ -31,6 +31,7 @@ const PLAIN: [(Refusal, &str); 16] = [
     (Refusal::StationNotReady, "station not ready"),
     (Refusal::ConnectorBusy, "connector busy"),
     (Refusal::KeyReused, "key reused"),
+    (Refusal::WrongHead, "no such head waits"),
     (Refusal::Full, "a bound is reached"),
     (Refusal::NotRefundable, "not refundable"),
     (Refusal::TokenInUse, "token in use"),

@@ -3,14 +3,15 @@
 //! Rows come from one consistent snapshot of the store, in any order. What memory holds beyond rows
 //! is derived here: indices, timers, memories, counters.
 
+use crate::accruals::Month;
 use crate::config::PartitionConfig;
 use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::payment::PaymentRow;
 use crate::rows::{
-    self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
-    PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
-    TermsRow, TokenRow, read_head_key,
+    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow,
+    OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow,
+    StationRow, TermsId, TermsRow, TokenRow, TreeHeadRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
@@ -59,8 +60,11 @@ struct Sorted {
     meta: Option<MetaRow>,
     directory: Vec<DirectoryRow>,
     sites: Vec<SiteRow>,
+    heads_of_tree: Vec<TreeHeadRow>,
     terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
+    accruals: Vec<AccrualRow>,
+    priced: std::collections::BTreeSet<Vec<u8>>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
@@ -120,12 +124,16 @@ impl Sorted {
             Keyspace::Meta => self.meta = Some(archive(keyspace, &value)?),
             Keyspace::Directory => self.directory.push(archive(keyspace, &value)?),
             Keyspace::Sites => self.sites.push(archive(keyspace, &value)?),
+            Keyspace::TreeHeads => self.heads_of_tree.push(archive(keyspace, &value)?),
             Keyspace::Terms => {
                 let (_, id) = key.split_first().ok_or(RestoreError::Key(keyspace))?;
                 let id = TermsId(u128::from_be_bytes(number(keyspace, id)?));
                 self.terms.push((id, archive(keyspace, &value)?));
             }
             Keyspace::Signals => self.signals.push(archive(keyspace, &value)?),
+            Keyspace::Priced => {
+                self.priced.insert(key.to_vec());
+            }
             Keyspace::Stations => {
                 let row: StationRow = archive(keyspace, &value)?;
                 self.stations.insert(row.number, row);
@@ -164,8 +172,9 @@ impl Sorted {
             | Keyspace::RollupsHour
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
+            Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
             // Kept for those who come to write them.
-            Keyspace::Accruals | Keyspace::FxRates | Keyspace::TreeHeads | Keyspace::Documents => {}
+            Keyspace::FxRates | Keyspace::Documents => {}
         }
         Ok(())
     }
@@ -182,12 +191,16 @@ impl Sorted {
         for row in self.directory {
             state.directory[row.kind as usize].insert(row.id.clone(), row);
         }
+        for row in &self.heads_of_tree {
+            state.heads.restore(row);
+        }
         for (id, row) in self.terms {
             state.terms.insert(id, row);
         }
         for row in self.signals {
             state.signals.insert((row.site, row.kind), row.sample);
         }
+        state.priced = self.priced;
         for row in self.sites {
             if !state.terms.know_zone(&row.place.zone) {
                 let text = format!("site {} is in an unknown zone", row.site);
@@ -196,6 +209,7 @@ impl Sorted {
             let name = row.site.clone();
             state.sites.insert(name, Site { row, charging: std::collections::BTreeSet::new() });
         }
+        state.restore_accruals(self.accruals)?;
         state.restore_stations(self.stations, self.connectors)?;
         state.drivers = self.drivers.into_iter().map(|row| (row.driver.clone(), row)).collect();
         state.tokens = self.tokens.into_iter().map(|row| (row.token.clone(), row)).collect();
@@ -245,6 +259,19 @@ impl Sorted {
 }
 
 impl State {
+    /// Open months; settled ones are history.
+    fn restore_accruals(&mut self, rows: Vec<AccrualRow>) -> Result<(), RestoreError> {
+        for row in rows.into_iter().filter(|row| row.settled.is_none()) {
+            if !self.terms.has_contract(row.contract) || !self.terms.know_zone(&row.zone) {
+                let text = format!("what {} earned at {} has no contract", row.month, row.site);
+                return Err(RestoreError::Inconsistent(text));
+            }
+            self.index_accrual(&row);
+            self.accruals.insert((row.site.clone(), row.contract, Month(row.month)), row);
+        }
+        Ok(())
+    }
+
     fn restore_stations(
         &mut self,
         stations: BTreeMap<u32, StationRow>,

@@ -4,18 +4,20 @@
 //! writes each marked row once per entry. What is not in a row is derived from rows, so that
 //! `restore` rebuilds it: the connector index, running transactions, timers, finished sessions.
 
+use crate::accruals::AccrualId;
 use crate::command::{PeerCommand, Refusal, RowWrite, StationCommand, TransactionRef};
 use crate::config::PartitionConfig;
 use crate::finished::{Finished, Past};
 use crate::hash::Chain;
 use crate::payment::{PaymentRow, payment_key};
 use crate::rows::{
-    self, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow,
-    Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow, StationRow,
-    TokenRow,
+    self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow,
+    ExceptionRow, Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow,
+    StationRow, TokenRow,
 };
 use crate::terms::Terms;
 use crate::timers::Timer;
+use crate::tree::Heads;
 use novax_ledger::Ledger;
 use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
 use novax_settlement::TaxTable;
@@ -82,6 +84,7 @@ enum Dirty {
     Outbox(u64),
     PayerSession(SessionId),
     Payment(SessionId, u32),
+    Accrual(AccrualId),
 }
 
 /// What is counted for people; no part of the replicated state.
@@ -131,10 +134,19 @@ pub(crate) struct State {
     pub(crate) series: BTreeMap<u64, OpenSeries>,
     /// Series that may have late ticks open.
     pub(crate) late_series: BTreeSet<u64>,
+    pub(crate) heads: Heads,
     pub(crate) terms: Terms,
     pub(crate) taxes: TaxTable,
+    /// Open months of contracts.
+    pub(crate) accruals: BTreeMap<AccrualId, AccrualRow>,
+    /// Open months by when they are settled.
+    pub(crate) months: BTreeSet<(Timestamp, AccrualId)>,
+    /// Months that were settled in this entry.
+    pub(crate) settled_months: BTreeMap<AccrualId, AccrualRow>,
     /// What dynamic prices follow, by site.
     pub(crate) signals: BTreeMap<(Identity, SignalKind), Sample>,
+    /// Keys of the tariffs, contracts and rule books by name; nobody here needs the rows.
+    pub(crate) priced: BTreeSet<Vec<u8>>,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
     /// Rows that are written once and not kept: exceptions, what series become.
@@ -169,9 +181,14 @@ impl State {
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
             late_series: BTreeSet::new(),
+            heads: Heads::default(),
             terms: Terms::default(),
             taxes: TaxTable::built_in(),
+            accruals: BTreeMap::new(),
+            months: BTreeSet::new(),
+            settled_months: BTreeMap::new(),
             signals: BTreeMap::new(),
+            priced: BTreeSet::new(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             appended: Vec::new(),
@@ -297,6 +314,11 @@ impl State {
         assert!(!self.sessions.contains_key(&row.session), "a closing session has left the table");
         self.dirty.insert(Dirty::Session(row.session));
         self.closing.insert(row.session, row);
+    }
+
+    /// Marks the row of a contract's month as changed.
+    pub(crate) fn touch_accrual(&mut self, id: &AccrualId) {
+        self.dirty.insert(Dirty::Accrual(id.clone()));
     }
 
     /// The full row of a session that finished in this entry.
@@ -477,6 +499,16 @@ impl State {
                 assert!(row.is_some(), "a payment's row is never deleted");
                 write(Keyspace::Payments, payment_key(*session, *number), row, rows::archive)
             }
+            Dirty::Accrual(id) => {
+                let row = self.accruals.get(id).or_else(|| self.settled_months.get(id));
+                assert!(row.is_some(), "a month's row is never deleted");
+                write(
+                    Keyspace::Accruals,
+                    rows::accrual_key(&id.0, id.1, id.2.0),
+                    row,
+                    rows::archive,
+                )
+            }
         }
     }
 
@@ -505,6 +537,7 @@ impl State {
             let value = row.as_ref().map(rows::archive);
             push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
         }
+        self.grow_tree(&changes.journal, out);
         let head = self.ledger.head();
         self.meta.next_journal = head.next_journal;
         self.meta.closed_until = head.closed_until;
@@ -521,6 +554,7 @@ impl State {
             self.finished.keep_recent(row, self.config.recent_sessions_max);
         }
         self.forget_cards();
+        self.settled_months.clear();
         self.chain(&out);
         out.push(self.meta_row());
         out

@@ -41,6 +41,10 @@ impl Terms {
         Arc::clone(self.tariffs.get(&id).expect("terms are kept for ever"))
     }
 
+    pub(crate) fn has_contract(&self, id: TermsId) -> bool {
+        self.contracts.contains_key(&id)
+    }
+
     pub(crate) fn contract(&self, id: TermsId) -> Arc<RevenueContract> {
         Arc::clone(self.contracts.get(&id).expect("terms are kept for ever"))
     }
@@ -78,6 +82,14 @@ fn id_of(stored: &[u8]) -> TermsId {
     let hash: [u8; 32] = Sha256::digest(stored).into();
     let (first, _) = hash.split_first_chunk::<16>().expect("32 bytes");
     TermsId(u128::from_be_bytes(*first))
+}
+
+impl TermsRow {
+    /// What sites and sessions refer to it by.
+    #[must_use]
+    pub fn hash(&self) -> TermsId {
+        id_of(&archive(self))
+    }
 }
 
 /// Key of a terms row.
@@ -125,6 +137,7 @@ impl State {
         } else {
             self.add_site(row);
         }
+        self.begin_month(&site);
         Ok(Outcome::Done)
     }
 

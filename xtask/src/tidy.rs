@@ -48,7 +48,7 @@ const FLOORS: [(&str, &[&str]); 22] = [
     ("charging", &["model", "ledger", "tariff", "settlement", "audit", "scheduler", "tsdb"]),
     ("raft", &["model", "log"]),
     ("cold", &["model", "engine", "tsdb"]),
-    ("query", &["model", "engine", "ledger", "charging", "tsdb", "cold"]),
+    ("query", &["model", "engine", "ledger", "tariff", "settlement", "charging", "tsdb", "cold"]),
     ("console", &[]),
     (
         "server",

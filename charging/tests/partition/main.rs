@@ -7,4 +7,5 @@ mod node;
 mod peers;
 mod properties;
 mod saga;
+mod tree;
 mod windows;

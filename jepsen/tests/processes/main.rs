@@ -9,4 +9,5 @@ mod scene;
 mod sql;
 mod stock_clients;
 mod store;
+mod tariffs;
 mod tools;

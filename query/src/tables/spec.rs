@@ -14,8 +14,11 @@ use novax_charging::{
     Keyspace, OutboxKind, OutboxRow, Payer, PaymentRow, PeerCommand, SessionRow, SiteRow,
     StationCommand, StationRow, TransactionRef,
 };
+use novax_charging::{PricedRow, SignalRow, TermsRow};
 use novax_ledger::{Account, Hold, JournalRow, Limit};
 use novax_model::{AccountId, Measurand, SessionId};
+use novax_tariff::Language;
+use novax_tariff::rules::SignalKind;
 use std::sync::Arc;
 
 pub(super) fn all() -> Vec<Arc<dyn Table>> {
@@ -36,6 +39,9 @@ pub(super) fn all() -> Vec<Arc<dyn Table>> {
         Arc::new(&OUTBOX),
         Arc::new(&EXCEPTIONS),
         Arc::new(&PARTITIONS),
+        Arc::new(&TERMS),
+        Arc::new(&PRICE_DOCUMENTS),
+        Arc::new(&SIGNALS),
     ]
 }
 
@@ -138,6 +144,102 @@ static SITES: RowTable<SiteRow> = RowTable {
         set("prices_announced", Kind::Int4, |f| {
             Cell::Int(i64::try_from(f.row.prices.len().saturating_sub(1)).unwrap_or(0))
         }),
+        partition(),
+    ],
+};
+
+/// `tariff`, `contract` or `rules`.
+fn terms_kind(terms: &TermsRow) -> Cell<'_> {
+    Cell::text(match terms {
+        TermsRow::Tariff(_) => "tariff",
+        TermsRow::Contract(_) => "contract",
+        TermsRow::Rules(_) => "rules",
+    })
+}
+
+fn terms_currency(terms: &TermsRow) -> Cell<'_> {
+    Cell::text(match terms {
+        TermsRow::Tariff(tariff) => tariff.currency.code(),
+        TermsRow::Contract(contract) => contract.currency.code(),
+        TermsRow::Rules(book) => book.currency.code(),
+    })
+}
+
+/// What terms say, in English; of a rule book its text.
+fn terms_words(terms: &TermsRow) -> Cell<'_> {
+    Cell::Text(
+        match terms {
+            TermsRow::Tariff(tariff) => novax_tariff::explain::explain(tariff, Language::En),
+            TermsRow::Contract(contract) => novax_settlement::explain(contract),
+            TermsRow::Rules(book) => book.to_text(),
+        }
+        .into(),
+    )
+}
+
+static TERMS: RowTable<TermsRow> = RowTable {
+    name: "terms",
+    comment: "Tariffs, contracts and rule books by hash, as sites and sessions have them.",
+    keyspace: Keyspace::Terms,
+    range: whole,
+    key: None,
+    read: read::<TermsRow>,
+    columns: &[
+        set("hash", Kind::Text, |f| Cell::show(f.row.hash())),
+        set("kind", Kind::Text, |f| terms_kind(&f.row)),
+        maybe("id", Kind::Text, |f| match &f.row {
+            TermsRow::Tariff(tariff) => Cell::filled(&tariff.id),
+            TermsRow::Contract(contract) => Cell::text(contract.id.as_str()),
+            TermsRow::Rules(book) => Cell::filled(&book.name),
+        }),
+        set("currency", Kind::Text, |f| terms_currency(&f.row)),
+        set("words", Kind::Text, |f| terms_words(&f.row)),
+        partition(),
+    ],
+};
+
+static PRICE_DOCUMENTS: RowTable<PricedRow> = RowTable {
+    name: "price_documents",
+    comment: "Tariffs, contracts and rule books by name, as their authors wrote them.",
+    keyspace: Keyspace::Priced,
+    range: whole,
+    key: None,
+    read: read::<PricedRow>,
+    columns: &[
+        set("kind", Kind::Text, |f| terms_kind(&f.row.terms)),
+        set("id", Kind::Text, |f| Cell::text(f.row.id.as_str())),
+        set("hash", Kind::Text, |f| Cell::show(f.row.hash)),
+        set("format", Kind::Text, |f| Cell::text(&f.row.format)),
+        set("currency", Kind::Text, |f| terms_currency(&f.row.terms)),
+        maybe("put_at", Kind::Time, |f| Cell::time(f.row.put)),
+        set("words", Kind::Text, |f| terms_words(&f.row.terms)),
+        set("source", Kind::Text, |f| Cell::text(&f.row.source)),
+        partition(),
+    ],
+};
+
+static SIGNALS: RowTable<SignalRow> = RowTable {
+    name: "signals",
+    comment: "What dynamic prices of sites follow: the last value heard of each kind.",
+    keyspace: Keyspace::Signals,
+    range: whole,
+    key: None,
+    read: read::<SignalRow>,
+    columns: &[
+        set("site", Kind::Text, |f| Cell::text(f.row.site.as_str())),
+        set("kind", Kind::Text, |f| Cell::text(f.row.kind.word())),
+        set("value", Kind::Decimal(38, 6), |f| {
+            let finer = 10_i128.pow(6_u32.saturating_sub(f.row.kind.places()));
+            Cell::Decimal(i128::from(f.row.sample.value) * finer)
+        }),
+        set("unit", Kind::Text, |f| {
+            Cell::text(match f.row.kind {
+                SignalKind::Temperature => "C",
+                SignalKind::Load | SignalKind::Renewable => "%",
+                SignalKind::DayAhead => "per MWh",
+            })
+        }),
+        maybe("at", Kind::Time, |f| Cell::time(f.row.sample.at)),
         partition(),
     ],
 };
@@ -342,6 +444,10 @@ static SESSIONS: RowTable<SessionRow> = RowTable {
         set("suspect", Kind::Bool, |f| Cell::Bool(f.row.suspect)),
         set("tariff", Kind::Text, |f| Cell::show(f.row.deal.tariff)),
         set("contract", Kind::Text, |f| Cell::show(f.row.deal.contract)),
+        maybe("jurisdiction", Kind::Text, |f| Cell::filled(&f.row.deal.jurisdiction)),
+        set("price_factor", Kind::Decimal(19, 6), |f| {
+            Cell::Decimal(f.row.deal.adjustment.factor_ppm.into())
+        }),
         maybe("tax_rule", Kind::Text, |f| Cell::filled(&f.row.deal.treatment.rule)),
         maybe("explanation", Kind::Text, |f| Cell::filled(&f.row.deal.explanation)),
         partition(),

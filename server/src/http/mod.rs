@@ -4,7 +4,8 @@
 //!
 //! * this file: options, router, server
 //! * [`layers`]: request ids, the key, overload, deadlines, problems
-//! * [`stations`], [`connectors`], [`sessions`], [`sites`], [`drivers`], [`books`], [`payments`],
+//! * [`stations`], [`connectors`], [`sessions`], [`sites`], [`tariffs`], [`drivers`], [`books`],
+//!   [`payments`], [`audit`],
 //!   [`status`], [`pages`]: the routes, by what they are about
 //! * [`live`]: one status a second for whoever watches
 //! * [`read`], [`page`], [`views`], [`extract`]: rows to pages of JSON, requests to types
@@ -17,6 +18,7 @@
 //!   connections, the rows one request looks at.
 //! * The OpenAPI document is made from the routes and committed; a test compares them.
 
+mod audit;
 pub mod auth;
 mod books;
 mod connectors;
@@ -34,6 +36,7 @@ mod sessions;
 mod sites;
 mod stations;
 mod status;
+mod tariffs;
 mod views;
 
 use crate::config::HttpConfig;

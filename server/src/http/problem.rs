@@ -190,6 +190,7 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             "not_refundable",
             "there is no bill to refund, or its journal lines are not those that were booked",
         ),
+        Refusal::WrongHead => Problem::conflict("wrong_head", "no such head waits for a signature"),
         Refusal::KeyReused => Problem::conflict(
             "conflict",
             "this name is taken, by another home or with another content",

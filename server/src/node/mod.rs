@@ -456,7 +456,7 @@ impl Starter<'_> {
         let queues: Arc<[ArrayQueue<MeshMessage>]> =
             (0..shards).map(|_| ArrayQueue::new(MESH_MAX)).collect();
         let recovered = Arc::new(self.recovered);
-        let config = shard_config(self.config, self.data.partitions);
+        let config = shard_config(self.config, self.data)?;
         let mut pending = Vec::new();
         for (number, slots) in per_shard.into_iter().enumerate() {
             let number = u16::try_from(number).expect("shards are counted in u16");
@@ -499,9 +499,11 @@ fn waker(ring: RingHandle) -> Wake {
     Arc::new(move || ring.wake())
 }
 
-fn shard_config(config: &Config, partitions: u16) -> ShardConfig {
+fn shard_config(config: &Config, data: &DataDir) -> Result<ShardConfig, NodeError> {
     let heartbeat = config.ocpp.heartbeat;
-    ShardConfig {
+    let signing_key = crate::audit::key::of_node(&data.path);
+    let signing_key = signing_key.map_err(system("read or make audit.key"))?;
+    Ok(ShardConfig {
         heartbeat_interval_s: u32::try_from(heartbeat.as_secs()).unwrap_or(u32::MAX).max(1),
         message_bytes_max: config.ocpp.message_bytes_max as usize,
         handshake_timeout: Duration::from_secs(10),
@@ -510,9 +512,10 @@ fn shard_config(config: &Config, partitions: u16) -> ShardConfig {
         call_timeout: Duration::from_secs(30),
         memtable_bytes_max: config.engine.memtable_bytes,
         log_segments_max: 8,
-        partitions,
+        partitions: data.partitions,
         connections_max: RingConfig::default().files_max as usize,
-    }
+        signing_key: Arc::new(signing_key),
+    })
 }
 
 /// Everything a shard's thread starts with.

@@ -25,7 +25,9 @@ use crate::gateway::ReplyContext;
 use crate::ring::ConnId;
 use crate::timers::Wheel;
 use connection::{Connection, Handoff};
+use ed25519_dalek::SigningKey;
 use mesh::{Mesh, MeshMessage};
+use novax_charging::Command;
 use novax_charging::{Command, Outcome};
 use novax_model::{Duration, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
@@ -55,6 +57,8 @@ pub struct ShardConfig {
     pub partitions: u16,
     /// Sockets a shard may hold.
     pub connections_max: usize,
+    /// What heads of journals are signed with.
+    pub signing_key: Arc<SigningKey>,
 }
 
 /// What the driver should do.
@@ -444,6 +448,7 @@ impl Shard {
         let partitions: Vec<PartitionId> = self.slots.keys().copied().collect();
         for partition in partitions {
             self.redeliver(partition);
+            self.sign_head(partition);
         }
         self.move_approved();
         for slot in self.slots.values_mut() {
@@ -451,6 +456,15 @@ impl Shard {
         }
         self.shorten_log();
         self.tend_stores();
+    }
+
+    /// Vouches for the newest head of a partition's journal: outside the state machine, which has no key.
+    fn sign_head(&mut self, partition: PartitionId) {
+        let Some(slot) = self.slots.get(&partition).filter(|slot| slot.caught_up) else { return };
+        let Some(head) = slot.machine.unsigned_head() else { return };
+        let signed = head.sign(&self.config.signing_key);
+        // Signed twice, the second is refused and nothing is lost.
+        self.submit(partition, Command::SignTreeHead(Box::new(signed)), Waiter::Nobody);
     }
 
     /// Flushes the stores that keep old log segments alive.
