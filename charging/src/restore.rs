@@ -164,6 +164,7 @@ impl Sorted {
             Keyspace::Payments => {
                 self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
             }
+            Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
             // Written once, never read back by the state machine.
             Keyspace::Transfers
             | Keyspace::Exceptions
@@ -172,7 +173,6 @@ impl Sorted {
             | Keyspace::RollupsHour
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
-            Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
             // Kept for those who come to write them.
             Keyspace::FxRates | Keyspace::Documents => {}
         }
