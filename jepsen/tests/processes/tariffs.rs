@@ -135,7 +135,7 @@ fn a_station_charges_by_the_clock_and_for_parking_with_the_taxes_of_its_country(
     assert_eq!(whole["deal"]["tariff"], kept["hash"], "{whole}");
     assert_eq!(whole["deal"]["contract"], contract["hash"]);
     let periods = whole["periods"].as_array().expect("periods");
-    let seen: Vec<_> = periods.iter().map(|period| (&period["duration_s"], &period["energy_wh"]));
+    let seen = periods.iter().map(|period| (&period["duration_s"], &period["energy_wh"]));
     let seen: Vec<_> = seen.map(|(s, wh)| (s.as_u64(), wh.as_i64())).collect();
     assert_eq!(
         seen,
