@@ -6,11 +6,11 @@
 
 use crate::config::PaymentsConfig;
 use crate::control::{Control, Unavailable};
-use crate::http::now;
 use novax_charging::rows;
 use novax_charging::{Command, Keyspace, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
 use novax_model::{Duration, SessionId, Timestamp};
 use novax_payments::stripe::{Stripe, StripeConfig};
+use novax_payments::worker::Clock;
 use novax_payments::{
     Expected, Hint, Knowledge, Operation, OperationId, OperationKind, Outcome, Payer, PaymentError,
     PaymentProvider, Policy, ProviderRef, Reconciliation, Refusal, Report, RowKind, RowState, Seen,
@@ -52,6 +52,7 @@ type Places = Arc<Mutex<BTreeMap<OperationId, (SessionId, u32)>>>;
 /// The provider that is configured, and the ways to it.
 pub struct Payments {
     provider: Arc<dyn PaymentProvider>,
+    clock: Clock,
     hints: mpsc::Sender<Hint>,
     seen: Mutex<Seen>,
 }
@@ -93,6 +94,7 @@ impl Payments {
         control: &Control,
         asked: mpsc::Receiver<Asked>,
         reconcile_every: Duration,
+        clock: Clock,
     ) -> Arc<Payments> {
         let (work_in, work) = mpsc::channel(IN_FLIGHT_MAX);
         let (hints, hints_out) = mpsc::channel(ASKED_MAX);
@@ -101,7 +103,7 @@ impl Payments {
             provider: provider.clone(),
             policy: Policy::default(),
             in_flight_max: IN_FLIGHT_MAX,
-            clock: Arc::new(now),
+            clock: clock.clone(),
             reports,
         };
         let places = Places::default();
@@ -109,9 +111,13 @@ impl Payments {
         tokio::spawn(feed(asked, work_in, control.clone(), places.clone()));
         tokio::spawn(take_reports(reports_out, control.clone(), places));
         let seen = Mutex::new(Seen::new(EVENTS_MAX));
-        let payments = Arc::new(Payments { provider, hints, seen });
+        let payments = Arc::new(Payments { provider, clock, hints, seen });
         tokio::spawn(tend(payments.clone(), control.clone(), reconcile_every));
         payments
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     /// The provider's name.
@@ -125,7 +131,7 @@ impl Payments {
     /// # Errors
     /// When it is not the provider's.
     pub fn webhook(&self, signature: &str, body: &[u8]) -> Result<(), WebhookError> {
-        let event = self.provider.verify_webhook(signature, body, now())?;
+        let event = self.provider.verify_webhook(signature, body, self.now())?;
         if locked(&self.seen).is_new(&event) {
             // A hint that does not fit is lost: the worker asks by itself in time.
             let _ = self.hints.try_send(Hint::from(&event));
@@ -147,7 +153,7 @@ impl Payments {
     ) -> Result<Reconciliation, PaymentError> {
         let theirs = self.provider.list(since, ROWS_MAX).await?;
         let ours = rows_of(control).await.map_err(PaymentError::Unanswered)?;
-        let window = Window { since, now: now(), slack: SLACK };
+        let window = Window { since, now: self.now(), slack: SLACK };
         let from = Timestamp(since.0.saturating_sub(micros(LIFE_MAX)));
         let expected: Vec<Expected> =
             expected(&ours).into_iter().filter(|row| row.at >= from).collect();
@@ -165,7 +171,7 @@ impl Payments {
             let Some(operation) = operation(row) else { continue };
             let answer = match self.provider.query(&operation).await {
                 Knowledge::Found(outcome) if outcome.is_definite() => answer(outcome),
-                Knowledge::Absent if now().since(row.changed) >= ABSENT_AFTER => {
+                Knowledge::Absent if self.now().since(row.changed) >= ABSENT_AFTER => {
                     answer(Outcome::declined(Refusal::Unavailable, ""))
                 }
                 _ => continue,
@@ -191,7 +197,7 @@ async fn tend(payments: Arc<Payments>, control: Control, every: Duration) {
             eprintln!("novax: payments were not reconciled: {error}");
             continue;
         }
-        let since = Timestamp(now().0.saturating_sub(micros(LOOK_BACK)));
+        let since = Timestamp(payments.now().0.saturating_sub(micros(LOOK_BACK)));
         match payments.reconcile(&control, since).await {
             Ok(report) => {
                 let alarming = report.alarming().count();

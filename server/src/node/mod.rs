@@ -265,7 +265,7 @@ impl Node {
         let payments = provider.map(|provider| {
             let _in_runtime = node.runtime.enter();
             let every = config.payments.reconcile_every;
-            Payments::start(provider, &node.control, asked_of_us, every)
+            Payments::start(provider, &node.control, asked_of_us, every, Arc::new(http::now))
         });
         node.start_control_plane(config, http, sql, unknown_stations, payments, stopped)?;
         Ok(node)
