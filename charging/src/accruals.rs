@@ -62,7 +62,13 @@ impl State {
 
     /// Makes sure that a contract's month is open. One that was settled gives way to the month that
     /// runs.
-    fn open_month(&mut self, site: &Identity, contract: TermsId, zone: &str, at: Timestamp) -> AccrualId {
+    fn open_month(
+        &mut self,
+        site: &Identity,
+        contract: TermsId,
+        zone: &str,
+        at: Timestamp,
+    ) -> AccrualId {
         let table = self.terms.zone(zone);
         let now = self.now();
         let mut id = (site.clone(), contract, Month::of(&table, at));
@@ -235,7 +241,11 @@ fn month_set(row: &AccrualRow) -> TransferKey {
     TransferKey(key128(&[b"month", site, &row.contract.0.to_le_bytes(), &month]))
 }
 
-fn split_of(contract: &RevenueContract, charges: &Charges, energy: WattHours) -> (Base, Vec<Share>) {
+fn split_of(
+    contract: &RevenueContract,
+    charges: &Charges,
+    energy: WattHours,
+) -> (Base, Vec<Share>) {
     let base = Base::new(charges.total(), charges.net(), energy, false);
     (base, split(contract, &base))
 }

@@ -11,7 +11,9 @@ use crate::config::AMOUNT_MAX;
 use crate::partition::Partition;
 use crate::state::State;
 use novax_ledger::{Account, Code, LedgerError, Leg};
-use novax_model::{AccountId, Amount, Currency, Duration, Identity, PartitionId, Timestamp, TransferKey};
+use novax_model::{
+    AccountId, Amount, Currency, Duration, Identity, PartitionId, Timestamp, TransferKey,
+};
 
 /// First parts of the names of accounts that ought to return to zero.
 const AGEING: [&str; 4] = ["clearing", "receivable", "suspense", "psp"];

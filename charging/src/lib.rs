@@ -23,6 +23,7 @@
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
+//! * `fx`: wallets in another currency than the tariff
 //! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
 //! * [`command`], [`rows`]: what the log and the store say
@@ -35,6 +36,7 @@ mod books;
 pub mod command;
 pub mod config;
 mod finished;
+mod fx;
 mod hash;
 mod limits;
 mod meter;
@@ -75,9 +77,9 @@ pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
 pub use restore::RestoreError;
 pub use rows::{
-    AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
-    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, Protocol, Segment,
-    SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
-    TermsRow, TokenRow,
+    AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
+    DriverRow, FxRateRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow,
+    Place, Price, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow, StationRow,
+    StationState, TaxPart, TermsId, TermsRow, TokenRow,
 };
 pub use simple::SimpleTerms;

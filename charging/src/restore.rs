@@ -8,9 +8,9 @@ use crate::config::PartitionConfig;
 use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::rows::{
-    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
-    PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
-    TermsRow, TokenRow, read_head_key,
+    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, FxRateRow, Keyspace,
+    MetaRow, OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow,
+    StationRow, TermsId, TermsRow, TokenRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
@@ -62,6 +62,7 @@ struct Sorted {
     terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
     accruals: Vec<AccrualRow>,
+    rates: Vec<FxRateRow>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
@@ -161,11 +162,9 @@ impl Sorted {
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
             Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
+            Keyspace::FxRates => self.rates.push(archive(keyspace, &value)?),
             // Kept for those who come to write them.
-            Keyspace::FxRates
-            | Keyspace::TreeHeads
-            | Keyspace::Documents
-            | Keyspace::Payments => {}
+            Keyspace::TreeHeads | Keyspace::Documents | Keyspace::Payments => {}
         }
         Ok(())
     }
@@ -195,6 +194,9 @@ impl Sorted {
             }
             let name = row.site.clone();
             state.sites.insert(name, Site { row, charging: std::collections::BTreeSet::new() });
+        }
+        for row in self.rates {
+            state.rates.insert(row.rate);
         }
         state.restore_accruals(self.accruals)?;
         state.restore_stations(self.stations, self.connectors)?;

@@ -2,10 +2,12 @@
 
 use crate::accounts::Purpose;
 use crate::command::{PayerRef, PeerCommand, Refusal};
+use crate::fx::in_wallet;
 use crate::money::HoldPlace;
 use crate::rows::{Charges, Deal, Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
 use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
+use novax_settlement::Rate;
 
 /// Who pays and what is held.
 pub(crate) struct Secured {
@@ -15,6 +17,7 @@ pub(crate) struct Secured {
     holds: u32,
     hold_attempt: u32,
     hold_expires: Timestamp,
+    fx: Option<Rate>,
 }
 
 impl State {
@@ -46,6 +49,7 @@ impl State {
                     holds: 1,
                     hold_attempt: *attempt,
                     hold_expires: Timestamp::ZERO,
+                    fx: None,
                 })
             }
             PayerRef::Local => {
@@ -54,13 +58,12 @@ impl State {
                 if row.blocked {
                     return Err(Refusal::DriverBlocked);
                 }
-                if row.currency != deal.currency {
-                    return Err(Refusal::CurrencyMismatch);
-                }
-                let (driver, wallet) = (row.driver.clone(), row.wallet);
+                let (driver, wallet, currency) = (row.driver.clone(), row.wallet, row.currency);
+                let fx = self.rate_between(currency, deal.currency)?;
+                let hold = in_wallet(fx.as_ref(), deal.hold)?;
                 let purpose = Purpose::Hold;
                 let place = HoldPlace { purpose, session, holds: 0, held: 0 };
-                self.hold_local(place, deal.hold, wallet, deal.currency)?;
+                self.hold_local(place, hold, wallet, currency)?;
                 Ok(Secured {
                     driver: Some(driver),
                     payer: Payer::Local(wallet),
@@ -71,6 +74,7 @@ impl State {
                         0 => Timestamp::ZERO,
                         _ => self.hold_expiry(),
                     },
+                    fx,
                 })
             }
         }
@@ -151,6 +155,7 @@ impl Secured {
         row.holds = self.holds;
         row.hold_attempt = self.hold_attempt;
         row.hold_expires = self.hold_expires;
+        row.deal.fx = self.fx;
     }
 }
 

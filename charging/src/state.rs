@@ -8,11 +8,12 @@ use crate::accruals::AccrualId;
 use crate::command::{PeerCommand, Refusal, RowWrite, StationCommand, TransactionRef};
 use crate::config::PartitionConfig;
 use crate::finished::{Finished, Past};
+use crate::fx::Rates;
 use crate::hash::Chain;
 use crate::rows::{
-    self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow,
-    Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow, StationRow,
-    TokenRow,
+    self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow,
+    ExceptionRow, Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow,
+    StationRow, TokenRow,
 };
 use crate::terms::Terms;
 use crate::timers::Timer;
@@ -129,6 +130,7 @@ pub(crate) struct State {
     pub(crate) late_series: BTreeSet<u64>,
     pub(crate) terms: Terms,
     pub(crate) taxes: TaxTable,
+    pub(crate) rates: Rates,
     /// Open months of contracts.
     pub(crate) accruals: BTreeMap<AccrualId, AccrualRow>,
     /// Open months by when they are settled.
@@ -171,6 +173,7 @@ impl State {
             late_series: BTreeSet::new(),
             terms: Terms::default(),
             taxes: TaxTable::built_in(),
+            rates: Rates::default(),
             accruals: BTreeMap::new(),
             months: BTreeSet::new(),
             settled_months: BTreeMap::new(),
@@ -467,7 +470,12 @@ impl State {
             Dirty::Accrual(id) => {
                 let row = self.accruals.get(id).or_else(|| self.settled_months.get(id));
                 assert!(row.is_some(), "a month's row is never deleted");
-                write(Keyspace::Accruals, rows::accrual_key(&id.0, id.1, id.2.0), row, rows::archive)
+                write(
+                    Keyspace::Accruals,
+                    rows::accrual_key(&id.0, id.1, id.2.0),
+                    row,
+                    rows::archive,
+                )
             }
         }
     }

@@ -245,6 +245,7 @@ impl State {
             },
             adjustment,
             explanation,
+            fx: None,
         };
         Ok((row.site.clone(), deal))
     }
@@ -338,6 +339,7 @@ impl Deal {
             rounding: RoundingPolicy::default(),
             adjustment: Adjustment::NONE,
             explanation: "".into(),
+            fx: None,
         }
     }
 }
