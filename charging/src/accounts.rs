@@ -8,6 +8,7 @@
 //! | `driver/<driver>` | never below zero, holds counted | a driver's wallet |
 //! | `receivable/<driver>` | none | what a driver owes beyond the wallet |
 //! | `funding` | none | where money comes in: its debit is all deposits |
+//! | `psp/<provider>` | none | what a payment provider owes us: taken from cards, less what it paid back |
 //! | a party of a contract: `operator`, `site-host/<site>` | none | what it earned |
 //! | `tax/<jurisdiction>/<tax>` | none | tax collected; `tax` where the tariff alone says the rate |
 //! | `fx/position`, `fx/spread` | none | currencies bought and sold; what the house kept of it |
@@ -29,6 +30,8 @@ pub(crate) enum Name<'a> {
     Funding,
     /// As its contract names it, or a tax.
     Party(&'a str),
+    /// A payment provider.
+    Psp(&'a str),
     Clearing(PartitionId),
 }
 
@@ -45,6 +48,7 @@ impl Name<'_> {
             Name::Receivable(driver) => format!("receivable/{driver}"),
             Name::Funding => "funding".to_owned(),
             Name::Party(party) => party.to_owned(),
+            Name::Psp(provider) => format!("psp/{provider}"),
             Name::Clearing(partition) => format!("clearing/{partition}"),
         }
     }
@@ -98,6 +102,12 @@ pub(crate) enum Purpose {
     PeerAdjust,
     /// A part of that bill goes back.
     PeerRefund,
+    /// What a card did not give after all.
+    Uncaptured,
+    /// A part of what was paid back that was never paid, but owed.
+    RefundOwed,
+    /// What a payment provider did not pay back after all.
+    RefundFailed,
 }
 
 impl Purpose {
@@ -113,6 +123,9 @@ impl Purpose {
             Purpose::Capture => "capture",
             Purpose::PeerAdjust => "peer-adjust",
             Purpose::PeerRefund => "peer-refund",
+            Purpose::Uncaptured => "uncaptured",
+            Purpose::RefundOwed => "refund-owed",
+            Purpose::RefundFailed => "refund-failed",
         }
     }
 
@@ -141,6 +154,9 @@ mod tests {
             Purpose::Capture,
             Purpose::PeerAdjust,
             Purpose::PeerRefund,
+            Purpose::Uncaptured,
+            Purpose::RefundOwed,
+            Purpose::RefundFailed,
         ];
         let mut keys = std::collections::BTreeSet::new();
         for purpose in purposes {

@@ -131,7 +131,7 @@ impl State {
             self.timers.remove(&(due, timer));
             match timer {
                 Timer::Start(session) => {
-                    self.abandon(session, SessionState::Expired, "no transaction came in time");
+                    self.start_timed_out(session);
                 }
                 Timer::Outbox(id) => self.command_answered(id, &Answer::Silent),
                 Timer::AskSession(session) => self.ask_session(session),

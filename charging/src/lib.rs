@@ -19,6 +19,7 @@
 //!   a few
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
+//! * `cards`, `card_refund`: what is asked of payment providers
 //! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
@@ -26,13 +27,15 @@
 //! * `fx`: wallets in another currency than the tariff
 //! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
-//! * [`command`], [`rows`]: what the log and the store say
+//! * [`command`], [`rows`], [`payment`]: what the log and the store say
 
 mod accounts;
 mod accruals;
 mod adjust;
 mod answers;
 mod books;
+mod card_refund;
+mod cards;
 pub mod command;
 pub mod config;
 mod finished;
@@ -45,8 +48,10 @@ mod orphan;
 mod outbox;
 mod park;
 pub mod partition;
+pub mod payment;
 mod peers;
 mod price;
+pub mod priced;
 mod provision;
 mod refund;
 mod refusal;
@@ -66,20 +71,22 @@ mod stop;
 mod telemetry;
 mod terms;
 mod timers;
+mod tree;
 
 pub use books::Ageing;
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
-    StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy,
+    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
+pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
 pub use restore::RestoreError;
 pub use rows::{
     AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
     DriverRow, FxRateRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow,
-    Place, Price, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow, StationRow,
-    StationState, TaxPart, TermsId, TermsRow, TokenRow,
+    Place, Price, PricedRow, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow,
+    StationRow, StationState, TaxPart, TermsId, TermsRow, TokenRow, TreeHeadRow,
 };
 pub use simple::SimpleTerms;

@@ -11,12 +11,15 @@ use crate::command::{PeerCommand, Refusal};
 use crate::fx::held_in_wallet;
 use crate::rows::{Charges, Payer, PayerSessionRow, SessionRow};
 use crate::state::State;
-use novax_ledger::{Code, HoldId, LedgerError, Leg, Opening, Posted, Stamp};
+use novax_ledger::{Code, HoldId, LedgerError, Leg, Limit, Opening, Posted, Stamp};
 use novax_model::{
     AccountId, Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TransferKey,
     WattHours,
 };
 use novax_settlement::{Base, Purpose as ShareOf, split};
+
+/// Keys of old sets that one entry forgets at most.
+const KEYS_FORGOTTEN_MAX: usize = 64;
 
 /// Where a session's hold lies.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +73,13 @@ impl State {
         Stamp { index: self.meta.applied_index, at: self.now(), effective_at }
     }
 
+    /// Keys of sets so old that nobody repeats or undoes them leave memory, a few an entry.
+    pub(crate) fn forget_keys(&mut self) {
+        let kept_us = u64::try_from(self.config.keys_kept.as_micros()).unwrap_or(u64::MAX);
+        let before = Timestamp(self.now().0.saturating_sub(kept_us));
+        self.ledger.forget_keys(before, KEYS_FORGOTTEN_MAX);
+    }
+
     pub(crate) fn available(&self, wallet: AccountId) -> Amount {
         self.ledger.account(wallet).map_or(0, novax_ledger::Account::available)
     }
@@ -118,7 +128,10 @@ impl State {
         let standing = self.standing_hold(place);
         let stands = standing.and_then(|id| self.ledger.hold(id)).map_or(0, |hold| hold.amount);
         let (available, required) = (self.available(wallet), amount.saturating_sub(stands));
-        if available < required {
+        // A payment provider's account has no limit: its own word is the limit.
+        let is_limited =
+            self.ledger.account(wallet).is_none_or(|account| account.limit != Limit::None);
+        if is_limited && available < required {
             return Err(Refusal::InsufficientFunds { available, required });
         }
         let key = place.purpose.key(place.session, place.holds);
@@ -177,6 +190,10 @@ impl State {
                 let (session, attempt) = (row.session, row.hold_attempt);
                 self.queue_peer(to, PeerCommand::ReleaseHold { session, attempt });
             }
+            Payer::Card(_) => {
+                self.void_hold(place_of(row), Purpose::Release, 0);
+                self.give_back(row.session);
+            }
             Payer::None => {}
         }
     }
@@ -201,6 +218,14 @@ impl State {
             }
             Payer::Remote(payer) => {
                 self.open(Name::Clearing(payer), currency).map_err(|refusal| words(&refusal))?
+            }
+            Payer::Card(psp) => {
+                let clearing = self
+                    .open(self.clearing_with_self(), currency)
+                    .map_err(|refusal| words(&refusal))?;
+                let debtor = Debtor { wallet: psp, driver: row.driver.as_ref() };
+                owed = self.card_legs(place_of(row), debtor, clearing, total, &mut legs)?;
+                clearing
             }
             Payer::None => return Ok(0),
         };
@@ -271,6 +296,35 @@ impl State {
             });
         }
         Ok(taken + self.charge_legs(debtor, clearing, total - taken, legs)?)
+    }
+
+    /// Legs that bring `total` to `clearing`: from what a card's provider reserved as far as it goes,
+    /// the rest is owed. Says what is owed.
+    fn card_legs(
+        &mut self,
+        place: HoldPlace,
+        debtor: Debtor<'_>,
+        clearing: AccountId,
+        total: Amount,
+        legs: &mut Vec<Leg>,
+    ) -> Result<Amount, String> {
+        let mut taken = 0;
+        if let Some(hold) = self.standing_hold(place) {
+            let held = self.ledger.hold(hold).map_or(0, |hold| hold.amount);
+            assert_eq!(held, place.held, "the row knows what is held");
+            taken = held.min(total);
+            legs.push(if taken == 0 {
+                Leg::VoidHold { hold, code: Code::Release }
+            } else {
+                Leg::PostHold { hold, amount: taken, code: Code::PspCapture }
+            });
+        }
+        let owed = total - taken;
+        if owed > 0 {
+            let debit = self.receivable(debtor)?;
+            legs.push(Leg::Post { debit, credit: clearing, amount: owed, code: Code::Receivable });
+        }
+        Ok(owed)
     }
 
     /// Legs that bring `total` to `clearing` without a hold: from the wallet as far as it goes, the

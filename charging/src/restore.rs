@@ -7,10 +7,11 @@ use crate::accruals::Month;
 use crate::config::PartitionConfig;
 use crate::finished::is_billed;
 use crate::partition::Partition;
+use crate::payment::PaymentRow;
 use crate::rows::{
     self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, FxRateRow, Keyspace,
     MetaRow, OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow,
-    StationRow, TermsId, TermsRow, TokenRow, read_head_key,
+    StationRow, TermsId, TermsRow, TokenRow, TreeHeadRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
@@ -59,10 +60,12 @@ struct Sorted {
     meta: Option<MetaRow>,
     directory: Vec<DirectoryRow>,
     sites: Vec<SiteRow>,
+    heads_of_tree: Vec<TreeHeadRow>,
     terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
     accruals: Vec<AccrualRow>,
     rates: Vec<FxRateRow>,
+    priced: std::collections::BTreeSet<Vec<u8>>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
@@ -73,6 +76,8 @@ struct Sorted {
     keys: Vec<(TransferKey, KeyRow)>,
     outbox: Vec<OutboxRow>,
     payers: Vec<PayerSessionRow>,
+    /// In order of session and number, as their keys are.
+    payments: BTreeMap<Vec<u8>, PaymentRow>,
     /// The newest chunk of each series, with its key's time.
     series: BTreeMap<u64, (Timestamp, Vec<u8>)>,
     /// The open end of each series.
@@ -120,12 +125,16 @@ impl Sorted {
             Keyspace::Meta => self.meta = Some(archive(keyspace, &value)?),
             Keyspace::Directory => self.directory.push(archive(keyspace, &value)?),
             Keyspace::Sites => self.sites.push(archive(keyspace, &value)?),
+            Keyspace::TreeHeads => self.heads_of_tree.push(archive(keyspace, &value)?),
             Keyspace::Terms => {
                 let (_, id) = key.split_first().ok_or(RestoreError::Key(keyspace))?;
                 let id = TermsId(u128::from_be_bytes(number(keyspace, id)?));
                 self.terms.push((id, archive(keyspace, &value)?));
             }
             Keyspace::Signals => self.signals.push(archive(keyspace, &value)?),
+            Keyspace::Priced => {
+                self.priced.insert(key.to_vec());
+            }
             Keyspace::Stations => {
                 let row: StationRow = archive(keyspace, &value)?;
                 self.stations.insert(row.number, row);
@@ -153,6 +162,9 @@ impl Sorted {
                 let (series, part) = read_head_key(key).ok_or(RestoreError::Key(keyspace))?;
                 self.heads.entry(series).or_default().push((part, value));
             }
+            Keyspace::Payments => {
+                self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
+            }
             // Written once, never read back by the state machine.
             Keyspace::Transfers
             | Keyspace::Exceptions
@@ -164,7 +176,7 @@ impl Sorted {
             Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
             Keyspace::FxRates => self.rates.push(archive(keyspace, &value)?),
             // Kept for those who come to write them.
-            Keyspace::TreeHeads | Keyspace::Documents | Keyspace::Payments => {}
+            Keyspace::Documents => {}
         }
         Ok(())
     }
@@ -181,12 +193,16 @@ impl Sorted {
         for row in self.directory {
             state.directory[row.kind as usize].insert(row.id.clone(), row);
         }
+        for row in &self.heads_of_tree {
+            state.heads.restore(row);
+        }
         for (id, row) in self.terms {
             state.terms.insert(id, row);
         }
         for row in self.signals {
             state.signals.insert((row.site, row.kind), row.sample);
         }
+        state.priced = self.priced;
         for row in self.sites {
             if !state.terms.know_zone(&row.place.zone) {
                 let text = format!("site {} is in an unknown zone", row.site);
@@ -210,7 +226,18 @@ impl Sorted {
             state.index_outbox_row(&row);
             state.outbox.insert(row.id, row);
         }
+        // Sessions that run ask how their cards stand.
+        for row in self.payments.into_values() {
+            let rows = state.cards.entry(row.session).or_default();
+            if rows.len() != row.number as usize {
+                let text = format!("payments of session {} are missing", row.session);
+                return Err(RestoreError::Inconsistent(text));
+            }
+            state.cards_touched.insert(row.session);
+            rows.push(row);
+        }
         state.restore_sessions(self.sessions)?;
+        state.forget_cards();
         for row in self.payers {
             state.payers.insert(row.session, row.clone());
             state.index_payer(&row);

@@ -28,11 +28,15 @@
 //! | fx_rates | base, quote: three letters each, from u64 | [`FxRateRow`] |
 //! | account_entries | account u128, journal number u64 | `novax_ledger::AccountEntry` |
 //! | tree_nodes | level u8, index u64 | hash of a Merkle node, 32 bytes |
+//! | tree_nodes | 255, journal number u64 of a transaction's first row | which leaf it is, u64 |
 //! | tree_heads | size u64 | [`TreeHeadRow`] |
 //! | documents | kind u8, series text, 0, number u64 | [`DocumentRow`] |
-//! | payments | session u128, operation u32 | [`PaymentRow`] |
+//! | payments | session u128, operation u32 | [`crate::PaymentRow`] |
+//! | priced | kind u8, id text | [`PricedRow`] |
 
 use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
+use crate::payment::{Funding, PaymentRow};
+use novax_audit::{SignedHead, Tree, TreeHead};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
@@ -108,11 +112,13 @@ pub enum Keyspace {
     Documents = 27,
     /// What was asked of payment providers, and what they said.
     Payments = 28,
+    /// Tariffs, contracts and rule books by name, as their authors wrote them.
+    Priced = 29,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 29;
+    pub const COUNT: u8 = 30;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -145,6 +151,7 @@ impl Keyspace {
         Keyspace::TreeHeads,
         Keyspace::Documents,
         Keyspace::Payments,
+        Keyspace::Priced,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -282,6 +289,10 @@ pub struct MetaRow {
     pub next_exception: u64,
     /// Next journal number.
     pub next_journal: u64,
+    /// The Merkle tree over the journal's transactions: its size and its edge.
+    pub tree: Tree,
+    /// Chained over the entries of the log; zero before the first.
+    pub log_chain: [u8; 32],
     /// End of the last closed period of the books.
     pub closed_until: Timestamp,
 }
@@ -320,6 +331,31 @@ impl TermsRow {
             TermsRow::Rules(_) => 2,
         }
     }
+}
+
+/// A tariff, contract or rule book by its author's name.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PricedRow {
+    /// The name.
+    pub id: Identity,
+    /// How the text is written: `ocpi-2.2.1`, `toml`...
+    pub format: Box<str>,
+    /// The text as it came.
+    pub source: Box<str>,
+    /// Under which hash sites and sessions have what it says.
+    pub hash: TermsId,
+    /// What it says.
+    pub terms: TermsRow,
+    /// When it was put.
+    pub put: Timestamp,
+}
+
+/// Key of a [`PricedRow`]; the kind is that of its terms.
+#[must_use]
+pub fn priced_key(kind: u8, id: &Identity) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
 }
 
 /// Where a site is, for taxes and for the clock on its wall.
@@ -440,6 +476,15 @@ pub enum StationState {
     Pending,
     /// Provisioned.
     Accepted,
+}
+
+/// A head of the journal's tree.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TreeHeadRow {
+    /// What the tree was.
+    pub head: TreeHead,
+    /// The leader's word for it. A head without one is vouched for by the next that has.
+    pub signed: Option<SignedHead>,
 }
 
 /// What dynamic prices of a site follow.
@@ -610,6 +655,8 @@ pub struct DriverRow {
     pub wallet: novax_model::AccountId,
     /// What the driver shows.
     pub tokens: Vec<TokenUid>,
+    /// What the driver pays with.
+    pub funding: Funding,
 }
 
 /// Who owns a token.
@@ -645,6 +692,8 @@ pub enum SessionState {
     Expired,
     /// Never allowed: unknown token, no funds. Nothing held.
     Refused,
+    /// The card's provider is asked; the remote start follows its yes.
+    Authorising,
 }
 
 impl SessionState {
@@ -661,6 +710,7 @@ impl SessionState {
             SessionState::Rejected => "REJECTED",
             SessionState::Expired => "EXPIRED",
             SessionState::Refused => "REFUSED",
+            SessionState::Authorising => "AUTHORISING",
         }
     }
 
@@ -669,7 +719,8 @@ impl SessionState {
     pub fn is_live(self) -> bool {
         matches!(
             self,
-            SessionState::Starting
+            SessionState::Authorising
+                | SessionState::Starting
                 | SessionState::StartAccepted
                 | SessionState::Charging
                 | SessionState::Stopping
@@ -686,6 +737,8 @@ pub enum Payer {
     Remote(PartitionId),
     /// Nobody: the start was refused.
     None,
+    /// A card: the account of its provider in this partition.
+    Card(novax_model::AccountId),
 }
 
 /// What a session costs, in minor units. Without tax, but for `tax`.
@@ -804,6 +857,8 @@ pub struct SessionRow {
     /// The transactions that were one session because the station lost power between them, in order;
     /// the last is [`SessionRow::transaction`]. Empty when there was only one.
     pub segments: Vec<Segment>,
+    /// What of the bill the card's provider is to give, by the books.
+    pub card_due: Amount,
 }
 
 /// A part of a session, between losses of power.
@@ -844,6 +899,11 @@ pub enum OutboxKind {
         to: PartitionId,
         /// What it should do.
         command: PeerCommand,
+    },
+    /// A payment provider.
+    Payment {
+        /// What it should do, as it stood when it was decided.
+        payment: Box<PaymentRow>,
     },
 }
 
@@ -957,6 +1017,9 @@ pub fn connector_key(identity: &Identity, connector: ConnectorRef) -> Vec<u8> {
     key.extend_from_slice(&connector.connector.to_be_bytes());
     key
 }
+
+/// First byte of the rows of `tree_nodes` that say which leaf a transaction is. No tree is so high.
+pub const LEAF_MARK: u8 = 0xff;
 
 /// Key of a signal row.
 #[must_use]

@@ -1,9 +1,10 @@
 //! Who pays for a session, and what is held before anything is promised.
 
-use crate::accounts::Purpose;
+use crate::accounts::{Name, Purpose};
 use crate::command::{PayerRef, PeerCommand, Refusal};
 use crate::fx::in_wallet;
 use crate::money::HoldPlace;
+use crate::payment::{Card, Funding};
 use crate::rows::{Charges, Deal, Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
 use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
@@ -18,6 +19,8 @@ pub(crate) struct Secured {
     hold_attempt: u32,
     hold_expires: Timestamp,
     fx: Option<Rate>,
+    /// What pays, if it is a card.
+    card: Option<Card>,
 }
 
 impl State {
@@ -50,13 +53,21 @@ impl State {
                     hold_attempt: *attempt,
                     hold_expires: Timestamp::ZERO,
                     fx: None,
+                    card: None,
                 })
+            }
+            PayerRef::Card { driver, card } => {
+                self.secure_by_card(session, driver.clone(), card.clone(), deal)
             }
             PayerRef::Local => {
                 let owner = self.tokens.get(token).ok_or(Refusal::UnknownToken)?;
                 let row = self.drivers.get(&owner.driver).ok_or(Refusal::UnknownDriver)?;
                 if row.blocked {
                     return Err(Refusal::DriverBlocked);
+                }
+                if let Funding::Card(card) = &row.funding {
+                    let (driver, card) = (row.driver.clone(), card.clone());
+                    return self.secure_by_card(session, driver, card, deal);
                 }
                 let (driver, wallet, currency) = (row.driver.clone(), row.wallet, row.currency);
                 let fx = self.rate_between(currency, deal.currency)?;
@@ -75,9 +86,42 @@ impl State {
                         _ => self.hold_expiry(),
                     },
                     fx,
+                    card: None,
                 })
             }
         }
+    }
+
+    /// What the provider is to reserve stands in the books from now on; it is asked once the session is
+    /// there.
+    fn secure_by_card(
+        &mut self,
+        session: SessionId,
+        driver: Identity,
+        card: Card,
+        deal: &Deal,
+    ) -> Result<Secured, Refusal> {
+        assert!(card.is_sound(), "checked where it was put");
+        if self.cards.contains_key(&session) {
+            // Its operations' ids would be used twice.
+            return Err(Refusal::KeyReused);
+        }
+        let psp = self.open(Name::Psp(&card.provider), deal.currency)?;
+        let place = HoldPlace { purpose: Purpose::Hold, session, holds: 0, held: 0 };
+        self.hold_local(place, deal.hold, psp, deal.currency)?;
+        Ok(Secured {
+            driver: Some(driver),
+            fx: None,
+            payer: Payer::Card(psp),
+            held: deal.hold,
+            holds: u32::from(deal.hold > 0),
+            hold_attempt: 0,
+            hold_expires: match deal.hold {
+                0 => Timestamp::ZERO,
+                _ => self.hold_expiry(),
+            },
+            card: Some(card),
+        })
     }
 
     /// A row with everything that does not depend on who pays.
@@ -124,6 +168,7 @@ impl State {
             marked: Timestamp::ZERO,
             hold_expires: Timestamp::ZERO,
             segments: Vec::new(),
+            card_due: 0,
         }
     }
 
@@ -148,7 +193,8 @@ impl State {
 }
 
 impl Secured {
-    pub(crate) fn write_to(self, row: &mut SessionRow) {
+    /// Says which card pays, if one does.
+    pub(crate) fn write_to(self, row: &mut SessionRow) -> Option<Card> {
         row.driver = self.driver;
         row.payer = self.payer;
         row.held = self.held;
@@ -156,6 +202,7 @@ impl Secured {
         row.hold_attempt = self.hold_attempt;
         row.hold_expires = self.hold_expires;
         row.deal.fx = self.fx;
+        self.card
     }
 }
 

@@ -10,6 +10,7 @@ use crate::config::PartitionConfig;
 use crate::finished::{Finished, Past};
 use crate::fx::Rates;
 use crate::hash::Chain;
+use crate::payment::{PaymentRow, payment_key};
 use crate::rows::{
     self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow,
     ExceptionRow, Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow,
@@ -17,6 +18,7 @@ use crate::rows::{
 };
 use crate::terms::Terms;
 use crate::timers::Timer;
+use crate::tree::Heads;
 use novax_ledger::Ledger;
 use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
 use novax_settlement::TaxTable;
@@ -82,6 +84,7 @@ enum Dirty {
     Session(SessionId),
     Outbox(u64),
     PayerSession(SessionId),
+    Payment(SessionId, u32),
     Accrual(AccrualId),
 }
 
@@ -123,11 +126,16 @@ pub(crate) struct State {
     pub(crate) releasing: BTreeMap<(SessionId, u32), u32>,
     /// Sessions a peer is being asked about.
     pub(crate) asking: BTreeSet<SessionId>,
+    /// What was asked of payment providers, for sessions that are not over or wait for an answer.
+    pub(crate) cards: BTreeMap<SessionId, Vec<PaymentRow>>,
+    /// Of those, the ones to be looked at after the entry: they may be forgotten.
+    pub(crate) cards_touched: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
     pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
     pub(crate) series: BTreeMap<u64, OpenSeries>,
     /// Series that may have late ticks open.
     pub(crate) late_series: BTreeSet<u64>,
+    pub(crate) heads: Heads,
     pub(crate) terms: Terms,
     pub(crate) taxes: TaxTable,
     pub(crate) rates: Rates,
@@ -139,6 +147,8 @@ pub(crate) struct State {
     pub(crate) settled_months: BTreeMap<AccrualId, AccrualRow>,
     /// What dynamic prices follow, by site.
     pub(crate) signals: BTreeMap<(Identity, SignalKind), Sample>,
+    /// Keys of the tariffs, contracts and rule books by name; nobody here needs the rows.
+    pub(crate) priced: BTreeSet<Vec<u8>>,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
     /// Rows that are written once and not kept: exceptions, what series become.
@@ -167,10 +177,13 @@ impl State {
             raising: BTreeSet::new(),
             releasing: BTreeMap::new(),
             asking: BTreeSet::new(),
+            cards: BTreeMap::new(),
+            cards_touched: BTreeSet::new(),
             ledger: Ledger::new(),
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
             late_series: BTreeSet::new(),
+            heads: Heads::default(),
             terms: Terms::default(),
             taxes: TaxTable::built_in(),
             rates: Rates::default(),
@@ -178,6 +191,7 @@ impl State {
             months: BTreeSet::new(),
             settled_months: BTreeMap::new(),
             signals: BTreeMap::new(),
+            priced: BTreeSet::new(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             appended: Vec::new(),
@@ -350,7 +364,7 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.insert(*session);
             }
-            OutboxKind::Peer { .. } => {}
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => {}
         }
     }
 
@@ -380,7 +394,7 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.remove(session);
             }
-            OutboxKind::Peer { .. } => {}
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => {}
         }
         Some(row)
     }
@@ -392,8 +406,23 @@ impl State {
     ) -> impl Iterator<Item = (u64, &StationCommand)> {
         self.station(station).outbox.iter().filter_map(|id| match &self.outbox.get(id)?.kind {
             OutboxKind::Station { command, .. } => Some((*id, command)),
-            OutboxKind::Peer { .. } => None,
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => None,
         })
+    }
+
+    /// Puts a payment row into its place.
+    pub(crate) fn put_payment_row(&mut self, row: PaymentRow) {
+        let (session, number) = (row.session, row.number);
+        self.dirty.insert(Dirty::Payment(session, number));
+        self.cards_touched.insert(session);
+        let rows = self.cards.entry(session).or_default();
+        match rows.get_mut(number as usize) {
+            Some(known) => *known = row,
+            None => {
+                assert_eq!(rows.len(), number as usize, "operations are numbered without gaps");
+                rows.push(row);
+            }
+        }
     }
 
     /// Writes down what a person should look at.
@@ -467,6 +496,12 @@ impl State {
                 let row = self.payers.get(session);
                 write(Keyspace::PayerSessions, session.0.to_be_bytes(), row, rows::archive)
             }
+            Dirty::Payment(session, number) => {
+                let rows = self.cards.get(session);
+                let row = rows.and_then(|rows| rows.get(*number as usize));
+                assert!(row.is_some(), "a payment's row is never deleted");
+                write(Keyspace::Payments, payment_key(*session, *number), row, rows::archive)
+            }
             Dirty::Accrual(id) => {
                 let row = self.accruals.get(id).or_else(|| self.settled_months.get(id));
                 assert!(row.is_some(), "a month's row is never deleted");
@@ -505,6 +540,7 @@ impl State {
             let value = row.as_ref().map(rows::archive);
             push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
         }
+        self.grow_tree(&changes.journal, out);
         let head = self.ledger.head();
         self.meta.next_journal = head.next_journal;
         self.meta.closed_until = head.closed_until;
@@ -520,6 +556,7 @@ impl State {
         for (_, row) in std::mem::take(&mut self.closing) {
             self.finished.keep_recent(row, self.config.recent_sessions_max);
         }
+        self.forget_cards();
         self.settled_months.clear();
         self.chain(&out);
         out.push(self.meta_row());

@@ -84,6 +84,14 @@ fn id_of(stored: &[u8]) -> TermsId {
     TermsId(u128::from_be_bytes(*first))
 }
 
+impl TermsRow {
+    /// What sites and sessions refer to it by.
+    #[must_use]
+    pub fn hash(&self) -> TermsId {
+        id_of(&archive(self))
+    }
+}
+
 /// Key of a terms row.
 pub(crate) fn terms_key(row: &TermsRow, id: TermsId) -> Vec<u8> {
     let mut key = vec![row.kind()];

@@ -43,7 +43,7 @@ impl Client {
     /// # Errors
     /// When no answer came; nothing is known then.
     pub fn get(&self, path: &str) -> std::io::Result<Answer> {
-        self.request("GET", path, None, None)
+        self.request("GET", path, None, "")
     }
 
     /// POST, with an idempotency key if the route wants one.
@@ -51,7 +51,15 @@ impl Client {
     /// # Errors
     /// When no answer came; whether it took effect is not known then.
     pub fn post(&self, path: &str, key: Option<&str>, body: &Value) -> std::io::Result<Answer> {
-        self.request("POST", path, key, Some(body))
+        self.request("POST", path, key, &body.to_string())
+    }
+
+    /// PUT of a text.
+    ///
+    /// # Errors
+    /// When no answer came; whether it took effect is not known then.
+    pub fn put(&self, path: &str, text: &str) -> std::io::Result<Answer> {
+        self.request("PUT", path, None, text)
     }
 
     fn request(
@@ -59,11 +67,10 @@ impl Client {
         method: &str,
         path: &str,
         key: Option<&str>,
-        body: Option<&Value>,
+        body: &str,
     ) -> std::io::Result<Answer> {
         let mut socket = TcpStream::connect_timeout(&self.address, Duration::from_secs(5))?;
         socket.set_read_timeout(Some(Duration::from_secs(70)))?;
-        let body = body.map(Value::to_string).unwrap_or_default();
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
              Connection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",

@@ -3,8 +3,10 @@
 //! The flags of `serve`, `config` and `doctor` are made from the table of configuration keys, so
 //! they cannot drift from the file and the environment.
 
+use crate::audit::AuditCommand;
 use crate::config::{Config, ConfigError, KEYS, Resolved, Sources, load};
 use crate::store::StoreCommand;
+use crate::tariffs::TariffCommand;
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,6 +49,12 @@ pub enum Command {
     /// Looks after the stores of a node: verify, stats, dump, repair, compact, backup, restore.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// The journal for auditors: the signing key, and checking an exported journal offline.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Looks at tariffs, contracts and rule books in files: lint, explain, simulate.
+    #[command(subcommand)]
+    Tariff(TariffCommand),
 }
 
 /// `novax config`
@@ -315,6 +323,21 @@ mod tests {
         }
         for line in
             ["novax store", "novax store stats", "novax store backup --data d --into b --keep 0"]
+        {
+            assert_eq!(parse(line).expect_err(line).exit_code(), i32::from(EXIT_USAGE), "{line}");
+        }
+    }
+
+    #[test]
+    fn tariff_takes_a_file_and_a_course() {
+        let line = "novax tariff simulate t.json --energy-wh 20000 --charging 2h --parked 30m \
+                    --zone Europe/Berlin --start 2026-11-22T20:00:00Z --rules r --temperature -7.2";
+        let parsed = parse(line).expect("valid");
+        let Command::Tariff(TariffCommand::Simulate(args)) = parsed.command else {
+            panic!("a simulation was asked")
+        };
+        assert_eq!((args.energy_wh, args.temperature.as_deref()), (20_000, Some("-7.2")));
+        for line in ["novax tariff", "novax tariff lint", "novax tariff simulate t --energy-wh -1"]
         {
             assert_eq!(parse(line).expect_err(line).exit_code(), i32::from(EXIT_USAGE), "{line}");
         }

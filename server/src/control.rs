@@ -7,11 +7,14 @@
 
 use crate::counters::Counters;
 use crossbeam_queue::ArrayQueue;
-use novax_charging::{Command, DirectoryKind, Outcome, PasswordHash, PutSite, Refusal};
+use novax_charging::{
+    Command, DirectoryKind, Funding, Outcome, PasswordHash, PutPriced, PutSite, Refusal,
+};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
     TransferKey, Watts,
 };
+use novax_tariff::rules::{Sample, SignalKind};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -380,6 +383,32 @@ impl Control {
         self.put_directory(DirectoryKind::Site, site.as_str(), home).await
     }
 
+    /// Keeps a tariff, contract or rule book under its name.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn put_priced(&self, put: PutPriced) -> Result<(), ControlError> {
+        let home = PartitionId::of_directory(put.id.as_str(), self.partitions);
+        self.propose_ok(home, Command::PutPriced(Box::new(put))).await.map(|_| ())
+    }
+
+    /// Tells what dynamic prices of a site follow.
+    ///
+    /// # Errors
+    /// [`ControlError`]; [`Refusal::UnknownSite`] when nobody made the site.
+    pub async fn put_signal(
+        &self,
+        site: &Identity,
+        kind: SignalKind,
+        sample: Sample,
+    ) -> Result<(), ControlError> {
+        let Some(home) = self.locate(DirectoryKind::Site, site.as_str()).await? else {
+            return Err(ControlError::Refused(Refusal::UnknownSite));
+        };
+        let command = Command::PutSignal { site: site.clone(), kind, sample };
+        self.propose_ok(home, command).await.map(|_| ())
+    }
+
     /// Provisions a station at a site, or approves a pending one, or changes its password.
     ///
     /// # Errors
@@ -423,6 +452,22 @@ impl Control {
             self.put_directory(DirectoryKind::Token, token.as_str(), home).await?;
         }
         let command = Command::PutDriver { driver: driver.clone(), tokens, currency, blocked };
+        self.propose_ok(home, command).await.map(|_| ())
+    }
+
+    /// What a driver pays with from now on.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn put_funding(
+        &self,
+        driver: &Identity,
+        funding: Funding,
+    ) -> Result<(), ControlError> {
+        let Some(home) = self.locate(DirectoryKind::Driver, driver.as_str()).await? else {
+            return Err(ControlError::Refused(Refusal::UnknownDriver));
+        };
+        let command = Command::PutFunding { driver: driver.clone(), funding };
         self.propose_ok(home, command).await.map(|_| ())
     }
 

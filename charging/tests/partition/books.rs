@@ -229,8 +229,8 @@ proptest! {
             }
             if let Some(seen) = charge.estimate {
                 world.run(&format!("tick CP1 1.1 energy {seen}"));
-                world.run("wait 260000");
-                world.run("wait 600");
+                world.run("wait 250000");
+                world.run("wait 15000");
             }
             world.run(&format!("end CP1 {transactions} meter {}", charge.meter));
         }

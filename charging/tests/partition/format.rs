@@ -206,6 +206,7 @@ fn entries_and_rows_keep_their_form() {
         Keyspace::TreeHeads,
         Keyspace::Documents,
         Keyspace::Payments,
+        Keyspace::Priced,
     ];
     let absent = absent.map(|keyspace| (keyspace as u8).to_string());
     let missing = absent.iter().filter(|number| !seen.contains(number.as_str())).count();

@@ -3,9 +3,11 @@
 mod bad_input;
 mod charging;
 mod console;
+mod payments;
 mod restarts;
 mod scene;
 mod sql;
 mod stock_clients;
 mod store;
+mod tariffs;
 mod tools;

@@ -6,6 +6,7 @@
 //! * A scan reads the snapshots it was given and nothing else.
 //! * Filters a table takes are applied exactly.
 
+mod rates;
 mod reading;
 mod rollups;
 mod rows;
@@ -102,6 +103,7 @@ pub(crate) fn schema_of(table: &dyn Table) -> SchemaRef {
 pub(crate) fn all() -> Vec<Arc<dyn Table>> {
     let mut tables = spec::all();
     tables.push(Arc::new(telemetry::Telemetry));
+    tables.push(Arc::new(rates::TaxRates));
     for resolution in Resolution::ALL {
         tables.push(Arc::new(rollups::Rollups(resolution)));
     }

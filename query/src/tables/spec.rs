@@ -11,11 +11,14 @@ use novax_charging::rows::{
     TokenRow, directory_key, read,
 };
 use novax_charging::{
-    Keyspace, OutboxKind, OutboxRow, Payer, PeerCommand, SessionRow, SiteRow, StationCommand,
-    StationRow, TransactionRef,
+    Keyspace, OutboxKind, OutboxRow, Payer, PaymentRow, PeerCommand, SessionRow, SiteRow,
+    StationCommand, StationRow, TransactionRef,
 };
+use novax_charging::{PricedRow, SignalRow, TermsRow};
 use novax_ledger::{Account, Hold, JournalRow, Limit};
 use novax_model::{AccountId, Measurand, SessionId};
+use novax_tariff::Language;
+use novax_tariff::rules::SignalKind;
 use std::sync::Arc;
 
 pub(super) fn all() -> Vec<Arc<dyn Table>> {
@@ -28,6 +31,7 @@ pub(super) fn all() -> Vec<Arc<dyn Table>> {
         Arc::new(&TOKENS),
         Arc::new(&SESSIONS),
         Arc::new(&PAYER_SESSIONS),
+        Arc::new(&PAYMENTS),
         Arc::new(&ACCOUNTS),
         Arc::new(&HOLDS),
         Arc::new(&TRANSFERS),
@@ -35,6 +39,9 @@ pub(super) fn all() -> Vec<Arc<dyn Table>> {
         Arc::new(&OUTBOX),
         Arc::new(&EXCEPTIONS),
         Arc::new(&PARTITIONS),
+        Arc::new(&TERMS),
+        Arc::new(&PRICE_DOCUMENTS),
+        Arc::new(&SIGNALS),
     ]
 }
 
@@ -137,6 +144,102 @@ static SITES: RowTable<SiteRow> = RowTable {
         set("prices_announced", Kind::Int4, |f| {
             Cell::Int(i64::try_from(f.row.prices.len().saturating_sub(1)).unwrap_or(0))
         }),
+        partition(),
+    ],
+};
+
+/// `tariff`, `contract` or `rules`.
+fn terms_kind(terms: &TermsRow) -> Cell<'_> {
+    Cell::text(match terms {
+        TermsRow::Tariff(_) => "tariff",
+        TermsRow::Contract(_) => "contract",
+        TermsRow::Rules(_) => "rules",
+    })
+}
+
+fn terms_currency(terms: &TermsRow) -> Cell<'_> {
+    Cell::text(match terms {
+        TermsRow::Tariff(tariff) => tariff.currency.code(),
+        TermsRow::Contract(contract) => contract.currency.code(),
+        TermsRow::Rules(book) => book.currency.code(),
+    })
+}
+
+/// What terms say, in English; of a rule book its text.
+fn terms_words(terms: &TermsRow) -> Cell<'_> {
+    Cell::Text(
+        match terms {
+            TermsRow::Tariff(tariff) => novax_tariff::explain::explain(tariff, Language::En),
+            TermsRow::Contract(contract) => novax_settlement::explain(contract),
+            TermsRow::Rules(book) => book.to_text(),
+        }
+        .into(),
+    )
+}
+
+static TERMS: RowTable<TermsRow> = RowTable {
+    name: "terms",
+    comment: "Tariffs, contracts and rule books by hash, as sites and sessions have them.",
+    keyspace: Keyspace::Terms,
+    range: whole,
+    key: None,
+    read: read::<TermsRow>,
+    columns: &[
+        set("hash", Kind::Text, |f| Cell::show(f.row.hash())),
+        set("kind", Kind::Text, |f| terms_kind(&f.row)),
+        maybe("id", Kind::Text, |f| match &f.row {
+            TermsRow::Tariff(tariff) => Cell::filled(&tariff.id),
+            TermsRow::Contract(contract) => Cell::text(contract.id.as_str()),
+            TermsRow::Rules(book) => Cell::filled(&book.name),
+        }),
+        set("currency", Kind::Text, |f| terms_currency(&f.row)),
+        set("words", Kind::Text, |f| terms_words(&f.row)),
+        partition(),
+    ],
+};
+
+static PRICE_DOCUMENTS: RowTable<PricedRow> = RowTable {
+    name: "price_documents",
+    comment: "Tariffs, contracts and rule books by name, as their authors wrote them.",
+    keyspace: Keyspace::Priced,
+    range: whole,
+    key: None,
+    read: read::<PricedRow>,
+    columns: &[
+        set("kind", Kind::Text, |f| terms_kind(&f.row.terms)),
+        set("id", Kind::Text, |f| Cell::text(f.row.id.as_str())),
+        set("hash", Kind::Text, |f| Cell::show(f.row.hash)),
+        set("format", Kind::Text, |f| Cell::text(&f.row.format)),
+        set("currency", Kind::Text, |f| terms_currency(&f.row.terms)),
+        maybe("put_at", Kind::Time, |f| Cell::time(f.row.put)),
+        set("words", Kind::Text, |f| terms_words(&f.row.terms)),
+        set("source", Kind::Text, |f| Cell::text(&f.row.source)),
+        partition(),
+    ],
+};
+
+static SIGNALS: RowTable<SignalRow> = RowTable {
+    name: "signals",
+    comment: "What dynamic prices of sites follow: the last value heard of each kind.",
+    keyspace: Keyspace::Signals,
+    range: whole,
+    key: None,
+    read: read::<SignalRow>,
+    columns: &[
+        set("site", Kind::Text, |f| Cell::text(f.row.site.as_str())),
+        set("kind", Kind::Text, |f| Cell::text(f.row.kind.word())),
+        set("value", Kind::Decimal(38, 6), |f| {
+            let finer = 10_i128.pow(6_u32.saturating_sub(f.row.kind.places()));
+            Cell::Decimal(i128::from(f.row.sample.value) * finer)
+        }),
+        set("unit", Kind::Text, |f| {
+            Cell::text(match f.row.kind {
+                SignalKind::Temperature => "C",
+                SignalKind::Load | SignalKind::Renewable => "%",
+                SignalKind::DayAhead => "per MWh",
+            })
+        }),
+        maybe("at", Kind::Time, |f| Cell::time(f.row.sample.at)),
         partition(),
     ],
 };
@@ -320,11 +423,12 @@ static SESSIONS: RowTable<SessionRow> = RowTable {
             Cell::text(match f.row.payer {
                 Payer::Local(_) => "LOCAL",
                 Payer::Remote(_) => "REMOTE",
+                Payer::Card(_) => "CARD",
                 Payer::None => "NONE",
             })
         }),
         maybe("payer_partition", Kind::Int4, |f| match f.row.payer {
-            Payer::Local(_) => Cell::int(f.partition.0),
+            Payer::Local(_) | Payer::Card(_) => Cell::int(f.partition.0),
             Payer::Remote(partition) => Cell::int(partition.0),
             Payer::None => Cell::Null,
         }),
@@ -340,6 +444,10 @@ static SESSIONS: RowTable<SessionRow> = RowTable {
         set("suspect", Kind::Bool, |f| Cell::Bool(f.row.suspect)),
         set("tariff", Kind::Text, |f| Cell::show(f.row.deal.tariff)),
         set("contract", Kind::Text, |f| Cell::show(f.row.deal.contract)),
+        maybe("jurisdiction", Kind::Text, |f| Cell::filled(&f.row.deal.jurisdiction)),
+        set("price_factor", Kind::Decimal(19, 6), |f| {
+            Cell::Decimal(f.row.deal.adjustment.factor_ppm.into())
+        }),
         maybe("tax_rule", Kind::Text, |f| Cell::filled(&f.row.deal.treatment.rule)),
         maybe("explanation", Kind::Text, |f| Cell::filled(&f.row.deal.explanation)),
         partition(),
@@ -456,11 +564,11 @@ static OUTBOX: RowTable<OutboxRow> = RowTable {
         maybe("session_id", Kind::Text, |f| Cell::of(command(&f.row.kind).1, Cell::show)),
         maybe("station", Kind::Text, |f| match &f.row.kind {
             OutboxKind::Station { identity, .. } => Cell::text(identity.as_str()),
-            OutboxKind::Peer { .. } => Cell::Null,
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => Cell::Null,
         }),
         maybe("peer", Kind::Int4, |f| match &f.row.kind {
             OutboxKind::Peer { to, .. } => Cell::int(to.0),
-            OutboxKind::Station { .. } => Cell::Null,
+            OutboxKind::Station { .. } | OutboxKind::Payment { .. } => Cell::Null,
         }),
         maybe("created_at", Kind::Time, |f| Cell::time(f.row.created)),
         maybe("deadline_at", Kind::Time, |f| Cell::time(f.row.deadline)),
@@ -483,8 +591,36 @@ fn command(kind: &OutboxKind) -> (&'static str, Option<SessionId>) {
             PeerCommand::Refund { session, .. } => ("REFUND", Some(*session)),
             PeerCommand::AskSession { session, .. } => ("ASK_SESSION", Some(*session)),
         },
+        OutboxKind::Payment { payment } => (payment.kind.as_str(), Some(payment.session)),
     }
 }
+
+static PAYMENTS: RowTable<PaymentRow> = RowTable {
+    name: "payments",
+    comment: "What was asked of payment providers, and what came of it.",
+    keyspace: Keyspace::Payments,
+    range: whole,
+    key: None,
+    read: read::<PaymentRow>,
+    columns: &[
+        set("session_id", Kind::Text, |f| Cell::show(f.row.session)),
+        set("number", Kind::Int8, |f| Cell::int(f.row.number)),
+        set("operation", Kind::Text, |f| Cell::Text(format!("{:032x}", f.row.operation).into())),
+        set("kind", Kind::Text, |f| Cell::text(f.row.kind.as_str())),
+        set("state", Kind::Text, |f| Cell::text(f.row.state.as_str())),
+        set("driver", Kind::Text, |f| Cell::text(f.row.driver.as_str())),
+        set("provider", Kind::Text, |f| Cell::text(&f.row.card.provider)),
+        maybe("payment", Kind::Text, |f| Cell::of(f.row.payment.as_deref(), Cell::text)),
+        maybe("reference", Kind::Text, |f| Cell::of(f.row.reference.as_deref(), Cell::text)),
+        set("amount", AMOUNT, |f| Cell::amount(f.row.amount)),
+        set("moved", AMOUNT, |f| Cell::amount(f.row.moved)),
+        set("currency", Kind::Text, |f| Cell::text(f.row.currency.code())),
+        maybe("reason", Kind::Text, |f| Cell::filled(&f.row.words)),
+        maybe("at", Kind::Time, |f| Cell::time(f.row.at)),
+        maybe("changed_at", Kind::Time, |f| Cell::time(f.row.changed)),
+        partition(),
+    ],
+};
 
 static EXCEPTIONS: RowTable<ExceptionRow> = RowTable {
     name: "exceptions",

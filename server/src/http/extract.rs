@@ -35,6 +35,27 @@ fn bad_body(rejection: &JsonRejection) -> Problem {
     Problem::new(rejection.status(), code, rejection.body_text())
 }
 
+/// A body that is text of whatever kind its route takes.
+#[derive(Debug)]
+pub(super) struct Text(pub String);
+
+impl<S: Send + Sync> FromRequest<S> for Text {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match String::from_request(request, state).await {
+            Ok(text) => Ok(Text(text)),
+            Err(rejection) => {
+                let code = match rejection.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+                    _ => "invalid_body",
+                };
+                Err(Problem::new(rejection.status(), code, rejection.body_text()))
+            }
+        }
+    }
+}
+
 /// The query string.
 #[derive(Debug)]
 pub(super) struct Params<T>(pub T);

@@ -1,7 +1,9 @@
 //! The OpenAPI document: made from the routes, completed with what all of them share.
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
-use super::{Api, books, connectors, drivers, sessions, sites, stations, status};
+use super::{
+    Api, audit, books, connectors, drivers, payments, sessions, sites, stations, status, tariffs,
+};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
@@ -30,8 +32,11 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(connectors::routes())
         .merge(sessions::routes())
         .merge(sites::routes())
+        .merge(tariffs::routes())
         .merge(drivers::routes())
         .merge(books::routes())
+        .merge(audit::routes())
+        .merge(payments::routes())
 }
 
 /// Adds the key, and to each operation that any error is a problem.
@@ -49,7 +54,7 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
         .content(PROBLEM_JSON, content)
         .build();
     for path in document.paths.paths.values_mut() {
-        for operation in [&mut path.get, &mut path.post].into_iter().flatten() {
+        for operation in [&mut path.get, &mut path.post, &mut path.put].into_iter().flatten() {
             let responses = &mut operation.responses.responses;
             responses.insert("default".into(), RefOr::T(problem.clone()));
         }

@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use novax_charging::Keyspace;
-use novax_charging::rows::{self, ConnectorRow, DriverRow, SessionRow};
+use novax_charging::rows::{self, ConnectorRow, DriverRow, SessionRow, TermsRow};
 use novax_model::{Identity, SessionId, TokenUid};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -116,14 +116,25 @@ async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Sess
     Ok(Json(session(&api, parse(&id)?).await?))
 }
 
+/// First byte of the keys of contracts.
+const CONTRACT: u8 = 1;
+
 fn parse(id: &str) -> Result<SessionId, Problem> {
     session_id(id).ok_or_else(|| Problem::not_found("session", id))
 }
 
 async fn session(api: &Api, id: SessionId) -> Result<SessionView, Problem> {
-    let found = read(api.control(), false, move |rows| session_row(rows, id)).await?;
-    let row = found.ok_or_else(|| Problem::not_found("session", &id.to_string()))?;
-    Ok(SessionView::from(&row))
+    let found = read(api.control(), false, move |rows| {
+        let Some(row) = session_row(rows, id)? else { return Ok(None) };
+        let key = [&[CONTRACT][..], &row.deal.contract.0.to_be_bytes()].concat();
+        let terms = rows.get(id.partition(), Keyspace::Terms, &key, rows::read::<TermsRow>)?;
+        let view = SessionView::from(&row);
+        Ok(Some(match &terms {
+            Some(TermsRow::Contract(contract)) => view.shared(&row, contract),
+            _ => view,
+        }))
+    });
+    found.await?.ok_or_else(|| Problem::not_found("session", &id.to_string()))
 }
 
 /// A charge to start. Where: an `evse` (the station chooses the connector), an `evse` and its

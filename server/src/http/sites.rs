@@ -2,22 +2,31 @@
 
 use super::Api;
 use super::extract::{Body, Params, identity};
+use super::live::now;
 use super::page::{PageParams, ResultsPage};
 use super::problem::Problem;
 use super::read::read;
+use super::tariffs::{Wanted, documents, time};
 use super::views::{SiteView, SplitView, TariffView};
+use crate::pricing::signal_value;
 use axum::Json;
 use axum::extract::{Path, State};
 use novax_charging::rows::{self, SiteRow};
-use novax_charging::{Keyspace, Place, PutSite};
-use novax_model::{Identity, PartitionId, Watts};
-use serde::Deserialize;
+use novax_charging::rows::{SignalRow, signal_key};
+use novax_charging::{Keyspace, Place, PutSite, SiteTerms};
+use novax_model::{Identity, PartitionId, Timestamp, Watts};
+use novax_tariff::Language;
+use novax_tariff::rules::{Sample, SignalKind};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list, put)).routes(routes!(get))
+    OpenApiRouter::new()
+        .routes(routes!(list, put))
+        .routes(routes!(get))
+        .routes(routes!(signals, put_signals))
 }
 
 /// Sites by name.
@@ -69,11 +78,23 @@ struct SiteInput {
     /// IANA name of the clock on its wall; UTC when absent.
     #[schema(example = "Europe/Berlin")]
     zone: Option<String>,
-    /// The price of sessions that start from now on.
-    tariff: TariffView,
-    /// How revenue is split from now on; absent: all to the operator.
-    #[serde(default)]
-    split: SplitView,
+    /// The price, in short; or name a tariff with `tariff_id`.
+    tariff: Option<TariffView>,
+    /// A tariff that was put at `/v1/tariffs`; its text as it is now counts.
+    #[schema(value_type = Option<String>)]
+    tariff_id: Option<Identity>,
+    /// How revenue is split, in short; absent without a `contract_id`: all to the operator.
+    split: Option<SplitView>,
+    /// A contract that was put at `/v1/contracts`; its text as it is now counts.
+    #[schema(value_type = Option<String>)]
+    contract_id: Option<Identity>,
+    /// A rule book that was put at `/v1/rules`; its text as it is now counts. Absent: the price stays as
+    /// listed.
+    #[schema(value_type = Option<String>)]
+    rules_id: Option<Identity>,
+    /// From when on price, split and rules hold, for sessions asked for from then on, RFC 3339; now when
+    /// absent or over. What was announced for later stays.
+    from: Option<String>,
     /// The partition for a new site; by default chosen by its name.
     partition: Option<u16>,
 }
@@ -89,15 +110,150 @@ async fn put(
         return Err(Problem::unprocessable("limit_w is below 0"));
     }
     let home = home(&api, body.partition)?;
-    let terms = body.tariff.terms(body.split, &body.site)?;
+    let from = match body.from.as_deref() {
+        Some(text) => time("from", text)?,
+        None => Timestamp::ZERO,
+    };
+    let wanted = Wanted {
+        tariff: body.tariff_id.clone(),
+        contract: body.contract_id.clone(),
+        rules: body.rules_id.clone(),
+    };
+    let kept = documents(&api, wanted).await?;
+    let short = kept.contract.is_none().then(|| body.split.unwrap_or_default());
+    if body.contract_id.is_some() && body.split.is_some() {
+        return Err(Problem::unprocessable("name either a split or a contract_id"));
+    }
+    let tariff = match (&body.tariff, kept.tariff) {
+        (Some(listed), None) => listed.tariff(&body.site)?,
+        (None, Some(tariff)) => tariff,
+        _ => return Err(Problem::unprocessable("name either a tariff or a tariff_id")),
+    };
+    let contract = match (kept.contract, short) {
+        (Some(contract), _) => contract,
+        (None, split) => split.unwrap_or_default().contract(tariff.currency, &body.site)?,
+    };
+    let terms = SiteTerms { tariff, contract, rules: kept.rules };
     let place = Place {
         jurisdiction: body.jurisdiction.unwrap_or_default().into(),
         zone: body.zone.unwrap_or_else(|| "UTC".to_owned()).into(),
     };
     let limit = body.limit_w.map(Watts);
-    let put = PutSite { place, ..PutSite::new(body.site.clone(), limit, terms) };
+    let put = PutSite { place, from, ..PutSite::new(body.site.clone(), limit, terms) };
     api.control().put_site(put, home).await?;
     Ok(Json(site(&api, body.site).await?))
+}
+
+/// What dynamic prices of a site follow.
+#[derive(Debug, Serialize, ToSchema)]
+struct SignalView {
+    /// `temperature`, `load`, `day-ahead` or `renewable`.
+    kind: &'static str,
+    /// Degrees Celsius, percent, or major units per MWh, as a decimal.
+    value: String,
+    /// Since when it is known.
+    at: String,
+}
+
+/// The signals of a site.
+#[derive(Debug, Serialize, ToSchema)]
+struct SignalsView {
+    /// One of each kind that was heard of.
+    signals: Vec<SignalView>,
+}
+
+/// A signal that was heard.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SignalInput {
+    /// `temperature`, `load`, `day-ahead` or `renewable`.
+    #[schema(example = "temperature")]
+    kind: String,
+    /// Degrees Celsius, percent, or major units per MWh, as a decimal.
+    #[schema(example = "-7.2")]
+    value: String,
+    /// Since when it is known, RFC 3339; now when absent.
+    at: Option<String>,
+}
+
+/// Signals that were heard at a site.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SignalsInput {
+    /// Each; an older one than is known changes nothing.
+    #[schema(max_items = 16)]
+    signals: Vec<SignalInput>,
+}
+
+/// Signals in one request.
+const SIGNALS_MAX: usize = 16;
+
+impl SignalInput {
+    fn read(&self) -> Result<(SignalKind, Sample), Problem> {
+        let kind = SignalKind::ALL.into_iter().find(|kind| kind.word() == self.kind);
+        let kind = kind.ok_or_else(|| {
+            let known = SignalKind::ALL.map(SignalKind::word).join(", ");
+            Problem::unprocessable(format!("kind: there is no signal {:?}: {known}", self.kind))
+        })?;
+        let value = signal_value(kind, &self.value).map_err(Problem::unprocessable)?;
+        let at = match self.at.as_deref() {
+            Some(text) => time("at", text)?,
+            None => now(),
+        };
+        Ok((kind, Sample { value, at }))
+    }
+}
+
+/// What dynamic prices of a site follow.
+#[utoipa::path(get, path = "/v1/sites/{id}/signals", tag = "sites", operation_id = "get_signals",
+    params(("id" = String, Path, description = "The site's name")),
+    responses((status = 200, body = SignalsView)))]
+async fn signals(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<SignalsView>, Problem> {
+    let site = identity("site", &id)?;
+    let name = site.clone();
+    let found = read(api.control(), false, move |rows| {
+        let key = name.as_str().as_bytes();
+        let Some((home, _)) = rows.find(Keyspace::Sites, key, rows::read::<SiteRow>)? else {
+            return Ok(None);
+        };
+        let mut found = Vec::new();
+        for kind in SignalKind::ALL {
+            let key = signal_key(&name, kind);
+            let row = rows.get(home, Keyspace::Signals, &key, rows::read::<SignalRow>)?;
+            found.extend(row.map(|row| SignalView {
+                kind: kind.word(),
+                value: Language::En.decimal(row.sample.value.into(), kind.places(), 0),
+                at: row.sample.at.to_rfc3339(),
+            }));
+        }
+        Ok(Some(found))
+    });
+    let signals = found.await?.ok_or_else(|| Problem::not_found("site", site.as_str()))?;
+    Ok(Json(SignalsView { signals }))
+}
+
+/// Tells what dynamic prices of a site follow. All of them are read before the first counts.
+#[utoipa::path(post, path = "/v1/sites/{id}/signals", tag = "sites",
+    operation_id = "put_signals", request_body = SignalsInput,
+    params(("id" = String, Path, description = "The site's name")),
+    responses((status = 200, body = SignalsView)))]
+async fn put_signals(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Body(body): Body<SignalsInput>,
+) -> Result<Json<SignalsView>, Problem> {
+    if body.signals.len() > SIGNALS_MAX {
+        return Err(Problem::unprocessable(format!("signals: more than {SIGNALS_MAX}")));
+    }
+    let site = identity("site", &id)?;
+    let heard: Vec<_> = body.signals.iter().map(SignalInput::read).collect::<Result<_, _>>()?;
+    for (kind, sample) in heard {
+        api.control().put_signal(&site, kind, sample).await?;
+    }
+    signals(State(api), Path(id)).await
 }
 
 /// A partition that a client names.

@@ -7,14 +7,16 @@
 use super::problem::Problem;
 use novax_charging::SimpleTerms;
 use novax_charging::rows::{
-    ConnectorRow, DirectoryRow, DriverRow, SessionRow, SiteRow, StationRow,
+    ConnectorRow, Deal, DirectoryRow, DriverRow, SessionRow, SiteRow, StationRow,
 };
-use novax_charging::{Protocol, TransactionRef};
+use novax_charging::{Funding, Protocol, TransactionRef};
 use novax_ledger::{Account, JournalRow};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId,
     Timestamp, Watts,
 };
+use novax_settlement::contract::{Base, Purpose, RevenueContract, Share, split};
+use novax_tariff::{Dimension, Language, Period, Rating, Tariff};
 use novax_tsdb::clean::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -81,7 +83,7 @@ pub(super) fn currency(code: &str) -> Result<Currency, Problem> {
 }
 
 /// A time, or nothing when the row has none yet.
-fn time(at: Timestamp) -> Option<String> {
+pub(super) fn time(at: Timestamp) -> Option<String> {
     (at != Timestamp::ZERO).then(|| at.to_rfc3339())
 }
 
@@ -307,13 +309,70 @@ pub(super) struct CostView {
     pub total: Money,
 }
 
+/// A stretch of a session in which the same prices held.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PeriodView {
+    /// When it began.
+    pub start: String,
+    /// How long it took.
+    pub duration_s: u64,
+    /// Energy taken in it.
+    pub energy_wh: i64,
+    /// Whether the vehicle was charging; if not, it was parked.
+    pub charging: bool,
+    /// What was paid for, each with the number of the tariff's element that priced it.
+    pub prices: Vec<PricedView>,
+}
+
+/// What was paid for in a stretch of a session, and by which element of its tariff.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PricedView {
+    /// `ENERGY`, `FLAT`, `TIME` or `PARKING_TIME`.
+    pub dimension: &'static str,
+    /// From 0.
+    pub element: u16,
+}
+
+/// One party's part of a session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ShareView {
+    /// Whose: its name in the contract.
+    pub party: String,
+    /// What for: `operator`, `site_host`, `electricity`, `grid`, `platform`, `roaming`, `payment` or
+    /// `partner`.
+    pub purpose: &'static str,
+    /// How much of the price before tax.
+    pub amount: Money,
+}
+
+/// What was agreed at a session's request, and why.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DealView {
+    /// The hash of its tariff, for `/v1/terms`.
+    pub tariff: String,
+    /// The hash of its revenue contract.
+    pub contract: String,
+    /// Where, for taxes; absent: as the tariff says.
+    pub jurisdiction: Option<String>,
+    /// Where, for the clock.
+    pub zone: String,
+    /// Why these taxes, in words.
+    pub tax_rule: String,
+    /// Why the price differs from the listed one, in words; absent: it does not.
+    pub explanation: Option<String>,
+    /// By what the listed price of a kWh was multiplied, in millionths.
+    pub factor_ppm: u32,
+    /// What was then added to it per kWh, as a decimal in major units.
+    pub add_per_kwh: String,
+}
+
 /// A charging session, from the request to the receipt.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionView {
     /// Its id, 32 hexadecimal digits.
     pub id: String,
-    /// `STARTING`, `START_ACCEPTED`, `CHARGING`, `STOPPING`, `SETTLING`, `SETTLED`, `REJECTED`,
-    /// `EXPIRED` or `REFUSED`.
+    /// `AUTHORISING`, `STARTING`, `START_ACCEPTED`, `CHARGING`, `STOPPING`, `SETTLING`, `SETTLED`,
+    /// `REJECTED`, `EXPIRED` or `REFUSED`.
     pub state: &'static str,
     /// Its station.
     pub station: String,
@@ -335,6 +394,13 @@ pub(super) struct SessionView {
     pub energy_wh: i64,
     /// What it costs so far, or in the end.
     pub cost: CostView,
+    /// What was agreed.
+    pub deal: DealView,
+    /// Stretches with their own prices, as far as it was rated.
+    pub periods: Vec<PeriodView>,
+    /// Who gets what of the price before tax, so far or in the end. Only where one session is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Vec<ShareView>>,
     /// What is, or was, held of the driver's money.
     pub held: Money,
     /// When it was asked for.
@@ -387,6 +453,9 @@ impl From<&SessionRow> for SessionView {
                     .collect(),
                 total: money(row.charges.total()),
             },
+            deal: DealView::from(&row.deal),
+            periods: row.rating.iter().flat_map(Rating::periods).map(PeriodView::from).collect(),
+            shares: None,
             held: money(row.held),
             requested: time(row.requested),
             started: time(row.started),
@@ -395,6 +464,63 @@ impl From<&SessionRow> for SessionView {
             reason: row.reason.to_string(),
             suspect: row.suspect,
         }
+    }
+}
+
+impl From<&Deal> for DealView {
+    fn from(deal: &Deal) -> DealView {
+        DealView {
+            tariff: deal.tariff.to_string(),
+            contract: deal.contract.to_string(),
+            jurisdiction: Some(deal.jurisdiction.to_string()).filter(|text| !text.is_empty()),
+            zone: deal.zone.to_string(),
+            tax_rule: deal.treatment.words.to_string(),
+            explanation: Some(deal.explanation.to_string()).filter(|text| !text.is_empty()),
+            factor_ppm: deal.adjustment.factor_ppm,
+            add_per_kwh: Language::En.decimal(deal.adjustment.add_micros_per_kwh.into(), 6, 2),
+        }
+    }
+}
+
+impl From<&Period> for PeriodView {
+    fn from(period: &Period) -> PeriodView {
+        let priced = |dimension: &Dimension| {
+            let element = period.active.element(*dimension)?;
+            Some(PricedView { dimension: dimension.name(), element })
+        };
+        PeriodView {
+            start: period.start.to_rfc3339(),
+            duration_s: period.duration_us / 1_000_000,
+            energy_wh: period.energy.0,
+            charging: period.charging,
+            prices: Dimension::ALL.iter().filter_map(priced).collect(),
+        }
+    }
+}
+
+impl SessionView {
+    /// With who gets what, by the session's contract.
+    pub(super) fn shared(self, row: &SessionRow, contract: &RevenueContract) -> SessionView {
+        let base = Base::new(row.charges.total(), row.charges.net(), row.energy(), false);
+        let share = |share: &Share| ShareView {
+            party: contract.party(share.party).map(Identity::to_string).unwrap_or_default(),
+            purpose: purpose(share.purpose),
+            amount: Money::new(share.amount, row.deal.currency),
+        };
+        SessionView { shares: Some(split(contract, &base).iter().map(share).collect()), ..self }
+    }
+}
+
+fn purpose(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Operator => "operator",
+        Purpose::SiteHost => "site_host",
+        Purpose::Electricity => "electricity",
+        Purpose::Grid => "grid",
+        Purpose::Platform => "platform",
+        Purpose::Roaming => "roaming",
+        Purpose::Payment => "payment",
+        Purpose::Partner => "partner",
     }
 }
 
@@ -425,12 +551,8 @@ const ENERGY_MILLIS_MAX: u64 = 1_000_000_000;
 const BASIS_POINTS_MAX: u32 = 10_000;
 
 impl TariffView {
-    /// The terms of a site with this price and split.
-    pub(super) fn terms(
-        &self,
-        split: SplitView,
-        site: &Identity,
-    ) -> Result<novax_charging::SiteTerms, Problem> {
+    /// The tariff of a site with this price.
+    pub(super) fn tariff(&self, site: &Identity) -> Result<Tariff, Problem> {
         if self.energy_millis_per_kwh > ENERGY_MILLIS_MAX {
             return Err(Problem::unprocessable("energy_millis_per_kwh is above 1000000000"));
         }
@@ -441,17 +563,16 @@ impl TariffView {
         if hold == 0 {
             return Err(Problem::unprocessable("hold_minor is 0: a start must hold something"));
         }
-        split.check()?;
         let simple = SimpleTerms {
             currency: currency(&self.currency)?,
             energy_millis_per_kwh: self.energy_millis_per_kwh,
             session_fee: minor_units("session_fee_minor", &self.session_fee_minor)?,
             tax_basis_points: self.tax_basis_points,
             hold,
-            site_host_basis_points: split.site_host_basis_points,
-            platform_basis_points: split.platform_basis_points,
+            site_host_basis_points: 0,
+            platform_basis_points: 0,
         };
-        Ok(simple.terms(site))
+        Ok(simple.terms(site).tariff)
     }
 }
 
@@ -468,6 +589,25 @@ pub(super) struct SplitView {
 }
 
 impl SplitView {
+    /// The contract of a site with this split.
+    pub(super) fn contract(
+        self,
+        currency: Currency,
+        site: &Identity,
+    ) -> Result<RevenueContract, Problem> {
+        self.check()?;
+        let simple = SimpleTerms {
+            currency,
+            energy_millis_per_kwh: 0,
+            session_fee: 0,
+            tax_basis_points: 0,
+            hold: 0,
+            site_host_basis_points: self.site_host_basis_points,
+            platform_basis_points: self.platform_basis_points,
+        };
+        Ok(simple.terms(site).contract)
+    }
+
     fn check(self) -> Result<(), Problem> {
         let sum = u64::from(self.site_host_basis_points) + u64::from(self.platform_basis_points);
         if sum > u64::from(BASIS_POINTS_MAX) {
@@ -547,6 +687,8 @@ pub(super) struct DriverView {
     pub wallet: String,
     /// What can be spent or held now.
     pub available: Money,
+    /// What pays: `WALLET` or `CARD`.
+    pub funding: String,
 }
 
 impl DriverView {
@@ -563,6 +705,11 @@ impl DriverView {
             tokens: row.tokens.iter().map(ToString::to_string).collect(),
             wallet: row_id(partition, &row.wallet.to_string()),
             available: Money::new(available, row.currency),
+            funding: match row.funding {
+                Funding::Wallet => "WALLET",
+                Funding::Card(_) => "CARD",
+            }
+            .to_owned(),
         }
     }
 }
@@ -741,7 +888,8 @@ mod tests {
             site_host_basis_points,
             platform_basis_points,
         };
-        assert!(good.terms(split(1_000, 500), &site).is_ok());
+        let shared = |split: SplitView| split.contract(Currency::EUR, &site);
+        assert!(good.tariff(&site).is_ok() && shared(split(1_000, 500)).is_ok());
         let mistakes: [fn(&mut TariffView); 5] = [
             |t| t.currency = "ZZZ".into(),
             |t| t.energy_millis_per_kwh = ENERGY_MILLIS_MAX + 1,
@@ -752,11 +900,11 @@ mod tests {
         for mistake in mistakes {
             let mut bad = good.clone();
             mistake(&mut bad);
-            assert!(bad.terms(split(0, 0), &site).is_err(), "{bad:?}");
+            assert!(bad.tariff(&site).is_err(), "{bad:?}");
         }
-        assert!(good.terms(split(9_000, 1_000), &site).is_ok());
-        assert!(good.terms(split(9_000, 1_001), &site).is_err());
-        assert!(good.terms(split(u32::MAX, 1), &site).is_err());
+        assert!(shared(split(9_000, 1_000)).is_ok());
+        assert!(shared(split(9_000, 1_001)).is_err());
+        assert!(shared(split(u32::MAX, 1)).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | `NODE` | format version and number of partitions, as text |
 //! | `LOCK` | locked while a node runs on the directory |
 //! | `api.key` | the key of the HTTP API, when it was not configured |
+//! | `audit.key` | what heads of journals are signed with |
 //! | `log/shard-NNN/` | the shard logs |
 //! | `partitions/pNNN/` | one store a partition |
 
@@ -15,7 +16,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-const FORMAT: &str = "novax data directory, format 1";
+const FORMAT: &str = "novax data directory, format 2";
 
 /// An open data directory. Nobody else can open it meanwhile.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ async fn everything_of_the_data_needs_the_key() {
     assert!(paths.len() > 15, "all routes are in the document");
     for (path, operations) in &paths {
         let method = if operations.get.is_some() { "GET" } else { "POST" };
+        assert!(operations.get.is_some() || operations.post.is_some(), "{path}");
         for header in [&[][..], &[("Authorization", "Bearer wrong-key-wrong-key")][..]] {
             let answer = world.send(method, path, header, "").await;
             assert_eq!(answer.problem(), (401, "unauthorised".into()), "{path}");
