@@ -65,16 +65,16 @@ mod timers;
 
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy, SiteTerms,
-    StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy,
+    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
 pub use restore::RestoreError;
 pub use rows::{
     Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
-    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, PricedRow, Protocol, Segment,
-    SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId,
-    TermsRow, TokenRow,
+    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, PricedRow, Protocol,
+    Segment, SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart,
+    TermsId, TermsRow, TokenRow,
 };
 pub use simple::SimpleTerms;

@@ -333,7 +333,8 @@ mod tests {
             panic!("a simulation was asked")
         };
         assert_eq!((args.energy_wh, args.temperature.as_deref()), (20_000, Some("-7.2")));
-        for line in ["novax tariff", "novax tariff lint", "novax tariff simulate t --energy-wh -1"] {
+        for line in ["novax tariff", "novax tariff lint", "novax tariff simulate t --energy-wh -1"]
+        {
             assert_eq!(parse(line).expect_err(line).exit_code(), i32::from(EXIT_USAGE), "{line}");
         }
     }

@@ -8,8 +8,8 @@ use crate::pricing::{
 use clap::{Args, Subcommand};
 use novax_charging::rows::TermsRow;
 use novax_model::{Timestamp, WattHours};
-use novax_tariff::lint::{Severity, lint};
 use novax_tariff::Tariff;
+use novax_tariff::lint::{Severity, lint};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -135,9 +135,8 @@ impl FileArgs {
     fn read(&self) -> Result<TermsRow, Failed> {
         let text = text_of(&self.file)?;
         if self.format.is_none() {
-            let first = text.lines().map(str::trim).find(|line| {
-                !line.is_empty() && !line.starts_with('#')
-            });
+            let first =
+                text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
             if first.is_some_and(|line| line.starts_with("pricing ")) {
                 return read_rules(&text).map(TermsRow::Rules).map_err(in_file(&self.file));
             }

@@ -103,7 +103,10 @@ fn a_station_charges_by_the_clock_and_for_parking_with_the_taxes_of_its_country(
     let start = (now_ms() / MINUTE_MS - 120) * MINUTE_MS;
     let tariff = by_the_clock(start + 30 * MINUTE_MS, start + 600 * MINUTE_MS);
     let kept = made(&node, "/v1/tariffs/clock", &tariff.to_string());
-    assert_eq!((&kept["format"], &kept["source"]), (&json!("ocpi-2.2.1"), &json!(tariff.to_string())));
+    assert_eq!(
+        (&kept["format"], &kept["source"]),
+        (&json!("ocpi-2.2.1"), &json!(tariff.to_string()))
+    );
     let german = kept["words"]["de"].as_str().expect("words");
     assert!(german.contains("0,30") && german.contains("0,50"), "{german}");
     // What a partner reads is what came.
@@ -132,8 +135,10 @@ fn a_station_charges_by_the_clock_and_for_parking_with_the_taxes_of_its_country(
     assert_eq!(whole["deal"]["tariff"], kept["hash"], "{whole}");
     assert_eq!(whole["deal"]["contract"], contract["hash"]);
     let periods = whole["periods"].as_array().expect("periods");
-    let seen: Vec<_> = periods.iter().map(|period| (&period["duration_s"], &period["energy_wh"]));
-    let seen: Vec<_> = seen.map(|(s, wh)| (s.as_u64(), wh.as_i64())).collect();
+    let seen: Vec<_> = periods
+        .iter()
+        .map(|period| (period["duration_s"].as_u64(), period["energy_wh"].as_i64()))
+        .collect();
     assert_eq!(
         seen,
         [(Some(1_800), Some(5_000)), (Some(1_800), Some(5_000)), (Some(3_600), Some(0))],
@@ -153,21 +158,27 @@ fn a_station_charges_by_the_clock_and_for_parking_with_the_taxes_of_its_country(
     let names = "select t.kind, t.id from terms t join sessions s on t.hash in (s.tariff, s.contract) \
                  order by t.kind";
     assert_eq!(psql(&node, names), "contract|shares\ntariff|clock\n");
-    let rate = "select percent from tax_rates where jurisdiction = 'DE' order by valid_from desc limit 1";
+    let rate =
+        "select percent from tax_rates where jurisdiction = 'DE' order by valid_from desc limit 1";
     assert_eq!(psql(&node, rate), "19.0000\n");
 }
 
 #[test]
 fn two_taxes_of_a_province_are_billed_side_by_side() {
     let node = Node::start(&[]);
-    made(&node, "/v1/tariffs/quebec", &json!({
-        "country_code": "CA", "party_id": "NOX", "id": "quebec", "currency": "CAD",
-        "last_updated": "2026-11-22T12:00:00Z",
-        "elements": [{"price_components": [
-            {"type": "ENERGY", "price": 0.40, "step_size": 1},
-            {"type": "FLAT", "price": 1.00, "step_size": 1},
-        ]}],
-    }).to_string());
+    made(
+        &node,
+        "/v1/tariffs/quebec",
+        &json!({
+            "country_code": "CA", "party_id": "NOX", "id": "quebec", "currency": "CAD",
+            "last_updated": "2026-11-22T12:00:00Z",
+            "elements": [{"price_components": [
+                {"type": "ENERGY", "price": 0.40, "step_size": 1},
+                {"type": "FLAT", "price": 1.00, "step_size": 1},
+            ]}],
+        })
+        .to_string(),
+    );
     let site = json!({
         "site": "rue", "tariff_id": "quebec", "jurisdiction": "CA-QC", "zone": "America/Toronto",
     });
@@ -217,8 +228,14 @@ fn a_dynamic_price_says_why_it_is_what_it_is() {
     assert_eq!(row["deal"]["factor_ppm"], 1_250_000);
     let why = row["deal"]["explanation"].as_str().expect("words");
     assert!(why.contains("Frost") && why.contains("-7.2 °C"), "{why}");
-    assert_eq!(psql(&node, "select site, kind, value, unit from signals"), "cold|temperature|-7.200000|C\n");
-    assert_eq!(psql(&node, "select id, format from price_documents where kind = 'rules'"), "frost|pricing\n");
+    assert_eq!(
+        psql(&node, "select site, kind, value, unit from signals"),
+        "cold|temperature|-7.200000|C\n"
+    );
+    assert_eq!(
+        psql(&node, "select id, format from price_documents where kind = 'rules'"),
+        "frost|pricing\n"
+    );
     // The same, tried out: nothing is kept.
     let trial = json!({
         "tariff_id": "clock", "rules_id": "frost", "signals": {"temperature": "-7.2"},

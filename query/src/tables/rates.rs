@@ -30,11 +30,7 @@ const COLUMNS: [RateColumn; 6] = [
         kind: Kind::Decimal(19, 4),
         cell: |rate| Cell::Decimal(rate.line.ppm.into()),
     },
-    RateColumn {
-        name: "valid_from",
-        kind: Kind::Time,
-        cell: |rate| Cell::time(rate.period.from),
-    },
+    RateColumn { name: "valid_from", kind: Kind::Time, cell: |rate| Cell::time(rate.period.from) },
     RateColumn { name: "rule", kind: Kind::Text, cell: |rate| Cell::text(&rate.period.id) },
     RateColumn { name: "source", kind: Kind::Text, cell: |rate| Cell::text(&rate.period.source) },
 ];

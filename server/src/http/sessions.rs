@@ -127,8 +127,7 @@ async fn session(api: &Api, id: SessionId) -> Result<SessionView, Problem> {
     let found = read(api.control(), false, move |rows| {
         let Some(row) = session_row(rows, id)? else { return Ok(None) };
         let key = [&[CONTRACT][..], &row.deal.contract.0.to_be_bytes()].concat();
-        let terms =
-            rows.get(id.partition(), Keyspace::Terms, &key, rows::read::<TermsRow>)?;
+        let terms = rows.get(id.partition(), Keyspace::Terms, &key, rows::read::<TermsRow>)?;
         let view = SessionView::from(&row);
         Ok(Some(match &terms {
             Some(TermsRow::Contract(contract)) => view.shared(&row, contract),

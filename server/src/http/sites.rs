@@ -2,10 +2,10 @@
 
 use super::Api;
 use super::extract::{Body, Params, identity};
+use super::live::now;
 use super::page::{PageParams, ResultsPage};
 use super::problem::Problem;
 use super::read::read;
-use super::live::now;
 use super::tariffs::{Wanted, documents, time};
 use super::views::{SiteView, SplitView, TariffView};
 use crate::pricing::signal_value;

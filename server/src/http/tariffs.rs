@@ -432,8 +432,7 @@ impl Simulation {
     fn legs(&self) -> Result<Vec<Leg>, Problem> {
         let Some(legs) = &self.legs else {
             let energy = WattHours(self.energy_wh.unwrap_or(0));
-            let (charging_s, parked_s) =
-                (self.charging_s.unwrap_or(0), self.parked_s.unwrap_or(0));
+            let (charging_s, parked_s) = (self.charging_s.unwrap_or(0), self.parked_s.unwrap_or(0));
             if energy.0 != 0 && charging_s == 0 {
                 return Err(Problem::unprocessable("charging_s: energy takes time"));
             }
