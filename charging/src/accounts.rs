@@ -8,8 +8,10 @@
 //! | `driver/<driver>` | never below zero, holds counted | a driver's wallet |
 //! | `receivable/<driver>` | none | what a driver owes beyond the wallet |
 //! | `funding` | none | where money comes in: its debit is all deposits |
+//! | `psp/<provider>` | none | what a payment provider owes us: taken from cards, less what it paid back |
 //! | a party of a contract: `operator`, `site-host/<site>` | none | what it earned |
 //! | `tax/<jurisdiction>/<tax>` | none | tax collected; `tax` where the tariff alone says the rate |
+//! | `suspense`, `write-off` | none | money nobody can place; debts given up |
 //! | `clearing/p<n>` | none | money between this partition and partition n; with itself: passing through |
 //!
 //! Clearing with itself is zero after every settlement; clearing between two partitions is zero
@@ -27,6 +29,8 @@ pub(crate) enum Name<'a> {
     Funding,
     /// As its contract names it, or a tax.
     Party(&'a str),
+    /// A payment provider.
+    Psp(&'a str),
     Clearing(PartitionId),
 }
 
@@ -43,6 +47,7 @@ impl Name<'_> {
             Name::Receivable(driver) => format!("receivable/{driver}"),
             Name::Funding => "funding".to_owned(),
             Name::Party(party) => party.to_owned(),
+            Name::Psp(provider) => format!("psp/{provider}"),
             Name::Clearing(partition) => format!("clearing/{partition}"),
         }
     }
@@ -55,10 +60,10 @@ impl Name<'_> {
         }
     }
 
-    /// Those whose statement is read line by line. Not the parties of contracts: each session touches
-    /// several, and their statements add up journal rows by period.
+    /// Those whose statement is read line by line: wallets and what is owed, parties of contracts,
+    /// taxes.
     pub(crate) fn has_history(self) -> bool {
-        self.is_personal()
+        self.is_personal() || matches!(self, Name::Party(_))
     }
 
     /// Whether it belongs to a person.
@@ -96,6 +101,12 @@ pub(crate) enum Purpose {
     PeerAdjust,
     /// A part of that bill goes back.
     PeerRefund,
+    /// What a card did not give after all.
+    Uncaptured,
+    /// A part of what was paid back that was never paid, but owed.
+    RefundOwed,
+    /// What a payment provider did not pay back after all.
+    RefundFailed,
 }
 
 impl Purpose {
@@ -111,6 +122,9 @@ impl Purpose {
             Purpose::Capture => "capture",
             Purpose::PeerAdjust => "peer-adjust",
             Purpose::PeerRefund => "peer-refund",
+            Purpose::Uncaptured => "uncaptured",
+            Purpose::RefundOwed => "refund-owed",
+            Purpose::RefundFailed => "refund-failed",
         }
     }
 
@@ -139,6 +153,9 @@ mod tests {
             Purpose::Capture,
             Purpose::PeerAdjust,
             Purpose::PeerRefund,
+            Purpose::Uncaptured,
+            Purpose::RefundOwed,
+            Purpose::RefundFailed,
         ];
         let mut keys = std::collections::BTreeSet::new();
         for purpose in purposes {

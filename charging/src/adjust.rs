@@ -72,6 +72,23 @@ impl State {
             Payer::Remote(payer) => {
                 self.open(Name::Clearing(payer), currency).map_err(|refusal| words(&refusal))?
             }
+            Payer::Card(psp) => {
+                let clearing = self
+                    .open(self.clearing_with_self(), currency)
+                    .map_err(|refusal| words(&refusal))?;
+                let debtor = Debtor { wallet: psp, driver: row.driver.as_ref() };
+                let (was, is) = (before.total(), row.charges.total());
+                // The provider is not asked a second time: more is owed, less is owed back.
+                let receivable = self.receivable(debtor)?;
+                let (debit, credit) =
+                    if is > was { (receivable, clearing) } else { (clearing, receivable) };
+                let (amount, code) = (is.abs_diff(was), Code::Receivable);
+                if amount > 0 {
+                    legs.push(Leg::Post { debit, credit, amount, code });
+                }
+                owed = (owed + is).saturating_sub(was);
+                clearing
+            }
             Payer::None => return Ok(0),
         };
         let mut shares: BTreeMap<(Box<str>, Code), (Amount, Amount)> = BTreeMap::new();
@@ -94,6 +111,7 @@ impl State {
         if !legs.is_empty() {
             self.post_new(row.ended, Purpose::Adjust.key(row.session, row.adjusted), &legs)?;
         }
+        self.accrue_difference(row, before, *energy_before);
         self.note_owed(row.session, row.driver.as_ref(), owed.saturating_sub(row.owed));
         Ok(owed)
     }

@@ -131,7 +131,7 @@ impl State {
             self.timers.remove(&(due, timer));
             match timer {
                 Timer::Start(session) => {
-                    self.abandon(session, SessionState::Expired, "no transaction came in time");
+                    self.start_timed_out(session);
                 }
                 Timer::Outbox(id) => self.command_answered(id, &Answer::Silent),
                 Timer::AskSession(session) => self.ask_session(session),
@@ -144,6 +144,7 @@ impl State {
     /// When the first timer is due.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(due, _)| *due);
-        timer.into_iter().chain(self.ledger.next_expiry()).min()
+        let month = self.months.first().map(|(due, _)| *due);
+        timer.into_iter().chain(month).chain(self.ledger.next_expiry()).min()
     }
 }

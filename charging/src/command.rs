@@ -4,9 +4,11 @@
 //! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
+use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
 use crate::rows::{
     ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState, TermsRow,
 };
+use novax_audit::SignedHead;
 use novax_ledger::JournalRow;
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
@@ -195,8 +197,54 @@ pub enum Command {
         /// What the peer's apply said.
         outcome: Box<Outcome>,
     },
+    /// The leader signs a head of the journal's tree, exactly as it stands.
+    SignTreeHead(Box<SignedHead>),
     /// Nothing but the time: lets timers fire.
     Tick,
+    /// What a driver pays with from now on.
+    PutFunding {
+        /// Who.
+        driver: Identity,
+        /// With what.
+        funding: Funding,
+    },
+    /// A payment provider answered an operation, or reconciliation found out what became of it.
+    PaymentAnswered {
+        /// For which session it was asked.
+        session: SessionId,
+        /// Its place among the session's operations.
+        number: u32,
+        /// What was said.
+        answer: PaymentAnswer,
+    },
+
+    /// Closes the books of this partition up to a time that is over: what is booked later counts from
+    /// then. The same again changes nothing; an earlier end is refused.
+    CloseBooks {
+        /// End of the period, exclusive.
+        until: Timestamp,
+    },
+    /// A debt of a driver is given up. Same key and payload again: nothing booked.
+    WriteOff {
+        /// Idempotency key.
+        key: TransferKey,
+        /// Whose debt.
+        driver: Identity,
+        /// How much of it, in minor units of the wallet's currency.
+        amount: Amount,
+    },
+    /// What lies on clearing with a partition, and nobody can say whose it is, goes to suspense. Same
+    /// key and payload again: nothing booked.
+    ParkMoney {
+        /// Idempotency key.
+        key: TransferKey,
+        /// Clearing with which partition.
+        with: PartitionId,
+        /// Of which currency.
+        currency: Currency,
+        /// How much; at most what lies there.
+        amount: Amount,
+    },
     /// In the directory partition of its name: a tariff, contract or rule book. Put again it replaces
     /// the one before; prices in force stay.
     PutPriced(Box<PutPriced>),
@@ -287,6 +335,13 @@ pub enum PayerRef {
     },
     /// The payer's partition refused, or nobody knows the token.
     Refused(Refusal),
+    /// A card pays: the session's own partition asks its provider, wherever its driver is at home.
+    Card {
+        /// The driver's name, as the driver's partition said.
+        driver: Identity,
+        /// Which card.
+        card: Card,
+    },
 }
 
 /// A station says that a transaction runs.
@@ -354,6 +409,11 @@ pub struct Refund {
     ///
     /// [`Partition::bill`]: crate::Partition::bill
     pub lines: Vec<JournalRow>,
+    /// Paid by card: how much went back before, as the bill says. Other requests that came in between
+    /// make this one stale.
+    pub before: Amount,
+    /// Paid by card: what was asked of its provider, all of it, as stored.
+    pub payments: Vec<PaymentRow>,
 }
 
 /// A command for a station that must not be lost: it goes through the outbox.
@@ -506,12 +566,18 @@ pub enum Refusal {
     WrongState(SessionState),
     /// Same key, other payload.
     KeyReused,
+    /// No head like this waits for a signature.
+    WrongHead,
     /// A bound is reached; nothing was done.
     Full,
     /// No bill that money could be given back of, or other lines than were booked for it.
     NotRefundable,
     /// The driver has another session open with the same token.
     TokenInUse,
+    /// The payment provider, or the payer's bank, said no.
+    PaymentDeclined,
+    /// The payment provider said nothing in time.
+    PaymentUnanswered,
 }
 
 /// What apply says to whoever proposed a command, one for each command of an entry, in order.
@@ -582,6 +648,13 @@ pub enum Outcome {
     Booted {
         /// Accepted or pending.
         state: StationState,
+    },
+    /// The driver pays by card: nothing is held here, the station's partition asks the provider.
+    Card {
+        /// Whose.
+        driver: Identity,
+        /// Which.
+        card: Card,
     },
 }
 

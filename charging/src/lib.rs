@@ -19,16 +19,22 @@
 //!   a few
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
+//! * `cards`, `card_refund`: what is asked of payment providers
 //! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
+//! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
-//! * [`command`], [`rows`]: what the log and the store say
+//! * [`command`], [`rows`], [`payment`]: what the log and the store say
 
 mod accounts;
+mod accruals;
 mod adjust;
 mod answers;
+mod books;
+mod card_refund;
+mod cards;
 pub mod command;
 pub mod config;
 mod finished;
@@ -40,6 +46,7 @@ mod orphan;
 mod outbox;
 mod park;
 pub mod partition;
+pub mod payment;
 mod peers;
 mod price;
 pub mod priced;
@@ -62,7 +69,9 @@ mod stop;
 mod telemetry;
 mod terms;
 mod timers;
+mod tree;
 
+pub use books::Ageing;
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
     PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy,
@@ -70,11 +79,12 @@ pub use command::{
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
+pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
 pub use restore::RestoreError;
 pub use rows::{
-    Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow, DriverRow, Keyspace,
-    OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price, PricedRow, Protocol,
-    Segment, SessionRow, SessionState, SignalRow, SiteRow, StationRow, StationState, TaxPart,
-    TermsId, TermsRow, TokenRow,
+    AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
+    DriverRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price,
+    PricedRow, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow, StationRow,
+    StationState, TaxPart, TermsId, TermsRow, TokenRow, TreeHeadRow,
 };
 pub use simple::SimpleTerms;

@@ -10,7 +10,7 @@ use crate::accounts::{Name, Purpose};
 use crate::command::{PeerCommand, Refusal};
 use crate::rows::{Charges, Payer, SessionRow};
 use crate::state::State;
-use novax_ledger::{Code, HoldId, LedgerError, Leg, Opening, Posted, Stamp};
+use novax_ledger::{Code, HoldId, LedgerError, Leg, Limit, Opening, Posted, Stamp};
 use novax_model::{
     AccountId, Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TransferKey,
     WattHours,
@@ -127,7 +127,10 @@ impl State {
         let standing = self.standing_hold(place);
         let stands = standing.and_then(|id| self.ledger.hold(id)).map_or(0, |hold| hold.amount);
         let (available, required) = (self.available(wallet), amount.saturating_sub(stands));
-        if available < required {
+        // A payment provider's account has no limit: its own word is the limit.
+        let is_limited =
+            self.ledger.account(wallet).is_none_or(|account| account.limit != Limit::None);
+        if is_limited && available < required {
             return Err(Refusal::InsufficientFunds { available, required });
         }
         let key = place.purpose.key(place.session, place.holds);
@@ -186,6 +189,10 @@ impl State {
                 let (session, attempt) = (row.session, row.hold_attempt);
                 self.queue_peer(to, PeerCommand::ReleaseHold { session, attempt });
             }
+            Payer::Card(_) => {
+                self.void_hold(place_of(row), Purpose::Release, 0);
+                self.give_back(row.session);
+            }
             Payer::None => {}
         }
     }
@@ -212,12 +219,21 @@ impl State {
             Payer::Remote(payer) => {
                 self.open(Name::Clearing(payer), currency).map_err(|refusal| words(&refusal))?
             }
+            Payer::Card(psp) => {
+                let clearing = self
+                    .open(self.clearing_with_self(), currency)
+                    .map_err(|refusal| words(&refusal))?;
+                let debtor = Debtor { wallet: psp, driver: row.driver.as_ref() };
+                owed = self.card_legs(place_of(row), debtor, clearing, total, &mut legs)?;
+                clearing
+            }
             Payer::None => return Ok(0),
         };
         self.share_legs(row, clearing, &mut legs)?;
         if !legs.is_empty() {
             self.post_new(row.ended, Purpose::Settle.key(row.session, 0), &legs)?;
         }
+        self.accrue(row);
         self.note_owed(row.session, row.driver.as_ref(), owed);
         Ok(owed)
     }
@@ -281,6 +297,35 @@ impl State {
             });
         }
         Ok(taken + self.charge_legs(debtor, clearing, total - taken, legs)?)
+    }
+
+    /// Legs that bring `total` to `clearing`: from what a card's provider reserved as far as it goes,
+    /// the rest is owed. Says what is owed.
+    fn card_legs(
+        &mut self,
+        place: HoldPlace,
+        debtor: Debtor<'_>,
+        clearing: AccountId,
+        total: Amount,
+        legs: &mut Vec<Leg>,
+    ) -> Result<Amount, String> {
+        let mut taken = 0;
+        if let Some(hold) = self.standing_hold(place) {
+            let held = self.ledger.hold(hold).map_or(0, |hold| hold.amount);
+            assert_eq!(held, place.held, "the row knows what is held");
+            taken = held.min(total);
+            legs.push(if taken == 0 {
+                Leg::VoidHold { hold, code: Code::Release }
+            } else {
+                Leg::PostHold { hold, amount: taken, code: Code::PspCapture }
+            });
+        }
+        let owed = total - taken;
+        if owed > 0 {
+            let debit = self.receivable(debtor)?;
+            legs.push(Leg::Post { debit, credit: clearing, amount: owed, code: Code::Receivable });
+        }
+        Ok(owed)
     }
 
     /// Legs that bring `total` to `clearing` without a hold: from the wallet as far as it goes, the

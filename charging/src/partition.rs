@@ -3,6 +3,7 @@
 use crate::accounts::Purpose;
 use crate::command::{Command, CorruptEntry, Outcome, RowWrite, TransactionRef, decode_entry};
 use crate::config::PartitionConfig;
+use crate::payment::PaymentRow;
 use crate::rows::{
     ConnectorRow, DirectoryKind, DirectoryRow, DriverRow, OutboxRow, SessionRow, SiteRow,
     StationRow, TokenRow,
@@ -10,6 +11,7 @@ use crate::rows::{
 use crate::sessions::overlap;
 use crate::state::State;
 use crate::stations::Boot;
+use novax_audit::TreeHead;
 use novax_model::{Amount, ConnectorRef, Currency, Measurand, SessionId, Timestamp};
 
 /// One partition's replica.
@@ -75,12 +77,15 @@ impl Partition {
         assert!(index > applied, "entry {index} after {applied}: entries are applied in order");
         if entry.is_empty() {
             state.meta.applied_index = index;
+            state.link_entry(index, entry);
             return Ok(Applied { rows: vec![state.meta_row()], ..Applied::default() });
         }
         let (time, commands) = decode_entry(entry)?;
         state.meta.applied_index = index;
+        state.link_entry(index, entry);
         state.meta.time = time.max(Timestamp(state.meta.time.0.saturating_add(1)));
         state.fire_timers();
+        state.settle_months();
         let outcomes = commands.into_iter().map(|command| state.execute(command)).collect();
         state.forget_keys();
         state.ledger.assert_conserved();
@@ -110,13 +115,20 @@ impl Partition {
     /// When the first timer is due; the leader proposes [`Command::Tick`] when it has passed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.state.next_deadline()
+        let timer = self.state.next_deadline();
+        timer.into_iter().chain(self.state.head_deadline()).min()
     }
 
     /// Open ends of series that changed, and chunks that time has closed, as rows: to be written before
     /// a flush of the store or a snapshot for telemetry. No part of the state hash.
     pub fn seal_heads(&mut self) -> Vec<RowWrite> {
         self.state.seal_heads()
+    }
+
+    /// The newest head of the journal's tree that nobody has signed: the leader does.
+    #[must_use]
+    pub fn unsigned_head(&self) -> Option<&TreeHead> {
+        self.state.unsigned_head()
     }
 
     /// A site.
@@ -208,6 +220,12 @@ impl Partition {
         })
     }
 
+    /// The key under which the bill of a session is booked.
+    #[must_use]
+    pub fn bill_key(session: SessionId) -> novax_model::TransferKey {
+        Purpose::Settle.key(session, 0)
+    }
+
     /// Where the journal has the bill of a session: what a refund must bring along.
     #[must_use]
     pub fn bill(&self, session: SessionId) -> Option<novax_ledger::KeyRow> {
@@ -231,6 +249,18 @@ impl Partition {
     #[must_use]
     pub fn available(&self, driver: &str) -> Option<Amount> {
         Some(self.state.available(self.driver(driver)?.wallet))
+    }
+
+    /// What was asked of payment providers for a session that is not over, or that still waits for an
+    /// answer. Others are in the store.
+    #[must_use]
+    pub fn payments(&self, session: SessionId) -> &[PaymentRow] {
+        self.state.cards.get(&session).map_or(&[], Vec::as_slice)
+    }
+
+    /// All operations of sessions that wait for a payment provider or may yet ask it.
+    pub fn open_payments(&self) -> impl Iterator<Item = &PaymentRow> {
+        self.state.cards.values().flatten()
     }
 
     /// Where the rows of an id live.
@@ -306,8 +336,12 @@ impl State {
             | Command::PutStation { .. }
             | Command::PutDriver { .. }
             | Command::PutSignal { .. }
+            | Command::PutFunding { .. }
             | Command::PutPriced(_)
             | Command::Deposit { .. } => self.execute_admin(command),
+            Command::CloseBooks { .. } | Command::WriteOff { .. } | Command::ParkMoney { .. } => {
+                self.execute_books(command)
+            }
             Command::LeaderStarted
             | Command::StationConnected { .. }
             | Command::StationDisconnected { .. }
@@ -331,7 +365,12 @@ impl State {
                 self.peer_answered(outbox, &outcome);
                 Ok(Outcome::Done)
             }
+            Command::SignTreeHead(signed) => Ok(self.sign_head(&signed)),
             Command::Tick => Ok(Outcome::Done),
+            Command::PaymentAnswered { session, number, answer } => {
+                self.payment_answered(session, number, answer);
+                Ok(Outcome::Done)
+            }
         };
         answer.unwrap_or_else(Outcome::Refused)
     }
@@ -355,8 +394,20 @@ impl State {
             Command::PutDriver { driver, tokens, currency, blocked } => {
                 self.put_driver(&driver, &tokens, currency, blocked)
             }
+            Command::PutFunding { driver, funding } => self.put_funding(&driver, funding),
             Command::Deposit { key, driver, amount } => self.deposit(key, &driver, amount),
             _ => unreachable!("execute sends admin commands alone"),
+        }
+    }
+
+    fn execute_books(&mut self, command: Command) -> Result<Outcome, crate::command::Refusal> {
+        match command {
+            Command::CloseBooks { until } => self.close_books(until),
+            Command::WriteOff { key, driver, amount } => self.write_off(key, &driver, amount),
+            Command::ParkMoney { key, with, currency, amount } => {
+                self.park_money(key, with, currency, amount)
+            }
+            _ => unreachable!("execute sends commands of the books alone"),
         }
     }
 

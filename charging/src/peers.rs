@@ -8,6 +8,7 @@ use crate::command::{Outcome, PeerCommand, PlaceHold, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::finished::ASKED_BEFORE_KNOWN;
 use crate::money::HoldPlace;
+use crate::payment::Funding;
 use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState};
 use crate::state::State;
 use crate::timers::Timer;
@@ -59,6 +60,9 @@ impl State {
         if place.amount > AMOUNT_MAX {
             return Err(Refusal::Full);
         }
+        if let Some(card) = self.card_of(place)? {
+            return Ok(card);
+        }
         match self.payers.get(&place.session).cloned() {
             Some(row) if row.captured.is_some() => Err(Refusal::WrongState(SessionState::Settled)),
             // The try before came to nothing, as with a wallet of the station's own partition.
@@ -79,6 +83,18 @@ impl State {
             None if place.sequence == 0 => self.first_hold(from, place),
             None => Err(Refusal::UnknownSession),
         }
+    }
+
+    /// The card that pays, when nothing is held here for the session and its driver pays by card.
+    fn card_of(&self, place: &PlaceHold) -> Result<Option<Outcome>, Refusal> {
+        let is_new = place.sequence == 0 && !self.payers.get(&place.session).is_some_and(is_open);
+        let driver = self.tokens.get(&place.token).and_then(|row| self.drivers.get(&row.driver));
+        let Some(row) = driver.filter(|_| is_new) else { return Ok(None) };
+        let Funding::Card(card) = &row.funding else { return Ok(None) };
+        if row.blocked {
+            return Err(Refusal::DriverBlocked);
+        }
+        Ok(Some(Outcome::Card { driver: row.driver.clone(), card: card.clone() }))
     }
 
     fn first_hold(&mut self, from: PartitionId, place: &PlaceHold) -> Result<Outcome, Refusal> {
@@ -314,6 +330,7 @@ impl State {
             marked: Timestamp::ZERO,
             hold_expires: Timestamp::ZERO,
             segments: Vec::new(),
+            card_due: 0,
         }
     }
 

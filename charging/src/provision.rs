@@ -5,6 +5,7 @@
 use crate::accounts::Name;
 use crate::command::{Outcome, PasswordHash, Refusal};
 use crate::config::AMOUNT_MAX;
+use crate::payment::Funding;
 use crate::rows::{
     DirectoryKind, DirectoryRow, DriverRow, Protocol, StationRow, StationState, TokenRow,
 };
@@ -137,7 +138,26 @@ impl State {
             self.put_token_row(TokenRow { token: token.clone(), driver: driver.clone() });
         }
         let driver = driver.clone();
-        self.put_driver_row(DriverRow { driver, currency, blocked, wallet, tokens: all });
+        let funding = known.map_or(Funding::Wallet, |row| row.funding);
+        self.put_driver_row(DriverRow { driver, currency, blocked, wallet, tokens: all, funding });
+        Ok(Outcome::Done)
+    }
+
+    /// What a driver pays with from now on. Sessions that run keep what they began with.
+    pub(crate) fn put_funding(
+        &mut self,
+        driver: &Identity,
+        funding: Funding,
+    ) -> Result<Outcome, Refusal> {
+        let row = self.drivers.get(driver).cloned().ok_or(Refusal::UnknownDriver)?;
+        if let Funding::Card(card) = &funding
+            && !card.is_sound()
+        {
+            return Err(Refusal::BadTerms("the card's names are no names of a provider".into()));
+        }
+        if row.funding != funding {
+            self.put_driver_row(DriverRow { funding, ..row });
+        }
         Ok(Outcome::Done)
     }
 

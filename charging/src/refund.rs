@@ -17,14 +17,22 @@ impl State {
     /// A part of a settled session's bill goes back.
     pub(crate) fn refund(&mut self, ask: &Refund) -> Result<Outcome, Refusal> {
         let (session, sequence, amount) = (ask.session, ask.sequence, ask.amount);
+        let psp = self.psp_of(&ask.lines).map(|psp| (psp, self.given_to(psp)));
         let original = Purpose::Settle.key(session, 0);
         let key = Purpose::Refund.key(session, sequence);
+        if psp.is_some() && self.ledger.set(key).is_none() {
+            self.check_card_refund(ask)?;
+        }
         let stamp = self.stamp(self.now());
         let booked = self.ledger.refund(stamp, key, original, &ask.lines, amount, Code::Refund);
         let is_new = booked.map(|receipt| receipt.is_new()).map_err(|error| refused(&error))?;
         if is_new && let Some((to, currency)) = self.payer_of(&ask.lines) {
             let command = PeerCommand::Refund { session, sequence, amount, currency };
             self.queue_peer(to, command);
+        }
+        if is_new && let Some((psp, before)) = psp {
+            let returned = self.given_to(psp) - before;
+            self.refund_card(ask, psp, returned);
         }
         Ok(Outcome::Refunded { amount })
     }

@@ -5,7 +5,7 @@ use crate::command::Refusal;
 use crate::rows::SessionState;
 use novax_model::Amount;
 
-const STATES: [SessionState; 9] = [
+const STATES: [SessionState; 10] = [
     SessionState::Starting,
     SessionState::StartAccepted,
     SessionState::Charging,
@@ -15,10 +15,11 @@ const STATES: [SessionState; 9] = [
     SessionState::Rejected,
     SessionState::Expired,
     SessionState::Refused,
+    SessionState::Authorising,
 ];
 
 /// Refusals without parts, and their text.
-const PLAIN: [(Refusal, &str); 14] = [
+const PLAIN: [(Refusal, &str); 17] = [
     (Refusal::UnknownToken, "unknown token"),
     (Refusal::DriverBlocked, "driver blocked"),
     (Refusal::CurrencyMismatch, "the wallet has another currency"),
@@ -30,9 +31,12 @@ const PLAIN: [(Refusal, &str); 14] = [
     (Refusal::StationNotReady, "station not ready"),
     (Refusal::ConnectorBusy, "connector busy"),
     (Refusal::KeyReused, "key reused"),
+    (Refusal::WrongHead, "no such head waits"),
     (Refusal::Full, "a bound is reached"),
     (Refusal::NotRefundable, "not refundable"),
     (Refusal::TokenInUse, "token in use"),
+    (Refusal::PaymentDeclined, "payment declined"),
+    (Refusal::PaymentUnanswered, "the payment provider did not answer in time"),
 ];
 
 const FUNDS: &str = "insufficient funds: ";

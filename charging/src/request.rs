@@ -3,7 +3,7 @@
 //! Sent again with the same key it gets the first answer; with another payload it is refused.
 
 use crate::command::{Outcome, Refusal, RequestStart, StationCommand};
-use crate::rows::{ConnectorStatus, SessionState};
+use crate::rows::{ConnectorStatus, SessionRow, SessionState};
 use crate::secure::next_positive;
 use crate::sessions::overlap;
 use crate::state::{State, StationNumber};
@@ -65,17 +65,34 @@ impl State {
         session.state = SessionState::Starting;
         session.app = true;
         session.remote_start_id = remote_start_id;
-        secured.write_to(&mut session);
+        let card = secured.write_to(&mut session);
+        if let Some(card) = card.filter(|_| session.held > 0) {
+            // The station is asked once the card's provider has said yes.
+            session.state = SessionState::Authorising;
+            self.open_session(station, session);
+            self.authorise_first(ask.session, card, true);
+            return Ok(());
+        }
         let deadline = self.start_deadline(&session);
-        self.open_session(station, session);
+        self.open_session(station, session.clone());
+        self.queue_remote_start(station, &session, deadline);
+        Ok(())
+    }
+
+    /// Asks a station to begin.
+    pub(crate) fn queue_remote_start(
+        &mut self,
+        station: StationNumber,
+        row: &SessionRow,
+        deadline: Timestamp,
+    ) {
         let command = StationCommand::RemoteStart {
-            session: ask.session,
-            connector: ask.connector,
-            token: ask.token.clone(),
-            remote_start_id,
+            session: row.session,
+            connector: row.connector,
+            token: row.token.clone(),
+            remote_start_id: row.remote_start_id,
         };
         self.queue_station(station, command, deadline);
-        Ok(())
     }
 
     /// Connected, booted, and the connector not known to be out of order.

@@ -3,13 +3,15 @@
 //! Rows come from one consistent snapshot of the store, in any order. What memory holds beyond rows
 //! is derived here: indices, timers, memories, counters.
 
+use crate::accruals::Month;
 use crate::config::PartitionConfig;
 use crate::finished::is_billed;
 use crate::partition::Partition;
+use crate::payment::PaymentRow;
 use crate::rows::{
-    self, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow, OutboxRow,
-    PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow, StationRow, TermsId,
-    TermsRow, TokenRow, read_head_key,
+    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow,
+    OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow,
+    StationRow, TermsId, TermsRow, TokenRow, TreeHeadRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
@@ -58,8 +60,10 @@ struct Sorted {
     meta: Option<MetaRow>,
     directory: Vec<DirectoryRow>,
     sites: Vec<SiteRow>,
+    heads_of_tree: Vec<TreeHeadRow>,
     terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
+    accruals: Vec<AccrualRow>,
     priced: std::collections::BTreeSet<Vec<u8>>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
@@ -71,6 +75,8 @@ struct Sorted {
     keys: Vec<(TransferKey, KeyRow)>,
     outbox: Vec<OutboxRow>,
     payers: Vec<PayerSessionRow>,
+    /// In order of session and number, as their keys are.
+    payments: BTreeMap<Vec<u8>, PaymentRow>,
     /// The newest chunk of each series, with its key's time.
     series: BTreeMap<u64, (Timestamp, Vec<u8>)>,
     /// The open end of each series.
@@ -118,6 +124,7 @@ impl Sorted {
             Keyspace::Meta => self.meta = Some(archive(keyspace, &value)?),
             Keyspace::Directory => self.directory.push(archive(keyspace, &value)?),
             Keyspace::Sites => self.sites.push(archive(keyspace, &value)?),
+            Keyspace::TreeHeads => self.heads_of_tree.push(archive(keyspace, &value)?),
             Keyspace::Terms => {
                 let (_, id) = key.split_first().ok_or(RestoreError::Key(keyspace))?;
                 let id = TermsId(u128::from_be_bytes(number(keyspace, id)?));
@@ -154,6 +161,9 @@ impl Sorted {
                 let (series, part) = read_head_key(key).ok_or(RestoreError::Key(keyspace))?;
                 self.heads.entry(series).or_default().push((part, value));
             }
+            Keyspace::Payments => {
+                self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
+            }
             // Written once, never read back by the state machine.
             Keyspace::Transfers
             | Keyspace::Exceptions
@@ -162,12 +172,9 @@ impl Sorted {
             | Keyspace::RollupsHour
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
+            Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
             // Kept for those who come to write them.
-            Keyspace::Accruals
-            | Keyspace::FxRates
-            | Keyspace::TreeHeads
-            | Keyspace::Documents
-            | Keyspace::Payments => {}
+            Keyspace::FxRates | Keyspace::Documents => {}
         }
         Ok(())
     }
@@ -184,6 +191,9 @@ impl Sorted {
         for row in self.directory {
             state.directory[row.kind as usize].insert(row.id.clone(), row);
         }
+        for row in &self.heads_of_tree {
+            state.heads.restore(row);
+        }
         for (id, row) in self.terms {
             state.terms.insert(id, row);
         }
@@ -199,6 +209,7 @@ impl Sorted {
             let name = row.site.clone();
             state.sites.insert(name, Site { row, charging: std::collections::BTreeSet::new() });
         }
+        state.restore_accruals(self.accruals)?;
         state.restore_stations(self.stations, self.connectors)?;
         state.drivers = self.drivers.into_iter().map(|row| (row.driver.clone(), row)).collect();
         state.tokens = self.tokens.into_iter().map(|row| (row.token.clone(), row)).collect();
@@ -210,7 +221,18 @@ impl Sorted {
             state.index_outbox_row(&row);
             state.outbox.insert(row.id, row);
         }
+        // Sessions that run ask how their cards stand.
+        for row in self.payments.into_values() {
+            let rows = state.cards.entry(row.session).or_default();
+            if rows.len() != row.number as usize {
+                let text = format!("payments of session {} are missing", row.session);
+                return Err(RestoreError::Inconsistent(text));
+            }
+            state.cards_touched.insert(row.session);
+            rows.push(row);
+        }
         state.restore_sessions(self.sessions)?;
+        state.forget_cards();
         for row in self.payers {
             state.payers.insert(row.session, row.clone());
             state.index_payer(&row);
@@ -237,6 +259,19 @@ impl Sorted {
 }
 
 impl State {
+    /// Open months; settled ones are history.
+    fn restore_accruals(&mut self, rows: Vec<AccrualRow>) -> Result<(), RestoreError> {
+        for row in rows.into_iter().filter(|row| row.settled.is_none()) {
+            if !self.terms.has_contract(row.contract) || !self.terms.know_zone(&row.zone) {
+                let text = format!("what {} earned at {} has no contract", row.month, row.site);
+                return Err(RestoreError::Inconsistent(text));
+            }
+            self.index_accrual(&row);
+            self.accruals.insert((row.site.clone(), row.contract, Month(row.month)), row);
+        }
+        Ok(())
+    }
+
     fn restore_stations(
         &mut self,
         stations: BTreeMap<u32, StationRow>,

@@ -28,18 +28,21 @@
 //! | fx_rates | base, quote: three letters each | [`FxRateRow`] |
 //! | account_entries | account u128, journal number u64 | `novax_ledger::AccountEntry` |
 //! | tree_nodes | level u8, index u64 | hash of a Merkle node, 32 bytes |
+//! | tree_nodes | 255, journal number u64 of a transaction's first row | which leaf it is, u64 |
 //! | tree_heads | size u64 | [`TreeHeadRow`] |
 //! | documents | kind u8, series text, 0, number u64 | [`DocumentRow`] |
-//! | payments | session u128, operation u32 | [`PaymentRow`] |
+//! | payments | session u128, operation u32 | [`crate::PaymentRow`] |
 //! | priced | kind u8, id text | [`PricedRow`] |
 
 use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
+use crate::payment::{Funding, PaymentRow};
+use novax_audit::{SignedHead, Tree, TreeHead};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
 };
 use novax_settlement::contract::RevenueContract;
-use novax_settlement::{RoundingPolicy, Treatment};
+use novax_settlement::{Accrual, RoundingPolicy, Settlement, Treatment};
 use novax_tariff::rules::{RuleBook, Sample, SignalKind};
 use novax_tariff::{Adjustment, Rating, Tariff};
 use novax_tsdb::query::Rank;
@@ -286,6 +289,10 @@ pub struct MetaRow {
     pub next_exception: u64,
     /// Next journal number.
     pub next_journal: u64,
+    /// The Merkle tree over the journal's transactions: its size and its edge.
+    pub tree: Tree,
+    /// Chained over the entries of the log; zero before the first.
+    pub log_chain: [u8; 32],
     /// End of the last closed period of the books.
     pub closed_until: Timestamp,
 }
@@ -430,6 +437,27 @@ pub struct Deal {
     pub explanation: Box<str>,
 }
 
+/// What a contract has earned at a site in a month, and what its end brought.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct AccrualRow {
+    /// Where it is in force.
+    pub site: Identity,
+    /// Which contract.
+    pub contract: TermsId,
+    /// The month on the site's wall: 202611.
+    pub month: u32,
+    /// Of the contract.
+    pub currency: Currency,
+    /// Whose midnight ends the month.
+    pub zone: Box<str>,
+    /// The sessions billed in it.
+    pub accrual: Accrual,
+    /// What adjustments of sessions counted before gave each party, or took: by place in the contract.
+    pub corrections: Vec<i128>,
+    /// What the contract's terms brought at the month's end; `None` while it is open.
+    pub settled: Option<Vec<Settlement>>,
+}
+
 /// Whether a station may work.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StationState {
@@ -437,6 +465,15 @@ pub enum StationState {
     Pending,
     /// Provisioned.
     Accepted,
+}
+
+/// A head of the journal's tree.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TreeHeadRow {
+    /// What the tree was.
+    pub head: TreeHead,
+    /// The leader's word for it. A head without one is vouched for by the next that has.
+    pub signed: Option<SignedHead>,
 }
 
 /// What dynamic prices of a site follow.
@@ -607,6 +644,8 @@ pub struct DriverRow {
     pub wallet: novax_model::AccountId,
     /// What the driver shows.
     pub tokens: Vec<TokenUid>,
+    /// What the driver pays with.
+    pub funding: Funding,
 }
 
 /// Who owns a token.
@@ -642,6 +681,8 @@ pub enum SessionState {
     Expired,
     /// Never allowed: unknown token, no funds. Nothing held.
     Refused,
+    /// The card's provider is asked; the remote start follows its yes.
+    Authorising,
 }
 
 impl SessionState {
@@ -658,6 +699,7 @@ impl SessionState {
             SessionState::Rejected => "REJECTED",
             SessionState::Expired => "EXPIRED",
             SessionState::Refused => "REFUSED",
+            SessionState::Authorising => "AUTHORISING",
         }
     }
 
@@ -666,7 +708,8 @@ impl SessionState {
     pub fn is_live(self) -> bool {
         matches!(
             self,
-            SessionState::Starting
+            SessionState::Authorising
+                | SessionState::Starting
                 | SessionState::StartAccepted
                 | SessionState::Charging
                 | SessionState::Stopping
@@ -683,6 +726,8 @@ pub enum Payer {
     Remote(PartitionId),
     /// Nobody: the start was refused.
     None,
+    /// A card: the account of its provider in this partition.
+    Card(novax_model::AccountId),
 }
 
 /// What a session costs, in minor units. Without tax, but for `tax`.
@@ -800,6 +845,8 @@ pub struct SessionRow {
     /// The transactions that were one session because the station lost power between them, in order;
     /// the last is [`SessionRow::transaction`]. Empty when there was only one.
     pub segments: Vec<Segment>,
+    /// What of the bill the card's provider is to give, by the books.
+    pub card_due: Amount,
 }
 
 /// A part of a session, between losses of power.
@@ -840,6 +887,11 @@ pub enum OutboxKind {
         to: PartitionId,
         /// What it should do.
         command: PeerCommand,
+    },
+    /// A payment provider.
+    Payment {
+        /// What it should do, as it stood when it was decided.
+        payment: Box<PaymentRow>,
     },
 }
 
@@ -949,11 +1001,24 @@ pub fn connector_key(identity: &Identity, connector: ConnectorRef) -> Vec<u8> {
     key
 }
 
+/// First byte of the rows of `tree_nodes` that say which leaf a transaction is. No tree is so high.
+pub const LEAF_MARK: u8 = 0xff;
+
 /// Key of a signal row.
 #[must_use]
 pub fn signal_key(site: &Identity, kind: SignalKind) -> Vec<u8> {
     let mut key = site.as_str().as_bytes().to_vec();
     key.extend_from_slice(&[0, kind as u8]);
+    key
+}
+
+/// Key of a row of a contract's month.
+#[must_use]
+pub fn accrual_key(site: &Identity, contract: TermsId, month: u32) -> Vec<u8> {
+    let mut key = site.as_str().as_bytes().to_vec();
+    key.push(0);
+    key.extend_from_slice(&contract.0.to_be_bytes());
+    key.extend_from_slice(&month.to_be_bytes());
     key
 }
 

@@ -1,8 +1,9 @@
 //! Who pays for a session, and what is held before anything is promised.
 
-use crate::accounts::Purpose;
+use crate::accounts::{Name, Purpose};
 use crate::command::{PayerRef, PeerCommand, Refusal};
 use crate::money::HoldPlace;
+use crate::payment::{Card, Funding};
 use crate::rows::{Charges, Deal, Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
 use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
@@ -15,6 +16,8 @@ pub(crate) struct Secured {
     holds: u32,
     hold_attempt: u32,
     hold_expires: Timestamp,
+    /// What pays, if it is a card.
+    card: Option<Card>,
 }
 
 impl State {
@@ -46,13 +49,21 @@ impl State {
                     holds: 1,
                     hold_attempt: *attempt,
                     hold_expires: Timestamp::ZERO,
+                    card: None,
                 })
+            }
+            PayerRef::Card { driver, card } => {
+                self.secure_by_card(session, driver.clone(), card.clone(), deal)
             }
             PayerRef::Local => {
                 let owner = self.tokens.get(token).ok_or(Refusal::UnknownToken)?;
                 let row = self.drivers.get(&owner.driver).ok_or(Refusal::UnknownDriver)?;
                 if row.blocked {
                     return Err(Refusal::DriverBlocked);
+                }
+                if let Funding::Card(card) = &row.funding {
+                    let (driver, card) = (row.driver.clone(), card.clone());
+                    return self.secure_by_card(session, driver, card, deal);
                 }
                 if row.currency != deal.currency {
                     return Err(Refusal::CurrencyMismatch);
@@ -71,9 +82,41 @@ impl State {
                         0 => Timestamp::ZERO,
                         _ => self.hold_expiry(),
                     },
+                    card: None,
                 })
             }
         }
+    }
+
+    /// What the provider is to reserve stands in the books from now on; it is asked once the session is
+    /// there.
+    fn secure_by_card(
+        &mut self,
+        session: SessionId,
+        driver: Identity,
+        card: Card,
+        deal: &Deal,
+    ) -> Result<Secured, Refusal> {
+        assert!(card.is_sound(), "checked where it was put");
+        if self.cards.contains_key(&session) {
+            // Its operations' ids would be used twice.
+            return Err(Refusal::KeyReused);
+        }
+        let psp = self.open(Name::Psp(&card.provider), deal.currency)?;
+        let place = HoldPlace { purpose: Purpose::Hold, session, holds: 0, held: 0 };
+        self.hold_local(place, deal.hold, psp, deal.currency)?;
+        Ok(Secured {
+            driver: Some(driver),
+            payer: Payer::Card(psp),
+            held: deal.hold,
+            holds: u32::from(deal.hold > 0),
+            hold_attempt: 0,
+            hold_expires: match deal.hold {
+                0 => Timestamp::ZERO,
+                _ => self.hold_expiry(),
+            },
+            card: Some(card),
+        })
     }
 
     /// A row with everything that does not depend on who pays.
@@ -120,6 +163,7 @@ impl State {
             marked: Timestamp::ZERO,
             hold_expires: Timestamp::ZERO,
             segments: Vec::new(),
+            card_due: 0,
         }
     }
 
@@ -144,13 +188,15 @@ impl State {
 }
 
 impl Secured {
-    pub(crate) fn write_to(self, row: &mut SessionRow) {
+    /// Says which card pays, if one does.
+    pub(crate) fn write_to(self, row: &mut SessionRow) -> Option<Card> {
         row.driver = self.driver;
         row.payer = self.payer;
         row.held = self.held;
         row.holds = self.holds;
         row.hold_attempt = self.hold_attempt;
         row.hold_expires = self.hold_expires;
+        self.card
     }
 }
 

@@ -21,7 +21,9 @@ pub(crate) fn overlap(a: ConnectorRef, b: ConnectorRef) -> bool {
 impl State {
     /// Whether one more session fits.
     pub(crate) fn session_has_room(&self) -> bool {
-        self.sessions.len() < self.config.live_sessions_max && self.outbox_has_room()
+        self.sessions.len() < self.config.live_sessions_max
+            && self.cards.len() < self.config.live_sessions_max
+            && self.outbox_has_room()
     }
 
     /// The session that has this connector; one that runs rather than one that is starting.
@@ -37,7 +39,8 @@ impl State {
     }
 
     pub(crate) fn start_deadline(&self, row: &SessionRow) -> Timestamp {
-        row.requested.saturating_add(self.config.start_timeout)
+        // Before it runs it is heard of when it is asked for, and when its card said yes.
+        row.requested.max(row.heard).saturating_add(self.config.start_timeout)
     }
 
     /// Puts a session that has a connector into the table and its indices.
@@ -53,7 +56,7 @@ impl State {
         }
         self.station_mut(station).live.insert(id);
         match row.state {
-            SessionState::Starting | SessionState::StartAccepted => {
+            SessionState::Authorising | SessionState::Starting | SessionState::StartAccepted => {
                 self.timers.insert((self.start_deadline(row), Timer::Start(id)));
             }
             _ => {
@@ -167,6 +170,9 @@ impl State {
             self.station_mut(station).transactions.remove(transaction);
         }
         self.remember(station, &row);
+        if let Payer::Card(_) = row.payer {
+            self.cards_touched.insert(id);
+        }
         self.write_closing(row.clone());
         row
     }
@@ -267,6 +273,7 @@ impl State {
                 }
                 self.queue_peer(to, PeerCommand::Capture { session: id, amount, currency });
             }
+            Payer::Card(_) => self.begin_collecting(id),
             Payer::Local(_) | Payer::None => {
                 self.finish(id, SessionState::Settled);
             }

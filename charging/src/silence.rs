@@ -34,7 +34,13 @@ impl State {
     fn renewal_due(&self, row: &SessionRow) -> Option<Timestamp> {
         let left = self.config.hold_lifetime / LIFE_LEFT;
         let left_us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
-        let can_expire = matches!(row.payer, Payer::Local(_)) && row.hold_expires > Timestamp::ZERO;
+        let is_here = match row.payer {
+            Payer::Local(_) => true,
+            // While it is being renewed there is nothing to wait for.
+            Payer::Card(_) => !self.is_renewing(row.session),
+            Payer::Remote(_) | Payer::None => false,
+        };
+        let can_expire = is_here && row.hold_expires > Timestamp::ZERO;
         can_expire.then(|| Timestamp(row.hold_expires.0.saturating_sub(left_us)))
     }
 
@@ -93,6 +99,9 @@ impl State {
     pub(crate) fn renew_session_hold(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
         let (place, currency) = (place_of(&session.row), session.row.deal.currency);
+        if let Payer::Card(_) = session.row.payer {
+            return self.renew_authorisation(id);
+        }
         let Payer::Local(wallet) = session.row.payer else { return };
         let renewed = self
             .open(self.clearing_with_self(), currency)

@@ -163,9 +163,13 @@ impl State {
         row.started = start.at;
         match secured {
             Ok(secured) => {
-                secured.write_to(&mut row);
+                let card = secured.write_to(&mut row);
                 self.reprice_row(&mut row, Flow::begins(start.at), false);
                 self.open_session(station, row);
+                if let Some(card) = card {
+                    // It charges already; what the provider says comes beside.
+                    self.authorise_first(session, card, false);
+                }
                 if let Some(newer) = overtaken_by {
                     self.close_overtaken(station, session, start.connector, newer);
                 }

@@ -4,17 +4,20 @@
 //! writes each marked row once per entry. What is not in a row is derived from rows, so that
 //! `restore` rebuilds it: the connector index, running transactions, timers, finished sessions.
 
+use crate::accruals::AccrualId;
 use crate::command::{PeerCommand, Refusal, RowWrite, StationCommand, TransactionRef};
 use crate::config::PartitionConfig;
 use crate::finished::{Finished, Past};
 use crate::hash::Chain;
+use crate::payment::{PaymentRow, payment_key};
 use crate::rows::{
-    self, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow, ExceptionRow,
-    Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow, StationRow,
-    TokenRow,
+    self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow,
+    ExceptionRow, Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow,
+    StationRow, TokenRow,
 };
 use crate::terms::Terms;
 use crate::timers::Timer;
+use crate::tree::Heads;
 use novax_ledger::Ledger;
 use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
 use novax_settlement::TaxTable;
@@ -80,6 +83,8 @@ enum Dirty {
     Session(SessionId),
     Outbox(u64),
     PayerSession(SessionId),
+    Payment(SessionId, u32),
+    Accrual(AccrualId),
 }
 
 /// What is counted for people; no part of the replicated state.
@@ -120,13 +125,24 @@ pub(crate) struct State {
     pub(crate) releasing: BTreeMap<(SessionId, u32), u32>,
     /// Sessions a peer is being asked about.
     pub(crate) asking: BTreeSet<SessionId>,
+    /// What was asked of payment providers, for sessions that are not over or wait for an answer.
+    pub(crate) cards: BTreeMap<SessionId, Vec<PaymentRow>>,
+    /// Of those, the ones to be looked at after the entry: they may be forgotten.
+    pub(crate) cards_touched: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
     pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
     pub(crate) series: BTreeMap<u64, OpenSeries>,
     /// Series that may have late ticks open.
     pub(crate) late_series: BTreeSet<u64>,
+    pub(crate) heads: Heads,
     pub(crate) terms: Terms,
     pub(crate) taxes: TaxTable,
+    /// Open months of contracts.
+    pub(crate) accruals: BTreeMap<AccrualId, AccrualRow>,
+    /// Open months by when they are settled.
+    pub(crate) months: BTreeSet<(Timestamp, AccrualId)>,
+    /// Months that were settled in this entry.
+    pub(crate) settled_months: BTreeMap<AccrualId, AccrualRow>,
     /// What dynamic prices follow, by site.
     pub(crate) signals: BTreeMap<(Identity, SignalKind), Sample>,
     /// Keys of the tariffs, contracts and rule books by name; nobody here needs the rows.
@@ -159,12 +175,18 @@ impl State {
             raising: BTreeSet::new(),
             releasing: BTreeMap::new(),
             asking: BTreeSet::new(),
+            cards: BTreeMap::new(),
+            cards_touched: BTreeSet::new(),
             ledger: Ledger::new(),
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
             late_series: BTreeSet::new(),
+            heads: Heads::default(),
             terms: Terms::default(),
             taxes: TaxTable::built_in(),
+            accruals: BTreeMap::new(),
+            months: BTreeSet::new(),
+            settled_months: BTreeMap::new(),
             signals: BTreeMap::new(),
             priced: BTreeSet::new(),
             counters: Counters::default(),
@@ -294,6 +316,11 @@ impl State {
         self.closing.insert(row.session, row);
     }
 
+    /// Marks the row of a contract's month as changed.
+    pub(crate) fn touch_accrual(&mut self, id: &AccrualId) {
+        self.dirty.insert(Dirty::Accrual(id.clone()));
+    }
+
     /// The full row of a session that finished in this entry.
     pub(crate) fn closing_row(&self, session: SessionId) -> Option<&SessionRow> {
         self.closing.get(&session)
@@ -334,7 +361,7 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.insert(*session);
             }
-            OutboxKind::Peer { .. } => {}
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => {}
         }
     }
 
@@ -364,7 +391,7 @@ impl State {
             OutboxKind::Peer { command: PeerCommand::AskSession { session, .. }, .. } => {
                 self.asking.remove(session);
             }
-            OutboxKind::Peer { .. } => {}
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => {}
         }
         Some(row)
     }
@@ -376,8 +403,23 @@ impl State {
     ) -> impl Iterator<Item = (u64, &StationCommand)> {
         self.station(station).outbox.iter().filter_map(|id| match &self.outbox.get(id)?.kind {
             OutboxKind::Station { command, .. } => Some((*id, command)),
-            OutboxKind::Peer { .. } => None,
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => None,
         })
+    }
+
+    /// Puts a payment row into its place.
+    pub(crate) fn put_payment_row(&mut self, row: PaymentRow) {
+        let (session, number) = (row.session, row.number);
+        self.dirty.insert(Dirty::Payment(session, number));
+        self.cards_touched.insert(session);
+        let rows = self.cards.entry(session).or_default();
+        match rows.get_mut(number as usize) {
+            Some(known) => *known = row,
+            None => {
+                assert_eq!(rows.len(), number as usize, "operations are numbered without gaps");
+                rows.push(row);
+            }
+        }
     }
 
     /// Writes down what a person should look at.
@@ -451,6 +493,22 @@ impl State {
                 let row = self.payers.get(session);
                 write(Keyspace::PayerSessions, session.0.to_be_bytes(), row, rows::archive)
             }
+            Dirty::Payment(session, number) => {
+                let rows = self.cards.get(session);
+                let row = rows.and_then(|rows| rows.get(*number as usize));
+                assert!(row.is_some(), "a payment's row is never deleted");
+                write(Keyspace::Payments, payment_key(*session, *number), row, rows::archive)
+            }
+            Dirty::Accrual(id) => {
+                let row = self.accruals.get(id).or_else(|| self.settled_months.get(id));
+                assert!(row.is_some(), "a month's row is never deleted");
+                write(
+                    Keyspace::Accruals,
+                    rows::accrual_key(&id.0, id.1, id.2.0),
+                    row,
+                    rows::archive,
+                )
+            }
         }
     }
 
@@ -479,6 +537,7 @@ impl State {
             let value = row.as_ref().map(rows::archive);
             push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
         }
+        self.grow_tree(&changes.journal, out);
         let head = self.ledger.head();
         self.meta.next_journal = head.next_journal;
         self.meta.closed_until = head.closed_until;
@@ -494,6 +553,8 @@ impl State {
         for (_, row) in std::mem::take(&mut self.closing) {
             self.finished.keep_recent(row, self.config.recent_sessions_max);
         }
+        self.forget_cards();
+        self.settled_months.clear();
         self.chain(&out);
         out.push(self.meta_row());
         out

@@ -23,7 +23,10 @@ impl State {
         };
         let station = session.station;
         match (session.row.state, session.row.transaction.clone()) {
-            (SessionState::Starting | SessionState::StartAccepted, _) => {
+            (
+                SessionState::Authorising | SessionState::Starting | SessionState::StartAccepted,
+                _,
+            ) => {
                 // The station may start all the same: that late start is refused, see `start`.
                 self.abandon(id, SessionState::Rejected, CANCELLED);
             }

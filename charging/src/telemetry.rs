@@ -117,6 +117,7 @@ impl State {
                     self.queue_peer(to, PeerCommand::PlaceHold(place));
                 }
             }
+            Payer::Card(_) => self.raise_card(id, more),
             Payer::None => {}
         }
     }

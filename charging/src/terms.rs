@@ -41,6 +41,10 @@ impl Terms {
         Arc::clone(self.tariffs.get(&id).expect("terms are kept for ever"))
     }
 
+    pub(crate) fn has_contract(&self, id: TermsId) -> bool {
+        self.contracts.contains_key(&id)
+    }
+
     pub(crate) fn contract(&self, id: TermsId) -> Arc<RevenueContract> {
         Arc::clone(self.contracts.get(&id).expect("terms are kept for ever"))
     }
@@ -133,6 +137,7 @@ impl State {
         } else {
             self.add_site(row);
         }
+        self.begin_month(&site);
         Ok(Outcome::Done)
     }
 

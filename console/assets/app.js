@@ -78,7 +78,7 @@ function mayStart(row) {
 }
 
 function mayStop(session) {
-  return ["STARTING", "START_ACCEPTED", "CHARGING"].includes(session.state);
+  return ["AUTHORISING", "STARTING", "START_ACCEPTED", "CHARGING"].includes(session.state);
 }
 
 // Commands

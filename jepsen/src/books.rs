@@ -35,7 +35,10 @@ impl Session {
     /// Whether it holds money that is its own.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        matches!(self.state.as_str(), "STARTING" | "START_ACCEPTED" | "CHARGING" | "STOPPING")
+        matches!(
+            self.state.as_str(),
+            "AUTHORISING" | "STARTING" | "START_ACCEPTED" | "CHARGING" | "STOPPING"
+        )
     }
 
     /// What the driver pays.

@@ -3,6 +3,7 @@
 //! The flags of `serve`, `config` and `doctor` are made from the table of configuration keys, so
 //! they cannot drift from the file and the environment.
 
+use crate::audit::AuditCommand;
 use crate::config::{Config, ConfigError, KEYS, Resolved, Sources, load};
 use crate::store::StoreCommand;
 use crate::tariffs::TariffCommand;
@@ -48,6 +49,9 @@ pub enum Command {
     /// Looks after the stores of a node: verify, stats, dump, repair, compact, backup, restore.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// The journal for auditors: the signing key, and checking an exported journal offline.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Looks at tariffs, contracts and rule books in files: lint, explain, simulate.
     #[command(subcommand)]
     Tariff(TariffCommand),

@@ -7,7 +7,9 @@
 
 use crate::counters::Counters;
 use crossbeam_queue::ArrayQueue;
-use novax_charging::{Command, DirectoryKind, Outcome, PasswordHash, PutPriced, PutSite, Refusal};
+use novax_charging::{
+    Command, DirectoryKind, Funding, Outcome, PasswordHash, PutPriced, PutSite, Refusal,
+};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
     TransferKey, Watts,
@@ -450,6 +452,22 @@ impl Control {
             self.put_directory(DirectoryKind::Token, token.as_str(), home).await?;
         }
         let command = Command::PutDriver { driver: driver.clone(), tokens, currency, blocked };
+        self.propose_ok(home, command).await.map(|_| ())
+    }
+
+    /// What a driver pays with from now on.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn put_funding(
+        &self,
+        driver: &Identity,
+        funding: Funding,
+    ) -> Result<(), ControlError> {
+        let Some(home) = self.locate(DirectoryKind::Driver, driver.as_str()).await? else {
+            return Err(ControlError::Refused(Refusal::UnknownDriver));
+        };
+        let command = Command::PutFunding { driver: driver.clone(), funding };
         self.propose_ok(home, command).await.map(|_| ())
     }
 

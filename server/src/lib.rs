@@ -2,8 +2,10 @@
 //!
 //! Floors, top first: `commands` > `node` > `http` > `shard` > `control` > `gateway` > `counters`, `timers`,
 //! `ring`. Beside them: `cli`, `config`, `doctor` and
-//! `store` and `tariffs` (while no node runs) and `fleet` (a client); `pricing` is below `http` and `tariffs`.
+//! `store` and `tariffs` (while no node runs), `audit` (for auditors) and `fleet` (a client); `pricing` is
+//! below `http` and `tariffs`.
 
+pub mod audit;
 pub mod cli;
 pub mod cold;
 pub mod commands;
@@ -15,6 +17,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod node;
+pub mod payments;
 pub mod pricing;
 pub mod ring;
 pub mod shard;

@@ -29,6 +29,8 @@ pub struct Settlement {
     pub payer: PartyId,
     /// What for.
     pub purpose: Purpose,
+    /// It makes up what lacks to a guarantee; otherwise it is a fee.
+    pub is_guarantee: bool,
     /// How much, in minor units; never zero.
     pub amount: Amount,
 }
@@ -102,10 +104,11 @@ pub fn close_period(contract: &RevenueContract, accrual: &Accrual) -> Vec<Settle
             party,
             payer,
             purpose: Purpose::Partner,
+            is_guarantee: true,
             amount: amount.saturating_sub(accrual.of(party)),
         },
         Term::FixedFee { party, payer, amount, purpose } => {
-            Settlement { party, payer, purpose, amount }
+            Settlement { party, payer, purpose, is_guarantee: false, amount }
         }
     });
     settlements.filter(|settlement| settlement.amount > 0).collect()

@@ -81,8 +81,15 @@ fn a_period_settles_guarantees_and_fees() {
     let fund = contract.party_id("fund").unwrap();
     assert_eq!(accrual.of(fund), 99 * 899);
     let (psp, cpo) = (contract.party_id("psp").unwrap(), contract.party_id("cpo").unwrap());
-    let fee = Settlement { party: psp, payer: cpo, purpose: Purpose::Payment, amount: 5_000 };
-    let lacks = Settlement { party: fund, payer: cpo, purpose: Purpose::Partner, amount: 10_999 };
+    let fee = Settlement {
+        party: psp,
+        payer: cpo,
+        purpose: Purpose::Payment,
+        is_guarantee: false,
+        amount: 5_000,
+    };
+    let (purpose, is_guarantee) = (Purpose::Partner, true);
+    let lacks = Settlement { party: fund, payer: cpo, purpose, is_guarantee, amount: 10_999 };
     assert_eq!(close_period(&contract, &accrual), [lacks, fee]);
     for _ in 0..50 {
         accrual.add(&base, &shares);

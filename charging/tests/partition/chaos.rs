@@ -9,9 +9,9 @@
 use crate::saga::World;
 use crate::windows::{SETUP, agree, play};
 use novax_charging::{
-    Answer, Command, EndTransaction, Keyspace, OutboxKind, Outcome, PayerRef, PeerCommand,
-    PlaceHold, Protocol, RequestStart, SessionRow, SessionState, StartTransaction, StationCommand,
-    TransactionRef,
+    Answer, Command, EndTransaction, Keyspace, OutboxKind, Outcome, Payer, PayerRef, PaymentAnswer,
+    PaymentKind, PaymentRow, PaymentState, PeerCommand, PlaceHold, Protocol, RequestStart,
+    SessionRow, SessionState, StartTransaction, StationCommand, TransactionRef,
 };
 use novax_model::{
     ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
@@ -19,6 +19,7 @@ use novax_model::{
 };
 use novax_tsdb::BlockBuilder;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 const EVSES: u16 = 3;
 
@@ -80,6 +81,17 @@ enum Step {
     Wait {
         hours: u8,
     },
+    /// The payment provider does what it is asked, or not; its answer may be lost.
+    Provider {
+        row: u8,
+        answer: u8,
+        answer_lost: bool,
+    },
+    /// Some of what a session cost is paid back.
+    Refund {
+        session: u8,
+        amount: u16,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -103,6 +115,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (any::<bool>(), any8(), seldom())
             .prop_map(|(from_payer, row, answer_lost)| Step::Peer { from_payer, row, answer_lost }),
         2 => (1..100_u8).prop_map(|hours| Step::Wait { hours }),
+        8 => (any8(), any8(), seldom())
+            .prop_map(|(row, answer, answer_lost)| Step::Provider { row, answer, answer_lost }),
+        1 => (any8(), any::<u16>()).prop_map(|(session, amount)| Step::Refund { session, amount }),
     ]
 }
 
@@ -139,6 +154,8 @@ struct Chaos {
     numbers: u128,
     epochs: u64,
     registers: [[i64; EVSES as usize]; 2],
+    /// What the provider did, by operation: it does each once, however often it is asked.
+    provider: BTreeMap<u128, PaymentAnswer>,
 }
 
 fn id(text: &str) -> Identity {
@@ -161,7 +178,7 @@ impl Chaos {
     fn new() -> Chaos {
         let mut world = World::with(|config| config.parked_per_station_max = 1_000);
         play(&mut world, SETUP);
-        play(&mut world, "station CP2 garage");
+        play(&mut world, "station CP2 garage\n card dora D\n p1 card erin E");
         Chaos {
             world,
             charges: Vec::new(),
@@ -170,6 +187,7 @@ impl Chaos {
             numbers: 100,
             epochs: 10,
             registers: [[1_000; EVSES as usize]; 2],
+            provider: BTreeMap::new(),
         }
     }
 
@@ -185,7 +203,9 @@ impl Chaos {
 
     /// The gateway finds the wallet, and holds there what is needed.
     fn payer(&mut self, session: SessionId, card: &TokenUid) -> PayerRef {
-        if card.as_str() != "C" || self.world.nodes[0].partition.session(session).is_some() {
+        if !["C", "E"].contains(&card.as_str())
+            || self.world.nodes[0].partition.session(session).is_some()
+        {
             return PayerRef::Local;
         }
         let place = PeerCommand::PlaceHold(PlaceHold {
@@ -199,6 +219,7 @@ impl Chaos {
             Outcome::Held { driver, amount, currency, attempt } => {
                 PayerRef::Held { driver, partition: partition(1), amount, currency, attempt }
             }
+            Outcome::Card { driver, card } => PayerRef::Card { driver, card },
             Outcome::Refused(refusal) => PayerRef::Refused(refusal),
             other => panic!("PlaceHold is not answered by {other:?}"),
         }
@@ -316,7 +337,7 @@ impl Chaos {
                 OutboxKind::Station { identity, command } => {
                     Some((row.id, identity.clone(), command.clone()))
                 }
-                OutboxKind::Peer { .. } => None,
+                OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => None,
             })
             .collect();
         let Some(at) = usize::from(row).checked_rem(rows.len()) else { return false };
@@ -378,7 +399,7 @@ impl Chaos {
             .outbox()
             .filter_map(|row| match &row.kind {
                 OutboxKind::Peer { command, .. } => Some((row.id, command.clone())),
-                OutboxKind::Station { .. } => None,
+                OutboxKind::Station { .. } | OutboxKind::Payment { .. } => None,
             })
             .collect();
         let Some(at) = usize::from(row).checked_rem(rows.len()) else { return false };
@@ -391,6 +412,60 @@ impl Chaos {
         true
     }
 
+    /// The provider is asked, and its answer arrives unless it is lost.
+    fn provider(&mut self, row: u8, answer: u8, answer_lost: bool) -> bool {
+        let rows: Vec<PaymentRow> = self.world.nodes[0]
+            .partition
+            .outbox()
+            .filter_map(|row| match &row.kind {
+                OutboxKind::Payment { payment } => Some((**payment).clone()),
+                _ => None,
+            })
+            .collect();
+        let Some(at) = usize::from(row).checked_rem(rows.len()) else { return false };
+        let row = &rows[at];
+        let declined = |code| PaymentAnswer::Declined { code, words: "no".into() };
+        let truth = self.provider.entry(row.operation).or_insert_with(|| match answer % 8 {
+            0 => declined(1),
+            1 if row.kind == PaymentKind::Increment => declined(9),
+            _ => crate::cards::done(row),
+        });
+        let said = match answer / 8 % 8 {
+            0 => PaymentAnswer::Unknown,
+            _ => truth.clone(),
+        };
+        if !answer_lost {
+            self.answer_payment(row, said);
+        }
+        true
+    }
+
+    fn answer_payment(&mut self, row: &PaymentRow, answer: PaymentAnswer) {
+        let (session, number) = (row.session, row.number);
+        self.one(0, Command::PaymentAnswered { session, number, answer });
+    }
+
+    /// What was given up as unknown is found out.
+    fn reconcile(&mut self) {
+        let rows: Vec<PaymentRow> =
+            self.world.nodes[0].partition.open_payments().cloned().collect();
+        for row in rows.iter().filter(|row| row.state == PaymentState::Unknown) {
+            let truth = self.provider[&row.operation].clone();
+            self.answer_payment(row, truth);
+        }
+    }
+
+    fn refund(&mut self, session: u8, amount: u16) {
+        let mut rows = self.world.nodes[0].rows::<SessionRow>(Keyspace::Sessions);
+        rows.retain(|row| matches!(row.payer, Payer::Card(_) | Payer::Local(_)) && !row.estimated);
+        let Some(at) = usize::from(session).checked_rem(rows.len()) else { return };
+        let row = &rows[at];
+        let sequence = u32::try_from(self.number()).unwrap();
+        let amount = u128::from(amount) % (row.charges.total() + 2);
+        let refund = crate::cards::refund(&self.world.nodes[0], row.session, sequence, amount);
+        self.one(0, Command::Refund(refund));
+    }
+
     fn wait(&mut self, hours: u64) {
         self.world.now = Timestamp(self.world.now.0 + hours * 3_600_000_000);
         self.one(0, Command::Tick);
@@ -398,7 +473,7 @@ impl Chaos {
     }
 
     fn take(&mut self, step: &Step) {
-        let card = |card: u8| token(["A", "B", "C", "X"][usize::from(card % 4)]);
+        let card = |card: u8| token(["A", "B", "C", "X", "D", "E", "D"][usize::from(card % 7)]);
         let evse = |evse: u8| u16::from(evse) % EVSES + 1;
         match *step {
             Step::Plug { station, evse: at, card: which } => {
@@ -457,6 +532,10 @@ impl Chaos {
                 self.peer(usize::from(from_payer), row, answer_lost);
             }
             Step::Wait { hours } => self.wait(u64::from(hours)),
+            Step::Provider { row, answer, answer_lost } => {
+                self.provider(row, answer, answer_lost);
+            }
+            Step::Refund { session, amount } => self.refund(session, amount),
         }
     }
 
@@ -472,6 +551,8 @@ impl Chaos {
             }
             // Nothing is begun any more: what is asked is refused.
             while self.answers(0, 2) {}
+            while self.provider(0, 8 + u8::try_from(round).unwrap(), false) {}
+            self.reconcile();
             for node in [0, 1] {
                 while self.peer(node, 0, false) {}
             }
@@ -481,6 +562,9 @@ impl Chaos {
             while self.peer(node, 0, false) {}
         }
         while self.answers(0, 2) {}
+        while self.provider(0, 15, false) {}
+        self.reconcile();
+        while self.provider(0, 15, false) {}
     }
 
     /// What the stations of 2.x delivered is what is billed, where both ends were heard.

@@ -1,9 +1,11 @@
 //! Tests of the partition as a node uses it: entries in, rows and outcomes out.
 
+mod cards;
 mod chaos;
 mod format;
 mod node;
 mod peers;
 mod properties;
 mod saga;
+mod tree;
 mod windows;

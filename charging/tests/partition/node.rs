@@ -1,6 +1,8 @@
 //! One partition with its store, as a node keeps it: every entry is also applied to a second
 //! partition restored from the rows just before, and both must do the same.
 
+use novax_audit::canonical::{encode, transactions};
+use novax_audit::merkle::leaf_hash;
 use novax_charging::{
     Applied, Command, Keyspace, Outcome, Partition, PartitionConfig, RowWrite, encode_entry, rows,
 };
@@ -123,6 +125,14 @@ impl Node {
             let sums = posted.get(&account.id).copied().unwrap_or_default();
             assert_eq!(sums, (account.debits_posted, account.credits_posted), "{}", account.name);
         }
+        let mut tree = novax_audit::Tree::new();
+        for set in transactions(&self.rows::<JournalRow>(Keyspace::Transfers)) {
+            let mut leaf = Vec::new();
+            encode(self.config.partition, set, &mut leaf).expect("whole sets");
+            let _ = tree.append(leaf_hash(&leaf));
+        }
+        let metas = self.rows::<rows::MetaRow>(Keyspace::Meta);
+        assert!(metas.iter().all(|meta| meta.tree == tree), "the tree is that of the journal");
         let standing = self.rows::<novax_ledger::Hold>(Keyspace::Holds).len();
         assert_eq!(standing, held.len() - resolved.len(), "stored holds are those that stand");
     }

@@ -225,7 +225,7 @@ impl Net {
             .outbox()
             .filter_map(|row| match &row.kind {
                 OutboxKind::Peer { command, .. } => Some((row.id, command.clone())),
-                OutboxKind::Station { .. } => None,
+                OutboxKind::Station { .. } | OutboxKind::Payment { .. } => None,
             })
             .collect();
         rows.get(usize::from(row).checked_rem(rows.len())?).cloned()

@@ -72,13 +72,13 @@ fn connector(text: &str) -> ConnectorRef {
 }
 
 /// A session is named by up to 16 letters, which are its id.
-fn session(name: &str) -> SessionId {
+pub(crate) fn session(name: &str) -> SessionId {
     let mut bytes = [0; 16];
     bytes[..name.len()].copy_from_slice(name.as_bytes());
     SessionId(u128::from_be_bytes(bytes))
 }
 
-fn session_name(session: SessionId) -> String {
+pub(crate) fn session_name(session: SessionId) -> String {
     let bytes = session.0.to_be_bytes();
     String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
 }
@@ -104,6 +104,9 @@ fn payer(words: &mut Words<'_>) -> PayerRef {
         let amount = amount.unsigned_abs().into();
         let attempt = words.number("attempt").map_or(0, |attempt| attempt.try_into().unwrap());
         return PayerRef::Held { driver, partition, amount, currency: Currency::EUR, attempt };
+    }
+    if let Some(driver) = words.option("card-of") {
+        return PayerRef::Card { driver: id(driver), card: crate::cards::card(driver) };
     }
     if words.flag("unknown-payer") {
         return PayerRef::Refused(Refusal::UnknownToken);
@@ -187,6 +190,7 @@ fn command_text(kind: &OutboxKind) -> String {
                 format!("{to} AskSession {}", session_name(*session))
             }
         },
+        OutboxKind::Payment { payment } => crate::cards::text(payment),
     }
 }
 
@@ -274,6 +278,10 @@ impl World {
                 String::new()
             }
             "deliver" => self.deliver(node, &mut words),
+            "card" | "psp" => {
+                let words = std::mem::take(&mut words.0);
+                self.pay(node, verb, &words)
+            }
             "restart" => {
                 self.nodes[node].partition = self.nodes[node].restored();
                 self.step(node, Command::LeaderStarted)
@@ -397,7 +405,10 @@ impl World {
                 let session = session(first);
                 let (sequence, amount) =
                     (words.next().parse().unwrap(), words.next().parse().unwrap());
-                Command::Refund(Refund { session, sequence, amount, lines: self.bill(session) })
+                Command::Refund(Refund {
+                    lines: self.bill(session),
+                    ..crate::cards::refund(&self.nodes[0], session, sequence, amount)
+                })
             }
             "stop" => Command::RequestStop { session: session(first) },
             "end" => Command::EndTransaction(EndTransaction {
@@ -467,7 +478,7 @@ impl World {
             .outbox()
             .filter_map(|row| match &row.kind {
                 OutboxKind::Peer { to, command } => Some((row.id, *to, command.clone())),
-                OutboxKind::Station { .. } => None,
+                OutboxKind::Station { .. } | OutboxKind::Payment { .. } => None,
             })
             .collect();
         let from = PartitionId(u16::try_from(node).unwrap());

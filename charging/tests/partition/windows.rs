@@ -4,7 +4,10 @@
 
 use crate::saga::World;
 use novax_charging::rows::ExceptionRow;
-use novax_charging::{Command, Keyspace, OutboxKind, Outcome, Refusal, SessionRow, SessionState};
+use novax_charging::{
+    Command, Keyspace, OutboxKind, Outcome, PaymentAnswer, Refusal, SessionRow, SessionState,
+};
+use novax_ledger::JournalRow;
 use novax_model::Duration;
 
 /// Prices of the default site: 0.40 EUR a kWh, 1.00 EUR a session, 20 % tax.
@@ -60,6 +63,7 @@ pub(crate) fn agree(world: &World) {
                 paid -= node.balance(&format!("receivable/{driver}"));
             }
         }
+        paid += crate::cards::agree(node);
         clearing +=
             ["clearing/p0", "clearing/p1"].map(|name| node.balance(name)).iter().sum::<i128>();
         let earned = ["garage", "yard", "dear", "free"].map(|site| format!("site-host/{site}"));
@@ -67,6 +71,11 @@ pub(crate) fn agree(world: &World) {
         let earned = earned.map(|name| node.balance(name)).sum::<i128>();
         let here = node.rows::<SessionRow>(Keyspace::Sessions);
         let here: u128 = here.iter().map(|row| row.charges.total()).sum();
+        let journal = node.rows::<JournalRow>(Keyspace::Transfers);
+        let undone = journal.iter().filter(|row| row.reverses.is_some());
+        let undone: u128 = undone.map(|row| row.amount).sum();
+        let here = here - undone;
+        cost -= i128::try_from(undone).unwrap();
         assert_eq!(earned, i128::try_from(here).unwrap(), "what sessions cost is earned");
     }
     assert_eq!(clearing, 0, "clearing is back at zero");
@@ -880,5 +889,311 @@ fn a_second_card_on_a_refused_transaction_charges() {
         &mut world,
         "show session s1 => REFUSED held 0 transaction T1 energy 50 Wh total 0, unknown token",
     );
+    agree(&world);
+}
+
+#[test]
+fn a_card_pays_for_an_app_start_and_the_station_waits_for_its_provider() {
+    let mut world = begin(
+        "card dora D
+         request s1 CP1 1.1 D => started s1 transaction 0
+         show session s1 => AUTHORISING held 500
+         show outbox => stripe AUTHORISE s1 500
+         request s2 CP1 1.1 A => refused ConnectorBusy
+         restart
+         connect CP1 2
+         psp AUTHORISE pending => stripe AUTHORISE s1 500
+         show session s1 => AUTHORISING held 500
+         psp AUTHORISE ok => stripe AUTHORISE s1 500
+         show session s1 => STARTING held 500
+         show outbox => CP1 RemoteStart s1 1.1 D id 1
+         answer RemoteStart accepted => done
+         start s1 CP1 1.1 D meter 0 remote 1 => started s1 transaction 1
+         end CP1 1 meter 1000 => ended s1, 1.68 EUR
+         show session s1 => SETTLING held 500 transaction 1 energy 1000 Wh total 168, Local
+         show outbox => stripe CAPTURE s1 168 on pi_s1_0
+         psp CAPTURE ok => stripe CAPTURE s1 168 on pi_s1_0
+         show session s1 => SETTLED held 500 transaction 1 energy 1000 Wh total 168, Local
+         show account psp/stripe => -168",
+    );
+    play(&mut world, "end CP1 1 meter 1000 => ended s1, 1.68 EUR");
+    agree(&world);
+}
+
+#[test]
+fn a_card_that_says_no_or_nothing_refuses_an_app_start_and_gives_back() {
+    let mut world = begin(
+        "card dora D
+         request s1 CP1 1.1 D => started s1 transaction 0
+         psp AUTHORISE declined 2
+         show session s1 => REFUSED held 500, payment declined
+         show outbox => nothing
+         show holds => 0
+         request s1 CP1 1.1 D => started s1 transaction 0
+         request s2 CP1 1.1 D => started s2 transaction 0
+         wait 200
+         show session s2 => REFUSED held 500, the payment provider did not answer in time
+         show holds => 0
+         show outbox => stripe AUTHORISE s2 500
+         restart
+         connect CP1 2
+         psp AUTHORISE ok
+         show outbox => stripe VOID s2 0 on pi_s2_0
+         psp VOID ok
+         request s3 CP1 1.1 D => started s3 transaction 0
+         stop s3 => stopping s3
+         psp AUTHORISE ok
+         psp VOID ok",
+    );
+    agree(&world);
+    play(
+        &mut world,
+        "request s4 CP1 1.1 D => started s4 transaction 0
+         psp AUTHORISE ok
+         wait 200
+         show session s4 => EXPIRED held 500, no transaction came in time
+         psp VOID ok",
+    );
+    agree(&world);
+}
+
+#[test]
+fn window_06_a_card_of_another_partition_charges_at_once_and_is_asked_beside() {
+    let mut world = begin("p1 card dora D");
+    let held = world.run("p1 place-hold s1 D 500");
+    assert!(held.starts_with("Card"), "{held}");
+    play(
+        &mut world,
+        "start s1 CP1 1.1 D meter 0 card-of dora => started s1 transaction 1
+         show session s1 => CHARGING held 500 transaction 1 energy 0 Wh total 120
+         tick CP1 1.1 energy 500
+         end CP1 1 meter 1000 => ended s1, 1.68 EUR
+         show outbox => stripe AUTHORISE s1 500
+         psp AUTHORISE ok
+         psp CAPTURE ok
+         show session s1 => SETTLED held 500 transaction 1 energy 1000 Wh total 168, Local
+         start s2 CP1 1.1 D meter 1000 card-of dora => started s2 transaction 2
+         psp AUTHORISE declined 1
+         show session s2 => STOPPING held 0 transaction 2 energy 0 Wh total 120, payment declined
+         show holds => 0
+         answer RemoteStop accepted
+         end CP1 2 meter 2000 => ended s2, 1.68 EUR
+         show account receivable/dora => -168
+         start s3 CP1 1.1 D meter 2000 card-of dora => started s3 transaction 3
+         end CP1 3 meter 3000 => ended s3, 1.68 EUR
+         psp AUTHORISE declined 1
+         show account receivable/dora => -336",
+    );
+    assert_eq!((world.session("s2").owed, world.session("s3").owed), (168, 168));
+    agree(&world);
+}
+
+#[test]
+fn window_16_a_card_is_asked_for_more_one_thing_at_a_time() {
+    let world = begin(
+        "card dora D
+         start s1 CP1 1.1 D meter 0 => started s1 transaction 1
+         tick CP1 1.1 energy 8000
+         show outbox => stripe AUTHORISE s1 500
+         psp AUTHORISE ok
+         tick CP1 1.1 energy 8100
+         show outbox => stripe INCREMENT s1 1000 on pi_s1_0
+         tick CP1 1.1 energy 9000
+         psp INCREMENT ok
+         show session s1 => CHARGING held 1000 transaction 1 energy 9000 Wh total 552
+         restart
+         connect CP1 2
+         tick CP1 1.1 energy 20000
+         psp INCREMENT declined 9
+         show outbox => stripe AUTHORISE s1 500
+         psp AUTHORISE ok
+         show session s1 => CHARGING held 1500 transaction 1 energy 20000 Wh total 1080
+         tick CP1 1.1 energy 30000
+         show outbox => stripe AUTHORISE s1 500
+         psp AUTHORISE declined 1
+         show session s1 => STOPPING held 1500 transaction 1 energy 30000 Wh total 1560, payment declined
+         answer RemoteStop accepted
+         end CP1 1 meter 31000 => ended s1, 16.08 EUR
+         show outbox => stripe CAPTURE s1 1000 on pi_s1_0; stripe CAPTURE s1 500 on pi_s1_3
+         psp CAPTURE ok
+         psp CAPTURE ok
+         show account psp/stripe => -1500
+         show account receivable/dora => -108",
+    );
+    agree(&world);
+}
+
+#[test]
+fn window_17_a_card_is_reserved_anew_before_it_lapses() {
+    let mut world = begin(
+        "card dora D
+         start s1 CP1 1.1 D meter 0 => started s1 transaction 1
+         psp AUTHORISE ok",
+    );
+    for day in 1..=5 {
+        play(&mut world, &format!("tick CP1 1.1 energy {day}"));
+        play(&mut world, "wait 86400");
+    }
+    play(
+        &mut world,
+        "tick CP1 1.1 energy 10
+         wait 43200
+         show outbox => stripe AUTHORISE s1 500
+         restart
+         connect CP1 2
+         psp AUTHORISE ok
+         show outbox => stripe VOID s1 0 on pi_s1_0
+         psp VOID ok
+         show holds => 1",
+    );
+    for day in 6..=11 {
+        play(&mut world, &format!("tick CP1 1.1 energy {day}0"));
+        play(&mut world, "wait 86400");
+    }
+    play(
+        &mut world,
+        "psp AUTHORISE declined 1
+         show session s1 => STOPPING held 500 transaction 1 energy 110 Wh total 125, payment declined
+         answer RemoteStop accepted
+         end CP1 1 meter 1000 => ended s1, 1.68 EUR
+         psp CAPTURE ok",
+    );
+    agree(&world);
+}
+
+#[test]
+fn window_18_a_card_that_does_not_give_leaves_the_revenue_and_a_debt() {
+    let mut world = begin(
+        "card dora D
+         start s1 CP1 1.1 D meter 0 => started s1 transaction 1
+         psp AUTHORISE ok
+         end CP1 1 meter 1000 => ended s1, 1.68 EUR
+         restart
+         connect CP1 2
+         psp CAPTURE declined 5
+         show account psp/stripe => 0
+         show account receivable/dora => -168
+         start s2 CP1 1.1 D meter 1000 => started s2 transaction 2
+         psp AUTHORISE ok
+         end CP1 2 meter 2000 => ended s2, 1.68 EUR
+         psp CAPTURE ok 100
+         show account psp/stripe => -100
+         show account receivable/dora => -236",
+    );
+    let row = world.session("s1");
+    assert_eq!((row.state, row.owed, row.card_due), (SessionState::Settled, 168, 0));
+    assert_eq!(world.session("s2").owed, 68);
+    assert_eq!(world.nodes[0].balance("operator"), 168);
+    assert!(exceptions(&world)[0].contains("was to give 168 and gave 0"));
+    // What was never paid is no longer owed, and the provider is not asked to pay it back.
+    play(&mut world, "refund s1 1 168 => refunded 168");
+    play(&mut world, "show outbox => nothing");
+    play(&mut world, "refund s2 1 168 => refunded 168");
+    play(&mut world, "show outbox => stripe REFUND s2 100 on pi_s2_0");
+    play(&mut world, "psp REFUND ok");
+    play(&mut world, "show account receivable/dora => 0");
+    agree(&world);
+}
+
+#[test]
+fn window_19_a_capture_that_nobody_knows_of_is_found_out_later_and_booked_once() {
+    let mut world = begin(
+        "card dora D
+         start s1 CP1 1.1 D meter 0 => started s1 transaction 1
+         psp AUTHORISE ok
+         end CP1 1 meter 1000 => ended s1, 1.68 EUR
+         psp CAPTURE unknown
+         show session s1 => SETTLED held 500 transaction 1 energy 1000 Wh total 168, Local, suspect
+         show account psp/stripe => -168
+         restart
+         connect CP1 2
+         start s2 CP1 1.1 D meter 1000 => started s2 transaction 2
+         psp AUTHORISE ok
+         end CP1 2 meter 2000 => ended s2, 1.68 EUR
+         psp CAPTURE unknown",
+    );
+    let reference = "pi_s1_0".into();
+    world.resolve("s1", 1, PaymentAnswer::Succeeded { reference, amount: 168 });
+    world.resolve("s1", 1, PaymentAnswer::Declined { code: 5, words: "".into() });
+    play(&mut world, "show account receivable/dora => 0");
+    for _ in 0..2 {
+        world.resolve("s2", 1, PaymentAnswer::Declined { code: 5, words: "".into() });
+    }
+    play(&mut world, "show account receivable/dora => -168");
+    agree(&world);
+}
+
+#[test]
+fn window_11_a_card_bill_by_estimate_is_adjusted_at_the_debt() {
+    let mut world = begin(
+        "card dora D
+         start s1 CP1 1.1 D meter 0 => started s1 transaction 1
+         psp AUTHORISE ok
+         tick CP1 1.1 energy 4000
+         wait 270000
+         psp CAPTURE ok
+         answer RemoteStop accepted
+         end CP1 1 meter 9000 => ended s1, 5.52 EUR
+         show account psp/stripe => -312
+         show account receivable/dora => -240",
+    );
+    assert_eq!(world.session("s1").owed, 240);
+    hear_out(&mut world);
+    agree(&world);
+}
+
+#[test]
+fn window_23_a_refund_is_paid_back_to_the_card_that_gave_it() {
+    let world = begin(
+        "card dora D
+         start s1 CP1 1.1 D meter 0 => started s1 transaction 1
+         psp AUTHORISE ok
+         end CP1 1 meter 1000 => ended s1, 1.68 EUR
+         psp CAPTURE ok
+         refund s1 1 169 => refused InsufficientFunds 168 of 169
+         refund s1 1 84 => refunded 84
+         show outbox => stripe REFUND s1 84 on pi_s1_0
+         refund s1 1 84 => refunded 84
+         show outbox => stripe REFUND s1 84 on pi_s1_0
+         restart
+         connect CP1 2
+         psp REFUND ok
+         show account operator => 42
+         show account tax => 14
+         refund s1 2 85 => refused InsufficientFunds 84 of 85
+         refund s1 2 84 => refunded 84
+         psp REFUND ok
+         show account operator => 0
+         show account psp/stripe => 0
+         start s2 CP1 1.1 A meter 1000 => started s2 transaction 2
+         end CP1 2 meter 2000 => ended s2, 1.68 EUR
+         refund s2 1 68 => refunded 68
+         show wallet alice => 4900 of which available 4900",
+    );
+    agree(&world);
+}
+
+#[test]
+fn window_23_a_refund_that_the_provider_declines_is_owed_to_the_driver() {
+    let mut world = begin(
+        "card dora D
+         start s1 CP1 1.1 D meter 0 => started s1 transaction 1
+         psp AUTHORISE ok
+         end CP1 1 meter 1000 => ended s1, 1.68 EUR
+         psp CAPTURE ok
+         refund s1 1 100 => refunded 100
+         psp REFUND declined 7
+         show account psp/stripe => -168
+         show account receivable/dora => 100",
+    );
+    agree(&world);
+    // Rows from before another refund are of no use.
+    let stale = crate::cards::refund(&world.nodes[0], crate::saga::session("s1"), 3, 8);
+    play(&mut world, "refund s1 2 60 => refunded 60");
+    let answer = world.step(0, Command::Refund(stale));
+    assert_eq!(answer, "refused NotRefundable");
+    play(&mut world, "psp REFUND ok");
+    play(&mut world, "refund s1 3 8 => refunded 8");
+    play(&mut world, "psp REFUND ok");
     agree(&world);
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod charging;
 mod console;
+mod payments;
 mod restarts;
 mod scene;
 mod sql;

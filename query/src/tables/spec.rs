@@ -11,8 +11,8 @@ use novax_charging::rows::{
     TokenRow, directory_key, read,
 };
 use novax_charging::{
-    Keyspace, OutboxKind, OutboxRow, Payer, PeerCommand, SessionRow, SiteRow, StationCommand,
-    StationRow, TransactionRef,
+    Keyspace, OutboxKind, OutboxRow, Payer, PaymentRow, PeerCommand, SessionRow, SiteRow,
+    StationCommand, StationRow, TransactionRef,
 };
 use novax_charging::{PricedRow, SignalRow, TermsRow};
 use novax_ledger::{Account, Hold, JournalRow, Limit};
@@ -31,6 +31,7 @@ pub(super) fn all() -> Vec<Arc<dyn Table>> {
         Arc::new(&TOKENS),
         Arc::new(&SESSIONS),
         Arc::new(&PAYER_SESSIONS),
+        Arc::new(&PAYMENTS),
         Arc::new(&ACCOUNTS),
         Arc::new(&HOLDS),
         Arc::new(&TRANSFERS),
@@ -422,11 +423,12 @@ static SESSIONS: RowTable<SessionRow> = RowTable {
             Cell::text(match f.row.payer {
                 Payer::Local(_) => "LOCAL",
                 Payer::Remote(_) => "REMOTE",
+                Payer::Card(_) => "CARD",
                 Payer::None => "NONE",
             })
         }),
         maybe("payer_partition", Kind::Int4, |f| match f.row.payer {
-            Payer::Local(_) => Cell::int(f.partition.0),
+            Payer::Local(_) | Payer::Card(_) => Cell::int(f.partition.0),
             Payer::Remote(partition) => Cell::int(partition.0),
             Payer::None => Cell::Null,
         }),
@@ -562,11 +564,11 @@ static OUTBOX: RowTable<OutboxRow> = RowTable {
         maybe("session_id", Kind::Text, |f| Cell::of(command(&f.row.kind).1, Cell::show)),
         maybe("station", Kind::Text, |f| match &f.row.kind {
             OutboxKind::Station { identity, .. } => Cell::text(identity.as_str()),
-            OutboxKind::Peer { .. } => Cell::Null,
+            OutboxKind::Peer { .. } | OutboxKind::Payment { .. } => Cell::Null,
         }),
         maybe("peer", Kind::Int4, |f| match &f.row.kind {
             OutboxKind::Peer { to, .. } => Cell::int(to.0),
-            OutboxKind::Station { .. } => Cell::Null,
+            OutboxKind::Station { .. } | OutboxKind::Payment { .. } => Cell::Null,
         }),
         maybe("created_at", Kind::Time, |f| Cell::time(f.row.created)),
         maybe("deadline_at", Kind::Time, |f| Cell::time(f.row.deadline)),
@@ -589,8 +591,36 @@ fn command(kind: &OutboxKind) -> (&'static str, Option<SessionId>) {
             PeerCommand::Refund { session, .. } => ("REFUND", Some(*session)),
             PeerCommand::AskSession { session, .. } => ("ASK_SESSION", Some(*session)),
         },
+        OutboxKind::Payment { payment } => (payment.kind.as_str(), Some(payment.session)),
     }
 }
+
+static PAYMENTS: RowTable<PaymentRow> = RowTable {
+    name: "payments",
+    comment: "What was asked of payment providers, and what came of it.",
+    keyspace: Keyspace::Payments,
+    range: whole,
+    key: None,
+    read: read::<PaymentRow>,
+    columns: &[
+        set("session_id", Kind::Text, |f| Cell::show(f.row.session)),
+        set("number", Kind::Int8, |f| Cell::int(f.row.number)),
+        set("operation", Kind::Text, |f| Cell::Text(format!("{:032x}", f.row.operation).into())),
+        set("kind", Kind::Text, |f| Cell::text(f.row.kind.as_str())),
+        set("state", Kind::Text, |f| Cell::text(f.row.state.as_str())),
+        set("driver", Kind::Text, |f| Cell::text(f.row.driver.as_str())),
+        set("provider", Kind::Text, |f| Cell::text(&f.row.card.provider)),
+        maybe("payment", Kind::Text, |f| Cell::of(f.row.payment.as_deref(), Cell::text)),
+        maybe("reference", Kind::Text, |f| Cell::of(f.row.reference.as_deref(), Cell::text)),
+        set("amount", AMOUNT, |f| Cell::amount(f.row.amount)),
+        set("moved", AMOUNT, |f| Cell::amount(f.row.moved)),
+        set("currency", Kind::Text, |f| Cell::text(f.row.currency.code())),
+        maybe("reason", Kind::Text, |f| Cell::filled(&f.row.words)),
+        maybe("at", Kind::Time, |f| Cell::time(f.row.at)),
+        maybe("changed_at", Kind::Time, |f| Cell::time(f.row.changed)),
+        partition(),
+    ],
+};
 
 static EXCEPTIONS: RowTable<ExceptionRow> = RowTable {
     name: "exceptions",

@@ -305,6 +305,7 @@ fn session(number: u128, name: &str, state: SessionState, energy: i64) -> Sessio
         marked: Timestamp::ZERO,
         hold_expires: Timestamp::ZERO,
         segments: Vec::new(),
+        card_due: 0,
     }
 }
 
@@ -446,6 +447,7 @@ fn mall(batch: &mut Batch) {
             TokenUid::new("TOKEN-1").expect("a token"),
             TokenUid::new("T2").expect("a token"),
         ],
+        funding: novax_charging::Funding::Wallet,
     };
     put(batch, Keyspace::Drivers, b"ada".to_vec(), archive!(&driver));
     let token = TokenRow { token: driver.tokens[0].clone(), driver: id("ada") };

@@ -288,6 +288,43 @@ pub const KEYS: &[Key] = &[
         default: Some("false"),
         doc: "Take an endpoint without TLS.",
     },
+    Key {
+        name: "payments.provider",
+        flag: "payments-provider",
+        kind: Kind::Text,
+        default: None,
+        doc: "Who moves the money of cards: `stripe`. Unset: drivers pay by wallet alone.",
+    },
+    Key {
+        name: "payments.url",
+        flag: "payments-url",
+        kind: Kind::Text,
+        default: None,
+        doc: "Address of the provider's API. Unset: the provider's own. Without TLS only on a \
+              loopback address.",
+    },
+    Key {
+        name: "payments.secret_key",
+        flag: "payments-secret-key",
+        kind: Kind::Secret { min: 8 },
+        default: None,
+        doc: "The secret key that the provider gave.",
+    },
+    Key {
+        name: "payments.webhook_secret",
+        flag: "payments-webhook-secret",
+        kind: Kind::Secret { min: 8 },
+        default: None,
+        doc: "What the provider signs its messages to `/v1/payments/webhooks/stripe` with.",
+    },
+    Key {
+        name: "payments.reconcile_s",
+        flag: "payments-reconcile-s",
+        kind: Kind::Seconds { min: 10, max: 86_400 },
+        default: Some("3600"),
+        doc: "How often the provider's books are compared with ours, and what became of \
+              operations without an answer is found out.",
+    },
 ];
 
 /// Looks a key up by its name.

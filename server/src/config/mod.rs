@@ -47,6 +47,8 @@ pub struct Config {
     pub series: SeriesConfig,
     /// `[cold]`
     pub cold: ColdConfig,
+    /// `[payments]`
+    pub payments: PaymentsConfig,
 }
 
 /// `[node]`
@@ -164,6 +166,21 @@ pub struct ColdConfig {
     pub allow_http: bool,
 }
 
+/// `[payments]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentsConfig {
+    /// Who moves money of cards; nobody, if it is not set.
+    pub provider: Option<String>,
+    /// The provider's address, if it is not the usual one.
+    pub url: Option<String>,
+    /// What the provider knows us by.
+    pub secret_key: Option<Secret>,
+    /// What the provider signs its messages with.
+    pub webhook_secret: Option<Secret>,
+    /// How often its books are compared with ours.
+    pub reconcile_every: Duration,
+}
+
 /// A configuration with the origin of each value.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -231,6 +248,13 @@ pub fn load(sources: &Sources) -> Result<Resolved, ConfigError> {
             access_key: reader.secret("cold.access_key"),
             secret_key: reader.secret("cold.secret_key"),
             allow_http: reader.bool("cold.allow_http"),
+        },
+        payments: PaymentsConfig {
+            provider: reader.text("payments.provider"),
+            url: reader.text("payments.url"),
+            secret_key: reader.secret("payments.secret_key"),
+            webhook_secret: reader.secret("payments.webhook_secret"),
+            reconcile_every: Duration::from_secs(reader.number("payments.reconcile_s")),
         },
     };
     assert!(config.node.shards > 0 && config.node.partitions > 0, "ranges are checked above");

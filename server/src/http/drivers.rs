@@ -10,8 +10,8 @@ use super::sites::home;
 use super::views::{DriverView, Money, MoneyInput, currency};
 use axum::Json;
 use axum::extract::{Path, State};
-use novax_charging::Keyspace;
 use novax_charging::rows::{self, DriverRow};
+use novax_charging::{Card, Funding, Keyspace};
 use novax_ledger::Account;
 use novax_model::{Identity, PartitionId, TokenUid};
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,37 @@ struct PutDriver {
     blocked: bool,
     /// The partition for a new driver; by default chosen by the name.
     partition: Option<u16>,
+    /// What pays for charges from now on; absent: what did before, at first the wallet.
+    funding: Option<FundingInput>,
+}
+
+/// What a driver pays with.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
+enum FundingInput {
+    /// The prepaid wallet.
+    Wallet,
+    /// A card at the payment provider, by the provider's names.
+    Card {
+        /// The means of payment, such as Stripe's `pm_...`.
+        method: String,
+        /// The customer record it belongs to, such as Stripe's `cus_...`.
+        customer: Option<String>,
+    },
+}
+
+fn funding(api: &Api, input: FundingInput) -> Result<Funding, Problem> {
+    let FundingInput::Card { method, customer } = input else { return Ok(Funding::Wallet) };
+    let Some(payments) = api.payments() else {
+        let detail = "no payment provider is configured";
+        return Err(Problem::conflict("payments_not_configured", detail));
+    };
+    let provider = payments.name().into();
+    let card = Card { provider, method: method.into(), customer: customer.map(Into::into) };
+    if !card.is_sound() {
+        return Err(Problem::unprocessable("the card's names are no names of a provider"));
+    }
+    Ok(Funding::Card(card))
 }
 
 const TOKENS_MAX: usize = 64;
@@ -102,7 +133,11 @@ async fn put(
     }
     let (home, currency) = (home(&api, body.partition)?, currency(&body.currency)?);
     let control = api.control();
+    let funding = body.funding.map(|input| funding(&api, input)).transpose()?;
     control.put_driver(&body.driver, body.tokens, currency, body.blocked, home).await?;
+    if let Some(funding) = funding {
+        control.put_funding(&body.driver, funding).await?;
+    }
     Ok(Json(driver(&api, body.driver).await?))
 }
 

@@ -6,7 +6,7 @@
 
 use super::auth::random_hex;
 use super::problem::Problem;
-use super::{Api, pages, status};
+use super::{Api, pages, payments, status};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -88,7 +88,9 @@ fn id_of(request: &Request) -> String {
 
 /// Whether a path is for everybody: the console's files and the document tell nothing of the data.
 fn is_public(path: &str) -> bool {
-    path == pages::OPENAPI_PATH || novax_console::asset(path).is_some()
+    // The provider's messages carry a signature of their own.
+    let is_signed = path == payments::WEBHOOK_PATH;
+    path == pages::OPENAPI_PATH || is_signed || novax_console::asset(path).is_some()
 }
 
 async fn key(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {

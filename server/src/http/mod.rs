@@ -5,6 +5,7 @@
 //! * this file: options, router, server
 //! * [`layers`]: request ids, the key, overload, deadlines, problems
 //! * [`stations`], [`connectors`], [`sessions`], [`sites`], [`tariffs`], [`drivers`], [`books`],
+//!   [`payments`], [`audit`],
 //!   [`status`], [`pages`]: the routes, by what they are about
 //! * [`live`]: one status a second for whoever watches
 //! * [`read`], [`page`], [`views`], [`extract`]: rows to pages of JSON, requests to types
@@ -17,6 +18,7 @@
 //!   connections, the rows one request looks at.
 //! * The OpenAPI document is made from the routes and committed; a test compares them.
 
+mod audit;
 pub mod auth;
 mod books;
 mod connectors;
@@ -27,6 +29,7 @@ mod live;
 mod openapi;
 mod page;
 mod pages;
+mod payments;
 pub mod problem;
 mod read;
 mod sessions;
@@ -38,6 +41,7 @@ mod views;
 
 use crate::config::HttpConfig;
 use crate::control::Control;
+use crate::payments::Payments;
 use auth::ApiKey;
 use axum::Router;
 use live::Live;
@@ -88,6 +92,7 @@ struct Shared {
     subscribers: Arc<Semaphore>,
     live: Live,
     counts: Counts,
+    payments: Option<Arc<Payments>>,
 }
 
 /// What the server counts of itself, for `/metrics`.
@@ -112,7 +117,22 @@ impl Api {
             limits,
             live: Live::new(),
             counts: Counts::default(),
+            payments: None,
         }))
+    }
+
+    /// With a payment provider.
+    ///
+    /// # Panics
+    /// When it is shared already.
+    #[must_use]
+    pub fn with_payments(mut self, payments: Option<Arc<Payments>>) -> Api {
+        Arc::get_mut(&mut self.0).expect("not shared yet").payments = payments;
+        self
+    }
+
+    fn payments(&self) -> Option<&Payments> {
+        self.0.payments.as_deref()
     }
 
     fn control(&self) -> &Control {

@@ -1,7 +1,9 @@
 //! The OpenAPI document: made from the routes, completed with what all of them share.
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
-use super::{Api, books, connectors, drivers, sessions, sites, stations, status, tariffs};
+use super::{
+    Api, audit, books, connectors, drivers, payments, sessions, sites, stations, status, tariffs,
+};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
@@ -33,6 +35,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(tariffs::routes())
         .merge(drivers::routes())
         .merge(books::routes())
+        .merge(audit::routes())
+        .merge(payments::routes())
 }
 
 /// Adds the key, and to each operation that any error is a problem.

@@ -182,10 +182,15 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
         Refusal::TokenInUse => {
             Problem::conflict("token_in_use", "the driver charges with this token already")
         }
+        Refusal::PaymentDeclined => Problem::conflict("payment_declined", "the card was declined"),
+        Refusal::PaymentUnanswered => {
+            Problem::conflict("payment_unanswered", "the payment provider did not answer in time")
+        }
         Refusal::NotRefundable => Problem::conflict(
             "not_refundable",
             "there is no bill to refund, or its journal lines are not those that were booked",
         ),
+        Refusal::WrongHead => Problem::conflict("wrong_head", "no such head waits for a signature"),
         Refusal::KeyReused => Problem::conflict(
             "conflict",
             "this name is taken, by another home or with another content",

@@ -62,6 +62,11 @@ pub(super) async fn read<T: Send + 'static>(
 }
 
 impl Rows {
+    /// All partitions.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (PartitionId, &Snapshot)> {
+        self.parts.iter().map(|(id, snapshot)| (*id, snapshot))
+    }
+
     /// The partition's snapshot.
     pub(super) fn part(&self, partition: PartitionId) -> Option<&Snapshot> {
         self.parts.iter().find(|(id, _)| *id == partition).map(|(_, snapshot)| snapshot)

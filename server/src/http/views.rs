@@ -9,7 +9,7 @@ use novax_charging::SimpleTerms;
 use novax_charging::rows::{
     ConnectorRow, Deal, DirectoryRow, DriverRow, SessionRow, SiteRow, StationRow,
 };
-use novax_charging::{Protocol, TransactionRef};
+use novax_charging::{Funding, Protocol, TransactionRef};
 use novax_ledger::{Account, JournalRow};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId,
@@ -83,7 +83,7 @@ pub(super) fn currency(code: &str) -> Result<Currency, Problem> {
 }
 
 /// A time, or nothing when the row has none yet.
-fn time(at: Timestamp) -> Option<String> {
+pub(super) fn time(at: Timestamp) -> Option<String> {
     (at != Timestamp::ZERO).then(|| at.to_rfc3339())
 }
 
@@ -371,8 +371,8 @@ pub(super) struct DealView {
 pub(super) struct SessionView {
     /// Its id, 32 hexadecimal digits.
     pub id: String,
-    /// `STARTING`, `START_ACCEPTED`, `CHARGING`, `STOPPING`, `SETTLING`, `SETTLED`, `REJECTED`,
-    /// `EXPIRED` or `REFUSED`.
+    /// `AUTHORISING`, `STARTING`, `START_ACCEPTED`, `CHARGING`, `STOPPING`, `SETTLING`, `SETTLED`,
+    /// `REJECTED`, `EXPIRED` or `REFUSED`.
     pub state: &'static str,
     /// Its station.
     pub station: String,
@@ -687,6 +687,8 @@ pub(super) struct DriverView {
     pub wallet: String,
     /// What can be spent or held now.
     pub available: Money,
+    /// What pays: `WALLET` or `CARD`.
+    pub funding: String,
 }
 
 impl DriverView {
@@ -703,6 +705,11 @@ impl DriverView {
             tokens: row.tokens.iter().map(ToString::to_string).collect(),
             wallet: row_id(partition, &row.wallet.to_string()),
             available: Money::new(available, row.currency),
+            funding: match row.funding {
+                Funding::Wallet => "WALLET",
+                Funding::Card(_) => "CARD",
+            }
+            .to_owned(),
         }
     }
 }

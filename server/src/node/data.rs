@@ -5,6 +5,7 @@
 //! | `NODE` | format version and number of partitions, as text |
 //! | `LOCK` | locked while a node runs on the directory |
 //! | `api.key` | the key of the HTTP API, when it was not configured |
+//! | `audit.key` | what heads of journals are signed with |
 //! | `log/shard-NNN/` | the shard logs |
 //! | `partitions/pNNN/` | one store a partition |
 

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::control::{Control, Request, ShardPort};
 use crate::counters::Counters;
 use crate::http;
+use crate::payments::{Asked, Payments};
 use crate::ring::{Ring, RingConfig, RingHandle};
 use crate::shard::mesh::{Mesh, MeshMessage};
 use crate::shard::slot::Slot;
@@ -75,6 +76,9 @@ pub enum NodeError {
     /// A store does not open or close.
     #[error("a store: {0}")]
     Store(#[from] novax_engine::Error),
+    /// The payment provider cannot be used as configured.
+    #[error(transparent)]
+    Payments(#[from] novax_payments::PaymentError),
     /// The cold tier does not open.
     #[error("the cold tier: {0}")]
     Cold(#[from] novax_cold::ColdError),
@@ -234,7 +238,11 @@ impl Node {
             .map_err(system("read or make api.key"))?;
         let (stop, stopped) = watch::channel(false);
         let (unknown, unknown_stations) = mpsc::channel(UNKNOWN_MAX);
-        let mut started = Starter { config, data: &data, recovered, ocpp, unknown }.start(slots)?;
+        let provider = crate::payments::provider(&config.payments)?;
+        let (asked, asked_of_us) = mpsc::channel(crate::payments::ASKED_MAX);
+        let payments = provider.is_some().then_some(asked);
+        let mut started =
+            Starter { config, data: &data, recovered, ocpp, unknown, payments }.start(slots)?;
         started.catch_up()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -254,7 +262,12 @@ impl Node {
             _worker: worker,
             data,
         };
-        node.start_control_plane(config, http, sql, unknown_stations, stopped)?;
+        let payments = provider.map(|provider| {
+            let _in_runtime = node.runtime.enter();
+            let every = config.payments.reconcile_every;
+            Payments::start(provider, &node.control, asked_of_us, every)
+        });
+        node.start_control_plane(config, http, sql, unknown_stations, payments, stopped)?;
         Ok(node)
     }
 
@@ -264,6 +277,7 @@ impl Node {
         http: TcpListener,
         sql: TcpListener,
         mut unknown: mpsc::Receiver<Identity>,
+        payments: Option<Arc<Payments>>,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), NodeError> {
         let (data, partitions) = (&self.data.path, self.data.partitions);
@@ -281,7 +295,8 @@ impl Node {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         let key = self.api_key.clone();
-        let api = http::Api::new(self.control.clone(), key, http::Limits::from(&config.http));
+        let api = http::Api::new(self.control.clone(), key, http::Limits::from(&config.http))
+            .with_payments(payments);
         let stop_http = wait(stopped.clone());
         let serve_http = self.runtime.spawn(async move {
             if let Err(error) = http::serve(http, api, stop_http).await {
@@ -398,6 +413,7 @@ struct Starter<'a> {
     recovered: Recovered,
     ocpp: TcpListener,
     unknown: mpsc::Sender<Identity>,
+    payments: Option<mpsc::Sender<Asked>>,
 }
 
 struct Started {
@@ -440,7 +456,7 @@ impl Starter<'_> {
         let queues: Arc<[ArrayQueue<MeshMessage>]> =
             (0..shards).map(|_| ArrayQueue::new(MESH_MAX)).collect();
         let recovered = Arc::new(self.recovered);
-        let config = shard_config(self.config, self.data.partitions);
+        let config = shard_config(self.config, self.data)?;
         let mut pending = Vec::new();
         for (number, slots) in per_shard.into_iter().enumerate() {
             let number = u16::try_from(number).expect("shards are counted in u16");
@@ -459,6 +475,7 @@ impl Starter<'_> {
                 counters: Arc::new(Counters::default()),
                 behind: behind.clone(),
                 unknown: self.unknown.clone(),
+                payments: self.payments.clone(),
             };
             pending.push(birth.begin()?);
         }
@@ -482,9 +499,11 @@ fn waker(ring: RingHandle) -> Wake {
     Arc::new(move || ring.wake())
 }
 
-fn shard_config(config: &Config, partitions: u16) -> ShardConfig {
+fn shard_config(config: &Config, data: &DataDir) -> Result<ShardConfig, NodeError> {
     let heartbeat = config.ocpp.heartbeat;
-    ShardConfig {
+    let signing_key = crate::audit::key::of_node(&data.path);
+    let signing_key = signing_key.map_err(system("read or make audit.key"))?;
+    Ok(ShardConfig {
         heartbeat_interval_s: u32::try_from(heartbeat.as_secs()).unwrap_or(u32::MAX).max(1),
         message_bytes_max: config.ocpp.message_bytes_max as usize,
         handshake_timeout: Duration::from_secs(10),
@@ -493,9 +512,10 @@ fn shard_config(config: &Config, partitions: u16) -> ShardConfig {
         call_timeout: Duration::from_secs(30),
         memtable_bytes_max: config.engine.memtable_bytes,
         log_segments_max: 8,
-        partitions,
+        partitions: data.partitions,
         connections_max: RingConfig::default().files_max as usize,
-    }
+        signing_key: Arc::new(signing_key),
+    })
 }
 
 /// Everything a shard's thread starts with.
@@ -510,6 +530,7 @@ struct Birth {
     counters: Arc<Counters>,
     behind: Arc<AtomicUsize>,
     unknown: mpsc::Sender<Identity>,
+    payments: Option<mpsc::Sender<Asked>>,
 }
 
 /// A shard's thread that waits for the others' rings.
@@ -558,7 +579,7 @@ impl Birth {
         for slot in &mut slots {
             slot.engine.set_wake(wake.clone());
         }
-        let shard = Shard::new(
+        let mut shard = Shard::new(
             self.config,
             self.counters,
             mesh,
@@ -567,6 +588,9 @@ impl Birth {
             Some(self.unknown),
             driver::now(),
         );
+        if let Some(payments) = self.payments {
+            shard.set_payments(payments);
+        }
         let driver = Driver {
             shard,
             ring,

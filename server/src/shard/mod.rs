@@ -25,7 +25,9 @@ use crate::gateway::ReplyContext;
 use crate::ring::ConnId;
 use crate::timers::Wheel;
 use connection::{Connection, Handoff};
+use ed25519_dalek::SigningKey;
 use mesh::{Mesh, MeshMessage};
+use novax_charging::Command;
 use novax_charging::{Command, Outcome};
 use novax_model::{Duration, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
@@ -55,6 +57,8 @@ pub struct ShardConfig {
     pub partitions: u16,
     /// Sockets a shard may hold.
     pub connections_max: usize,
+    /// What heads of journals are signed with.
+    pub signing_key: Arc<SigningKey>,
 }
 
 /// What the driver should do.
@@ -123,6 +127,8 @@ pub struct Shard {
     stopping: bool,
     /// Told of identities nobody provisioned.
     unknown_stations: Option<tokio::sync::mpsc::Sender<novax_model::Identity>>,
+    /// Takes what payment providers are asked.
+    payments: Option<tokio::sync::mpsc::Sender<crate::payments::Asked>>,
 }
 
 impl std::fmt::Debug for Shard {
@@ -182,7 +188,13 @@ impl Shard {
             now,
             stopping: false,
             unknown_stations,
+            payments: None,
         }
+    }
+
+    /// Gives it the way to the payment provider. Without one, what providers are asked waits.
+    pub fn set_payments(&mut self, payments: tokio::sync::mpsc::Sender<crate::payments::Asked>) {
+        self.payments = Some(payments);
     }
 
     /// Whether every partition's state is as new as its log.
@@ -329,8 +341,9 @@ impl Shard {
     /// delivered again.
     fn begin_leading(&mut self, partition: PartitionId) {
         self.submit(partition, Command::LeaderStarted, Waiter::Nobody);
-        let slot = &self.slots[&partition];
+        let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         let rows: Vec<u64> = slot.machine.outbox().map(|row| row.id).collect();
+        slot.led_from = Some(rows.last().map_or(0, |last| last + 1));
         for outbox in rows {
             self.deliver(partition, outbox);
         }
@@ -435,6 +448,7 @@ impl Shard {
         let partitions: Vec<PartitionId> = self.slots.keys().copied().collect();
         for partition in partitions {
             self.redeliver(partition);
+            self.sign_head(partition);
         }
         self.move_approved();
         for slot in self.slots.values_mut() {
@@ -442,6 +456,15 @@ impl Shard {
         }
         self.shorten_log();
         self.tend_stores();
+    }
+
+    /// Vouches for the newest head of a partition's journal: outside the state machine, which has no key.
+    fn sign_head(&mut self, partition: PartitionId) {
+        let Some(slot) = self.slots.get(&partition).filter(|slot| slot.caught_up) else { return };
+        let Some(head) = slot.machine.unsigned_head() else { return };
+        let signed = head.sign(&self.config.signing_key);
+        // Signed twice, the second is refused and nothing is lost.
+        self.submit(partition, Command::SignTreeHead(Box::new(signed)), Waiter::Nobody);
     }
 
     /// Flushes the stores that keep old log segments alive.

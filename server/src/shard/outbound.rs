@@ -5,6 +5,7 @@ use super::connection::{CALLS_WAITING_MAX, Call, Calls, OpenCall, Purpose, Repor
 use super::waiter::Waiter;
 use crate::control::{CallFailed, StationCall, StationReply};
 use crate::gateway;
+use crate::payments::Asked;
 use crate::ring::ConnId;
 use novax_charging::{Answer, Command, OutboxKind, StationCommand};
 use novax_model::{Duration, Identity, PartitionId, Timestamp};
@@ -18,6 +19,7 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
 impl Shard {
     /// Delivers an outbox row, if nobody is at it and its receiver can be reached.
     pub(super) fn deliver(&mut self, partition: PartitionId, outbox: u64) {
+        let payments = self.payments.clone();
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         let Some(row) = slot.machine.outbox_row(outbox) else { return };
         match row.kind.clone() {
@@ -25,6 +27,17 @@ impl Shard {
                 if slot.delivering.insert(outbox) {
                     let command = Command::Peer { from: partition, command };
                     self.submit(to, command, Waiter::PeerOutbox { partition, outbox });
+                }
+            }
+            OutboxKind::Payment { payment } => {
+                let Some(payments) = payments else { return };
+                // Whoever delivers it may have done so before, or another leader: the provider is asked
+                // for it first. Only this leader, the first time, knows better.
+                let resumed = slot.led_from.is_none_or(|from| outbox < from);
+                if slot.delivering.insert(outbox)
+                    && payments.try_send(Asked { payment, resumed }).is_err()
+                {
+                    slot.delivering.remove(&outbox);
                 }
             }
             OutboxKind::Station { identity, command } => {

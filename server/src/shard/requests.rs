@@ -7,7 +7,7 @@ use crate::control::{Request, StartCharge, Totals, Unavailable, digest};
 use crossbeam_queue::ArrayQueue;
 use novax_charging::command::PayerRef;
 use novax_charging::{
-    Command, DirectoryKind, Outcome, PeerCommand, PlaceHold, Refusal, RequestStart,
+    Command, DirectoryKind, Funding, Outcome, PeerCommand, PlaceHold, Refusal, RequestStart,
 };
 use novax_model::{Amount, Currency, PartitionId, SessionId, TokenUid};
 use tokio::sync::oneshot;
@@ -219,6 +219,9 @@ impl Shard {
                 let payer = PayerRef::Held { driver, partition: home, amount, currency, attempt };
                 self.job_propose(job, payer);
             }
+            Ok(Outcome::Card { driver, card }) => {
+                self.job_propose(job, PayerRef::Card { driver, card });
+            }
             Ok(Outcome::Refused(refusal)) => self.job_refused(job, refusal),
             Ok(other) => unreachable!("a hold is held or refused, not {other:?}"),
             Err(unavailable) => match job {
@@ -291,6 +294,10 @@ impl Shard {
         };
         if driver.blocked {
             return Some(Refusal::DriverBlocked);
+        }
+        if matches!(driver.funding, Funding::Card(_)) {
+            // Its provider is asked when the charge begins.
+            return None;
         }
         let (currency, required) = required?;
         if driver.currency != currency {

@@ -33,6 +33,8 @@ pub struct Slot {
     pub replay_until: u64,
     /// An entry of this run has been applied: the state is as new as the log.
     pub caught_up: bool,
+    /// The first outbox row made since this node leads: nobody can have delivered it before.
+    pub led_from: Option<u64>,
     /// The store cannot keep up: no entries until it can.
     pub stalled: bool,
     /// Outbox rows that are being delivered.
@@ -74,6 +76,7 @@ impl Slot {
             engine,
             replay_until,
             caught_up: false,
+            led_from: None,
             stalled: false,
             delivering: BTreeSet::new(),
             scrubber: None,

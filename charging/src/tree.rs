@@ -1,0 +1,118 @@
+//! The journal's Merkle tree and the chain over the log, and heads for the leader to sign.
+//!
+//! **Invariants**: one leaf for each transaction of the journal, in its order; a head says what the tree
+//! and the chain were right after an entry; a head is signed at most once, and only as it is.
+
+use crate::command::{Outcome, Refusal, RowWrite};
+use crate::rows::{self, Keyspace, LEAF_MARK, TreeHeadRow};
+use crate::state::State;
+use novax_audit::canonical::{encode, transactions};
+use novax_audit::merkle::leaf_hash;
+use novax_audit::{SignedHead, TreeHead, chain};
+use novax_ledger::JournalRow;
+use novax_model::{Duration, Timestamp};
+use std::collections::BTreeMap;
+
+/// Heads that wait for a signature; older ones stay unsigned, a newer one vouches for them too.
+const UNSIGNED_MAX: usize = 64;
+
+/// What is known of heads.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    last: Option<TreeHead>,
+    unsigned: BTreeMap<u64, TreeHead>,
+    buffer: Vec<u8>,
+}
+
+impl Heads {
+    /// Takes a stored head in; any order will do.
+    pub(crate) fn restore(&mut self, row: &TreeHeadRow) {
+        if self.last.is_none_or(|last| last.size < row.head.size) {
+            self.last = Some(row.head);
+        }
+        if row.signed.is_none() {
+            self.wait(row.head);
+        }
+    }
+
+    fn wait(&mut self, head: TreeHead) {
+        self.unsigned.insert(head.size, head);
+        while self.unsigned.len() > UNSIGNED_MAX {
+            self.unsigned.pop_first();
+        }
+    }
+}
+
+impl State {
+    /// The chain goes on with an entry.
+    pub(crate) fn link_entry(&mut self, index: u64, entry: &[u8]) {
+        let before = match self.meta.log_chain {
+            [0, ..] if self.meta.log_chain == [0; 32] => chain::genesis(self.config.partition),
+            before => before,
+        };
+        self.meta.log_chain = chain::link(&before, index, entry);
+    }
+
+    /// What an entry booked becomes leaves.
+    pub(crate) fn grow_tree(&mut self, journal: &[JournalRow], out: &mut Vec<RowWrite>) {
+        for set in transactions(journal) {
+            let leaf = self.meta.tree.size();
+            let mut key = vec![LEAF_MARK];
+            key.extend_from_slice(&set.first().map_or(0, |row| row.number).to_be_bytes());
+            let value = Some(leaf.to_be_bytes().to_vec());
+            out.push(RowWrite { keyspace: Keyspace::TreeNodes, key, value });
+            self.heads.buffer.clear();
+            encode(self.config.partition, set, &mut self.heads.buffer)
+                .expect("the ledger writes whole sets");
+            for (key, hash) in self.meta.tree.append(leaf_hash(&self.heads.buffer)) {
+                let (key, value) = (key.to_bytes().to_vec(), Some(hash.to_vec()));
+                out.push(RowWrite { keyspace: Keyspace::TreeNodes, key, value });
+            }
+        }
+        let (size, now) = (self.meta.tree.size(), self.now());
+        if TreeHead::is_due(self.heads.last.as_ref(), size, now) {
+            let head = TreeHead {
+                partition: self.config.partition,
+                size,
+                root: self.meta.tree.root(),
+                log_index: self.meta.applied_index,
+                log_chain: self.meta.log_chain,
+                at: now,
+            };
+            self.heads.last = Some(head);
+            self.heads.wait(head);
+            out.push(head_row(&TreeHeadRow { head, signed: None }));
+        }
+    }
+
+    /// When a head is due though nothing happens.
+    pub(crate) fn head_deadline(&self) -> Option<Timestamp> {
+        let last = self.heads.last.as_ref()?;
+        let waits = self.meta.tree.size() > last.size;
+        waits.then(|| last.at.saturating_add(Duration::from_secs(1)))
+    }
+
+    /// The newest head that nobody has signed.
+    pub(crate) fn unsigned_head(&self) -> Option<&TreeHead> {
+        self.heads.unsigned.last_key_value().map(|(_, head)| head)
+    }
+
+    /// The leader has signed a head. It vouches for all before it: they need no signature any more.
+    pub(crate) fn sign_head(&mut self, signed: &SignedHead) -> Outcome {
+        match self.heads.unsigned.get(&signed.head.size) {
+            Some(head) if *head == signed.head => {
+                self.heads.unsigned = self.heads.unsigned.split_off(&(signed.head.size + 1));
+                let row = TreeHeadRow { head: signed.head, signed: Some(*signed) };
+                let RowWrite { keyspace, key, value } = head_row(&row);
+                self.append(keyspace, key, value);
+                Outcome::Done
+            }
+            _ => Outcome::Refused(Refusal::WrongHead),
+        }
+    }
+}
+
+fn head_row(row: &TreeHeadRow) -> RowWrite {
+    let key = row.head.size.to_be_bytes().to_vec();
+    RowWrite { keyspace: Keyspace::TreeHeads, key, value: Some(rows::archive(row)) }
+}
