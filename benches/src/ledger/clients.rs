@@ -43,14 +43,16 @@ pub(crate) fn run(dir: &Path, spread: Spread, time: Duration) -> Result<Rate> {
         let (wall, cpu) = (begun.elapsed(), cpu::of_thread() - used);
         drop(ours);
         let answered = clients.join().expect("clients do not panic")?;
-        let cpu = cpu + server.journal.close(dir)?;
+        let written = server.journal.close(dir)?;
+        let cpu = cpu + written.cpu;
         ledger.audit().map_err(|error| refused(&error))?;
         let booked_there = ledger.next_journal() - before;
         if answered != booked || booked != booked_there || ledger.holds().count() as u64 != booked {
             return Err(BenchError::Answer(format!("{answered} answers, {booked_there} holds")));
         }
         let per_s = number(booked) / wall.as_secs_f64();
-        Ok(Rate { per_s, cpu_us: cpu.as_secs_f64() * 1e6 / number(booked), direct })
+        let cpu_us = cpu.as_secs_f64() * 1e6 / number(booked);
+        Ok(Rate { per_s, cpu_us, write_us: written.each_us(), direct })
     })
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct Rate {
     pub(crate) per_s: f64,
     /// Processor time of a transfer, without the client's.
     pub(crate) cpu_us: f64,
+    /// How long the disk took for a write of the log.
+    pub(crate) write_us: f64,
+    /// Writes bypass the page cache.
     pub(crate) direct: bool,
 }
 
@@ -59,13 +62,15 @@ pub(crate) fn run(dir: &Path, load: Load, spread: Spread, time: Duration) -> Res
         // The client ends once nobody takes its entries.
         drop(entries);
         let (wall, cpu) = (begun.elapsed(), cpu::of_thread() - used);
-        let cpu = cpu + journal.close(dir)?;
+        let written = journal.close(dir)?;
+        let cpu = cpu + written.cpu;
         ledger.audit().map_err(|error| refused(&error))?;
         if ledger.next_journal() != accounts + booked {
             return Err(BenchError::Answer("the journal has another length".into()));
         }
         let per_s = number(booked) / wall.as_secs_f64();
-        Ok(Rate { per_s, cpu_us: cpu.as_secs_f64() * 1e6 / number(booked), direct })
+        let cpu_us = cpu.as_secs_f64() * 1e6 / number(booked);
+        Ok(Rate { per_s, cpu_us, write_us: written.each_us(), direct })
     })
 }
 

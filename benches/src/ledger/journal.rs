@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PARTITION: PartitionId = PartitionId(1);
 const TERM: u64 = 1;
@@ -40,8 +40,24 @@ pub(crate) struct Journal<T> {
     meta: GroupMeta,
     writes: SyncSender<LogWrite>,
     told: Receiver<Told>,
-    /// Ends with the processor time that it used.
-    writer: JoinHandle<Duration>,
+    writer: JoinHandle<Written>,
+}
+
+/// What the writing thread did in its life.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Written {
+    pub(crate) writes: u32,
+    /// From handing a write to the system until it was on the disk, all of them.
+    pub(crate) waited: Duration,
+    /// Processor time.
+    pub(crate) cpu: Duration,
+}
+
+impl Written {
+    /// How long a write took.
+    pub(crate) fn each_us(&self) -> f64 {
+        self.waited.as_secs_f64() * 1e6 / f64::from(self.writes.max(1))
+    }
 }
 
 fn log_failed(error: novax_log::Error) -> BenchError {
@@ -110,18 +126,18 @@ impl<T> Journal<T> {
         self.hear(told)
     }
 
-    /// Ends the log, and reads it again: the last entry has to be there. Returns the writing thread's
-    /// processor time.
-    pub(crate) fn close(self, dir: &Path) -> Result<Duration> {
+    /// Ends the log, and reads it again: the last entry has to be there. Returns what the
+    /// writing thread did.
+    pub(crate) fn close(self, dir: &Path) -> Result<Written> {
         assert!(!self.is_writing(), "ended between writes");
         let Journal { log, meta, writes, told, writer } = self;
         drop((writes, told, log));
-        let used = writer.join().expect("the writing thread does not panic");
+        let written = writer.join().expect("the writing thread does not panic");
         let found = recover(dir).map_err(log_failed)?;
         if found.last_index(PARTITION) != meta.last.index {
             return Err(BenchError::Answer("the log does not give back what was durable".into()));
         }
-        Ok(used)
+        Ok(written)
     }
 
     /// Says that old entries are not needed, once there are enough of them.
@@ -157,14 +173,18 @@ impl<T> Journal<T> {
 }
 
 /// Makes the writes, one after the other, until there is nobody to hand any over.
-fn write_all(inbox: &Receiver<LogWrite>, teller: &SyncSender<Told>, wake: &Wake) -> Duration {
+fn write_all(inbox: &Receiver<LogWrite>, teller: &SyncSender<Told>, wake: &Wake) -> Written {
+    let mut written = Written::default();
     for write in inbox {
+        let begun = Instant::now();
         let result = blocking_write(&write);
+        written.waited += begun.elapsed();
+        written.writes += 1;
         let LogWrite { id, blocks, .. } = write;
         if teller.send(Told::Written { id, result, blocks }).is_err() {
             break;
         }
         wake();
     }
-    cpu::of_thread()
+    Written { cpu: cpu::of_thread(), ..written }
 }

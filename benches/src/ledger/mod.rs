@@ -90,30 +90,28 @@ fn on_disk(setting: &Setting, shape: Shape, figures: &mut Figures) -> Result<Our
     };
     let batched = |load, spread| with_data(&|dir| durable::run(dir, load, spread, shape.time));
     let waiting = |spread| with_data(&|dir| clients::run(dir, spread, shape.time));
-    let mut add = |name: &str, cpu_name: &str, rate: Rate| {
+    let add = |figures: &mut Figures, name: &str, cpu_name: &str, rate: Rate| {
         figures.add(name, rate.per_s, "1/s");
         figures.add(cpu_name, rate.cpu_us, "us");
-        rate
     };
     let sessions = batched(Load::Sessions, Spread::UNIFORM)?;
-    let sessions = add("durable_transfers_per_s", "durable_transfer_cpu_us", sessions);
+    add(figures, "durable_transfers_per_s", "durable_transfer_cpu_us", sessions);
+    figures.add("durable_write_us", sessions.write_us, "us");
     if !sessions.direct {
         eprintln!("bench: this file system has no O_DIRECT: the log goes through the page cache");
     }
-    Ok(Ours {
-        batched: add(
-            "batched_holds_per_s",
-            "batched_hold_cpu_us",
-            batched(Load::Holds, Spread::UNIFORM)?,
-        ),
-        hot_batched: add(
-            "batched_hot_holds_per_s",
-            "batched_hot_hold_cpu_us",
-            batched(Load::Holds, Spread::HOT_HOLDS)?,
-        ),
-        waiting: add("holds_per_s", "hold_cpu_us", waiting(Spread::UNIFORM)?),
-        hot_waiting: add("hot_holds_per_s", "hot_hold_cpu_us", waiting(Spread::HOT_HOLDS)?),
-    })
+    let ours = Ours {
+        batched: batched(Load::Holds, Spread::UNIFORM)?,
+        hot_batched: batched(Load::Holds, Spread::HOT_HOLDS)?,
+        waiting: waiting(Spread::UNIFORM)?,
+        hot_waiting: waiting(Spread::HOT_HOLDS)?,
+    };
+    add(figures, "batched_holds_per_s", "batched_hold_cpu_us", ours.batched);
+    add(figures, "batched_hot_holds_per_s", "batched_hot_hold_cpu_us", ours.hot_batched);
+    add(figures, "holds_per_s", "hold_cpu_us", ours.waiting);
+    add(figures, "hot_holds_per_s", "hot_hold_cpu_us", ours.hot_waiting);
+    figures.add("hold_write_us", ours.waiting.write_us, "us");
+    Ok(ours)
 }
 
 fn beside_postgres(

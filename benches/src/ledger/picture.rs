@@ -28,6 +28,8 @@ What is what:
   which the node does behind the log, is not in it; nor are Raft and HTTP.
 - `batched_holds_per_s`: the same, of holds alone, 8,190 in an entry.
 - `holds_per_s`: 64 clients on sockets, each sends its next hold once its last is durable and booked.
+- `hold_write_us`, `durable_write_us`: what the disk took for a write of the log, the mean. Where clients wait for each
+  hold, this is what bounds them, PostgreSQL's too.
 - `postgres_holds_per_s`: 64 clients of `pgbench`, prepared statements on a Unix socket, a stored procedure that books the same
   hold: the key once, the driver's balance never below zero, both accounts' sums. `synchronous_commit` is on. `hot`: eight
   accounts take all holds.
