@@ -64,6 +64,9 @@ pub struct PartitionConfig {
     pub recent_sessions_max: usize,
     /// Most holds standing for sessions of other partitions, and as many resolved ones remembered.
     pub payer_sessions_max: usize,
+    /// How long the ledger knows the keys of what it booked: a repeat after that would be booked again,
+    /// and what is older cannot be refunded.
+    pub keys_kept: Duration,
     /// Most timers fired by one entry; the rest fire with the next.
     pub timers_per_entry_max: usize,
     /// No session delivers more: a meter that says so is not believed.
@@ -101,6 +104,7 @@ impl Default for PartitionConfig {
             segments_max: 16,
             recent_sessions_max: 1_024,
             payer_sessions_max: 200_000,
+            keys_kept: Duration::from_secs(180 * 24 * 60 * 60),
             timers_per_entry_max: 1_000,
             session_energy_max: WattHours(1_000_000),
             // 6 A at 230 V, the least a vehicle charges with (IEC 61851).

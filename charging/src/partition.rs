@@ -82,6 +82,7 @@ impl Partition {
         state.meta.time = time.max(Timestamp(state.meta.time.0.saturating_add(1)));
         state.fire_timers();
         let outcomes = commands.into_iter().map(|command| state.execute(command)).collect();
+        state.forget_keys();
         state.ledger.assert_conserved();
         let rows = state.take_rows();
         let outbox = state.take_new_outbox();

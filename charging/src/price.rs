@@ -39,7 +39,13 @@ fn charges(deal: &Deal, cost: &Cost) -> Charges {
     // Energy that went back into the grid is not paid for.
     let total = u128::try_from(cost.total.0).unwrap_or(0);
     let lines = cost.lines.iter().map(|line| (line.dimension, line.vat_ppm));
-    let mut priced: Vec<(Dimension, Priced)> = match proportional(total, &weights) {
+    let amounts = if weights.iter().sum::<u128>() == total {
+        Some(weights)
+    } else {
+        // A least or a highest price took hold: what it changed is spread over what was paid for.
+        proportional(total, &weights)
+    };
+    let mut priced: Vec<(Dimension, Priced)> = match amounts {
         Some(amounts) => lines
             .zip(amounts)
             .map(|((dimension, tax_ppm), amount)| {
@@ -47,8 +53,11 @@ fn charges(deal: &Deal, cost: &Cost) -> Charges {
                 (dimension, Priced { amount, tax_ppm })
             })
             .collect(),
-        // A least price for nothing at all is a fee.
-        None => vec![(Dimension::Flat, Priced { amount: cost.total, tax_ppm: None })],
+        // A least price for nothing at all is a fee, taxed as the tariff's first price.
+        None => {
+            let tax_ppm = cost.lines.first().and_then(|line| line.vat_ppm);
+            vec![(Dimension::Flat, Priced { amount: Micros(cost.total.0.max(0)), tax_ppm })]
+        }
     };
     let included = cost.tax_included == TaxIncluded::Yes;
     if cost.tax_included == TaxIncluded::NotApplicable {
@@ -124,5 +133,90 @@ impl State {
     /// A vehicle began or ceased to take energy, as its station says: time has another price then.
     pub(crate) fn hear_flow(&mut self, id: SessionId, at: Timestamp, charging: bool) {
         self.reprice(id, Flow { charging, ..Flow::begins(at) }, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simple::SimpleTerms;
+    use novax_model::{Amount, Currency, Identity};
+    use novax_settlement::{Base, split};
+    use novax_tariff::{Adjustment, Zone};
+
+    fn cases(text: &str) -> impl Iterator<Item = (usize, Vec<&str>, &str)> {
+        let numbered = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+        let lines = numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        lines.map(|(number, line)| {
+            let (left, right) = line.split_once("=>").expect("what comes of it");
+            (number, left.split('|').map(str::trim).collect(), right.trim())
+        })
+    }
+
+    fn simple() -> SimpleTerms {
+        SimpleTerms {
+            currency: Currency::EUR,
+            energy_millis_per_kwh: 0,
+            session_fee: 0,
+            tax_basis_points: 0,
+            hold: 0,
+            site_host_basis_points: 0,
+            platform_basis_points: 0,
+        }
+    }
+
+    #[test]
+    fn sessions_cost_what_the_cases_say() {
+        let mut count = 0;
+        for (number, words, expected) in cases(include_str!("../testdata/rating.txt")) {
+            let terms = SimpleTerms {
+                energy_millis_per_kwh: words[0].parse().unwrap(),
+                session_fee: words[1].parse().unwrap(),
+                tax_basis_points: words[2].parse().unwrap(),
+                ..simple()
+            };
+            let tariff = terms.terms(&Identity::new("depot").unwrap()).tariff;
+            assert_eq!(tariff.check(), Ok(()), "line {number}");
+            let reading = |at, wh| Reading {
+                at: Timestamp(at),
+                register_wh: WattHours(wh),
+                power_w: None,
+                current_ma: None,
+                charging: true,
+            };
+            let mut rating = Rating::start(&tariff, &Zone::utc(), None, reading(1, 0));
+            let energy = words[3].parse::<i64>().unwrap().max(0);
+            rating.advance(&tariff, &Zone::utc(), reading(3_600_000_000, energy));
+            let cost = rating.cost(&tariff, &Adjustment::NONE, true);
+            let charges = charges(&Deal::of_nothing(Currency::EUR), &cost);
+            let found = format!("{} {} {}", charges.energy, charges.fee, charges.tax);
+            assert_eq!(found, expected, "line {number}");
+            count += 1;
+        }
+        assert!(count >= 10, "the cases were read");
+    }
+
+    #[test]
+    fn revenue_is_split_as_the_cases_say() {
+        let mut count = 0;
+        for (number, words, expected) in cases(include_str!("../testdata/split.txt")) {
+            let terms = SimpleTerms {
+                site_host_basis_points: words[0].parse().unwrap(),
+                platform_basis_points: words[1].parse().unwrap(),
+                ..simple()
+            };
+            let contract = terms.terms(&Identity::new("depot").unwrap()).contract;
+            assert_eq!(contract.check(), Ok(()), "line {number}");
+            let net: Amount = words[2].parse().unwrap();
+            let shares = split(&contract, &Base::new(net, net, WattHours(0), false));
+            let of = |name: &str| -> Amount {
+                let party = contract.party_id(name).unwrap();
+                shares.iter().filter(|share| share.party == party).map(|share| share.amount).sum()
+            };
+            let found = format!("{} {} {}", of("site-host/depot"), of("operator"), of("platform"));
+            assert_eq!(found, expected, "line {number}");
+            count += 1;
+        }
+        assert!(count >= 10, "the cases were read");
     }
 }

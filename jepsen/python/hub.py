@@ -162,8 +162,11 @@ def check_session(row, driver_name, energy_wh, state="SETTLED"):
     assert row["state"] == state, row
     assert row["driver"] == driver_name, row
     assert row["energy_wh"] == energy_wh, row
+    taxes = row["cost"].pop("taxes")
     cost = {part: int(money["minor"]) for part, money in row["cost"].items()}
-    assert cost == {"energy": energy, "fee": fee, "tax": tax, "total": energy + fee + tax}, row
+    expected = {"energy": energy, "fee": fee, "time": 0, "parking": 0, "tax": tax}
+    assert cost == expected | {"total": energy + fee + tax}, row
+    assert sum(int(part["amount"]["minor"]) for part in taxes) == tax, row
     assert not row["suspect"], row
 
 

@@ -11,9 +11,8 @@
 //! in [`SHARDS`], so that growing it never stops the ledger for longer than one of them takes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
-use novax_model::{Amount, Timestamp, TransferKey};
+use novax_model::{Amount, Duration, Timestamp, TransferKey};
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::error::LedgerError;

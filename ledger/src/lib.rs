@@ -1,4 +1,4 @@
-//! Accounts, transfers, holds and splits. Pure: no I/O, clock, float or hash order.
+//! Accounts, transfers, holds, reversals. Pure: no I/O, clock, float or hash order.
 //!
 //! Floors, each using only what stands below:
 //!
@@ -8,7 +8,6 @@
 //! * `accounts`, `holds`, [`keys`], `totals`: the tables; the running proof that debits equal credits
 //! * [`fingerprint`](mod@fingerprint): tells a repeat from a reused key
 //! * [`receipt`], [`journal`], [`transfer`], [`account`], [`code`], [`error`]: the words
-//! * [`tariff`]: what a session costs and how it is split; knows nothing of accounts
 
 pub mod account;
 mod accounts;
@@ -23,7 +22,6 @@ pub mod keys;
 pub mod ledger;
 mod plan;
 pub mod receipt;
-pub mod tariff;
 mod totals;
 pub mod transfer;
 mod undo;
@@ -36,5 +34,4 @@ pub use journal::{AccountEntry, EntryKind, JournalRow};
 pub use keys::{KEY_AGE_MIN, KeyRow, Undone};
 pub use ledger::{Changes, Head, Ledger, Rows};
 pub use receipt::{Posted, Receipt, Touched};
-pub use tariff::{Charges, InvalidTariff, Shares, SplitRule, Tariff};
 pub use transfer::{HOLD_LEGS_MAX, Hold, HoldId, LEGS_MAX, Leg, POST_ALL, RateId, Stamp};

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use novax_ledger::{
     Code, HoldId, Ledger, LedgerError, Leg, Limit, Opening, POST_ALL, Posted, RateId, Receipt,
-    SplitRule, Stamp, Tariff, fingerprint,
+    Stamp, fingerprint,
 };
-use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey, WattHours};
+use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey};
 
 use crate::naive::sums_of;
 use crate::store::Store;
@@ -18,48 +18,6 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
         let (left, right) = line.split_once("=>").unwrap_or((line, ""));
         (number, left.trim(), right.trim())
     })
-}
-
-#[test]
-fn sessions_are_rated_as_the_cases_say() {
-    let mut count = 0;
-    for (number, left, expected) in lines(include_str!("../../testdata/rating.txt")) {
-        let mut parts = left.split('|').map(str::trim);
-        let mut next = || parts.next().unwrap();
-        let tariff = Tariff {
-            currency: Currency::EUR,
-            energy_millis_per_kwh: next().parse().unwrap(),
-            session_fee: next().parse().unwrap(),
-            tax_basis_points: next().parse().unwrap(),
-            hold: 0,
-        };
-        assert_eq!(tariff.check(), Ok(()), "line {number}");
-        let charges = tariff.rate(WattHours(next().parse().unwrap()));
-        let found = format!("{} {} {}", charges.energy, charges.fee, charges.tax);
-        assert_eq!(found, expected, "line {number}");
-        assert_eq!(charges.total(), charges.net() + charges.tax);
-        count += 1;
-    }
-    assert!(count >= 10, "the cases were read");
-}
-
-#[test]
-fn revenue_is_split_as_the_cases_say() {
-    let mut count = 0;
-    for (number, left, expected) in lines(include_str!("../../testdata/split.txt")) {
-        let mut parts = left.split('|').map(str::trim);
-        let mut next = || parts.next().unwrap();
-        let rule = SplitRule {
-            site_host_basis_points: next().parse().unwrap(),
-            platform_basis_points: next().parse().unwrap(),
-        };
-        assert_eq!(rule.check(), Ok(()), "line {number}");
-        let shares = rule.split(next().parse().unwrap());
-        let found = format!("{} {} {}", shares.site_host, shares.operator, shares.platform);
-        assert_eq!(found, expected, "line {number}");
-        count += 1;
-    }
-    assert!(count >= 10, "the cases were read");
 }
 
 #[test]

@@ -5,7 +5,6 @@ mod cases;
 mod keys;
 mod model;
 mod naive;
-mod rating;
 mod rows;
 mod store;
 mod undo;

@@ -1,8 +1,7 @@
 //! Rows that do not fit together are refused; what is handed out is what changed.
 
 use novax_ledger::{
-    Changes, Code, EntryKind, HoldId, InvalidTariff, Ledger, LedgerError, Leg, Limit, Opening,
-    Posted, Rows, SplitRule, Stamp, Tariff,
+    Changes, Code, EntryKind, HoldId, Ledger, LedgerError, Leg, Limit, Opening, Posted, Rows, Stamp,
 };
 use novax_model::{AccountId, Currency, Timestamp, TransferKey};
 
@@ -156,29 +155,4 @@ fn rows_that_do_not_fit_together_are_refused() {
     let changed = ledger.take_changes().keys;
     let keys_after = changed.into_iter().map(|(key, row)| (key, row.unwrap())).collect();
     assert!(is_inconsistent(restore(accounts, holds, keys_after)));
-}
-
-#[test]
-fn tariffs_and_splits_out_of_bounds_are_refused() {
-    let good = Tariff {
-        currency: Currency::EUR,
-        energy_millis_per_kwh: 39_500,
-        session_fee: 35,
-        tax_basis_points: 1_900,
-        hold: 2_000,
-    };
-    assert_eq!(good.check(), Ok(()));
-    let price = Tariff { energy_millis_per_kwh: u64::MAX, ..good.clone() };
-    assert_eq!(price.check(), Err(InvalidTariff::EnergyPrice));
-    let fee = Tariff { session_fee: u128::MAX, ..good.clone() };
-    assert_eq!(fee.check(), Err(InvalidTariff::SessionFee));
-    let hold = Tariff { hold: u128::MAX, ..good.clone() };
-    assert_eq!(hold.check(), Err(InvalidTariff::Hold));
-    let tax = Tariff { tax_basis_points: 10_001, ..good };
-    assert_eq!(tax.check(), Err(InvalidTariff::Tax));
-    let rule = SplitRule { site_host_basis_points: 6_000, platform_basis_points: 4_001 };
-    assert_eq!(rule.check(), Err(InvalidTariff::Shares));
-    // Should one be in force all the same, the split still loses nothing.
-    let shares = rule.split(100);
-    assert_eq!((shares.site_host, shares.operator, shares.platform), (60, 0, 40));
 }

@@ -142,7 +142,7 @@ async fn an_error_says_where_in_the_text_it_is() {
     let error = client.prepare("select 1; select 2").await.unwrap_err();
     assert_eq!(error.code(), Some(&SqlState::SYNTAX_ERROR));
     let error = client.simple_query("select no_such from sites").await.unwrap_err();
-    assert!(error.as_db_error().unwrap().hint().unwrap().contains("cost_parking"));
+    assert!(error.as_db_error().unwrap().hint().unwrap().contains("price_from"));
 }
 
 #[tokio::test]
