@@ -114,7 +114,8 @@ impl Books {
             credit: self.clearing(session),
             amount: HELD,
             code: Code::Hold,
-            expires: Timestamp(HOLD_US),
+            // Later sessions expire later, as in the field.
+            expires: Timestamp(HOLD_US + session),
         }
     }
 

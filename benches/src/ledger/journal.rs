@@ -60,6 +60,7 @@ impl Written {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn log_failed(error: novax_log::Error) -> BenchError {
     BenchError::Store("the log", error.to_string())
 }

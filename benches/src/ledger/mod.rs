@@ -25,6 +25,10 @@ use price::Prices;
 use std::path::Path;
 use std::time::Duration;
 
+/// Durable loads are run so often, and the best round counts, on both sides: a disk that others use too moves by
+/// factors.
+const ROUNDS: u32 = 3;
+
 /// How much of everything.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
@@ -32,7 +36,7 @@ struct Shape {
     sessions: u64,
     rated: u64,
     leaves: u64,
-    /// Of each durable load, ours and PostgreSQL's.
+    /// Of each round of a durable load, ours and PostgreSQL's.
     time: Duration,
 }
 
@@ -42,7 +46,7 @@ impl Shape {
             sessions: setting.scaled(300_000),
             rated: setting.scaled(400_000),
             leaves: setting.scaled(10_000_000),
-            time: Duration::from_secs(setting.scaled(6).max(2)),
+            time: Duration::from_secs(setting.scaled(4).max(2)),
         }
     }
 }
@@ -88,8 +92,12 @@ fn on_disk(setting: &Setting, shape: Shape, figures: &mut Figures) -> Result<Our
         let data = files::data_dir(setting.data_in.as_deref())?;
         work(data.path())
     };
-    let batched = |load, spread| with_data(&|dir| durable::run(dir, load, spread, shape.time));
-    let waiting = |spread| with_data(&|dir| clients::run(dir, spread, shape.time));
+    let batched = |load, spread| {
+        best(|| with_data(&|dir| durable::run(dir, load, spread, shape.time)), |rate| rate.per_s)
+    };
+    let waiting = |spread| {
+        best(|| with_data(&|dir| clients::run(dir, spread, shape.time)), |rate| rate.per_s)
+    };
     let add = |figures: &mut Figures, name: &str, cpu_name: &str, rate: Rate| {
         figures.add(name, rate.per_s, "1/s");
         figures.add(cpu_name, rate.cpu_us, "us");
@@ -122,14 +130,19 @@ fn beside_postgres(
 ) -> Result<()> {
     let data = files::data_dir(setting.data_in.as_deref())?;
     let postgres = Postgres::start(data.path(), books::WALLETS, books::DEPOSIT)?;
-    let uniform = postgres.holds(clients::CLIENTS, Target::Uniform, books::HELD, shape.time)?;
+    let holds = |target| {
+        let round = || postgres.holds(clients::CLIENTS, target, books::HELD, shape.time);
+        best(round, |holds| holds.per_s)
+    };
+    let uniform = holds(Target::Uniform)?;
     figures.add("postgres_holds_per_s", uniform.per_s, "1/s");
     figures.add("postgres_hold_cpu_us", uniform.cpu_us, "us");
-    let hot = postgres.holds(clients::CLIENTS, Target::Hot, books::HELD, shape.time)?;
+    let hot = holds(Target::Hot)?;
     figures.add("postgres_hot_holds_per_s", hot.per_s, "1/s");
     figures.add("postgres_hot_hold_cpu_us", hot.cpu_us, "us");
     let batch = entry::ENTRY_TRANSFERS_MAX;
-    let batched = postgres.batched_holds(batch, books::HELD, shape.time)?;
+    let round = || postgres.batched_holds(batch, books::HELD, shape.time);
+    let batched = best(round, |holds| holds.per_s)?;
     figures.add("postgres_batched_holds_per_s", batched.per_s, "1/s");
     figures.add("postgres_batched_hold_cpu_us", batched.cpu_us, "us");
     postgres.check(books::HELD)?;
@@ -145,6 +158,18 @@ fn beside_postgres(
     figures.add("postgres_batched_ratio", ours.batched.per_s / batched.per_s, "1");
     figures.add("postgres_cpu_ratio", uniform.cpu_us / ours.waiting.cpu_us, "1");
     Ok(())
+}
+
+/// The round that did most.
+fn best<T>(mut round: impl FnMut() -> Result<T>, per_s: impl Fn(&T) -> f64) -> Result<T> {
+    let mut best = round()?;
+    for _ in 1..ROUNDS {
+        let next = round()?;
+        if per_s(&next) > per_s(&best) {
+            best = next;
+        }
+    }
+    Ok(best)
 }
 
 /// What a crate that is measured refuses, which it must not.
