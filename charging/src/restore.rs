@@ -165,6 +165,8 @@ impl Sorted {
             Keyspace::Payments => {
                 self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
             }
+            Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
+            Keyspace::FxRates => self.rates.push(archive(keyspace, &value)?),
             // Written once, never read back by the state machine.
             Keyspace::Transfers
             | Keyspace::Exceptions
@@ -173,8 +175,6 @@ impl Sorted {
             | Keyspace::RollupsHour
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
-            Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
-            Keyspace::FxRates => self.rates.push(archive(keyspace, &value)?),
             // Kept for those who come to write them.
             Keyspace::Documents => {}
         }
