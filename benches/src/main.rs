@@ -3,7 +3,8 @@
 //! `tsdb` and `ledger` set the store, the series and the books beside their peers.
 //!
 //! Floors, top first: `start_charge`, `connections` > `provision` > `station` (one socket) and `http` >
-//! `node` (the process); `engine`, `tsdb`, `ledger` > `peers` > `chart`, `quiet`; all > `cpu`, `files`, `error`, `figures`.
+//! `node` (the process); `engine`, `tsdb`, `ledger` > `peers` > `chart`, `quiet`; all > `cpu`, `files`, `error`,
+//! `figures`.
 //! No figure is printed unless every answer was as it must be.
 
 mod chart;

@@ -18,7 +18,7 @@ use crate::Setting;
 use crate::error::{BenchError, Result};
 use crate::figures::Figures;
 use crate::files;
-use crate::peers::postgres::{Postgres, Target};
+use crate::peers::postgres::{Holds, Postgres, Target};
 use books::Spread;
 use durable::{Load, Rate};
 use price::Prices;
@@ -56,10 +56,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Figures> {
     let shape = Shape::new(setting);
     let mut figures = Figures::default();
     in_memory(shape, &mut figures)?;
-    let ours = on_disk(setting, shape, &mut figures)?;
-    if setting.peers {
-        beside_postgres(setting, shape, ours, &mut figures)?;
-    }
+    on_disk(setting, shape, &mut figures)?;
     picture::write(setting, &figures)?;
     Ok(figures)
 }
@@ -78,76 +75,116 @@ fn in_memory(shape: Shape, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// Our holds, set beside those of the peer.
+/// Durable loads in turns, ours and the peer's, so that what slows the machine slows both.
+fn on_disk(setting: &Setting, shape: Shape, figures: &mut Figures) -> Result<()> {
+    let data = files::data_dir(setting.data_in.as_deref())?;
+    let postgres = match setting.peers {
+        true => Some(Postgres::start(data.path(), books::WALLETS, books::DEPOSIT)?),
+        false => None,
+    };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        eprintln!("bench: durable, round {round} of {ROUNDS}");
+        ours.push(Ours::measure(setting, shape)?);
+        if let Some(postgres) = &postgres {
+            theirs.push(Theirs::measure(postgres, shape)?);
+        }
+    }
+    let ours = add_ours(&ours, figures);
+    if let Some(postgres) = postgres {
+        postgres.check(books::HELD)?;
+        postgres.stop()?;
+        add_theirs(&theirs, ours, figures);
+    }
+    Ok(())
+}
+
+/// One round of ours.
 #[derive(Debug, Clone, Copy)]
 struct Ours {
+    sessions: Rate,
     batched: Rate,
     hot_batched: Rate,
     waiting: Rate,
     hot_waiting: Rate,
 }
 
-fn on_disk(setting: &Setting, shape: Shape, figures: &mut Figures) -> Result<Ours> {
-    let with_data = |work: &dyn Fn(&Path) -> Result<Rate>| {
-        let data = files::data_dir(setting.data_in.as_deref())?;
-        work(data.path())
+impl Ours {
+    fn measure(setting: &Setting, shape: Shape) -> Result<Ours> {
+        let with_data = |work: &dyn Fn(&Path) -> Result<Rate>| {
+            let data = files::data_dir(setting.data_in.as_deref())?;
+            work(data.path())
+        };
+        let batched = |load, spread| with_data(&|dir| durable::run(dir, load, spread, shape.time));
+        let waiting = |spread| with_data(&|dir| clients::run(dir, spread, shape.time));
+        Ok(Ours {
+            sessions: batched(Load::Sessions, Spread::UNIFORM)?,
+            batched: batched(Load::Holds, Spread::UNIFORM)?,
+            hot_batched: batched(Load::Holds, Spread::HOT_HOLDS)?,
+            waiting: waiting(Spread::UNIFORM)?,
+            hot_waiting: waiting(Spread::HOT_HOLDS)?,
+        })
+    }
+}
+
+/// One round of the peer's.
+#[derive(Debug, Clone, Copy)]
+struct Theirs {
+    waiting: Holds,
+    hot_waiting: Holds,
+    batched: Holds,
+}
+
+impl Theirs {
+    fn measure(postgres: &Postgres, shape: Shape) -> Result<Theirs> {
+        let (clients, batch) = (clients::CLIENTS, entry::ENTRY_TRANSFERS_MAX);
+        let waiting = |target| postgres.holds(clients, target, books::HELD, shape.time);
+        Ok(Theirs {
+            waiting: waiting(Target::Uniform)?,
+            hot_waiting: waiting(Target::Hot)?,
+            batched: postgres.batched_holds(batch, books::HELD, shape.time)?,
+        })
+    }
+}
+
+/// Gives the best of the rounds of each load.
+fn add_ours(rounds: &[Ours], figures: &mut Figures) -> Ours {
+    let most = |of: fn(&Ours) -> Rate| best(rounds.iter().map(of), |rate| rate.per_s);
+    let ours = Ours {
+        sessions: most(|round| round.sessions),
+        batched: most(|round| round.batched),
+        hot_batched: most(|round| round.hot_batched),
+        waiting: most(|round| round.waiting),
+        hot_waiting: most(|round| round.hot_waiting),
     };
-    let batched = |load, spread| {
-        best(|| with_data(&|dir| durable::run(dir, load, spread, shape.time)), |rate| rate.per_s)
-    };
-    let waiting = |spread| {
-        best(|| with_data(&|dir| clients::run(dir, spread, shape.time)), |rate| rate.per_s)
-    };
-    let add = |figures: &mut Figures, name: &str, cpu_name: &str, rate: Rate| {
+    if !ours.sessions.direct {
+        eprintln!("bench: this file system has no O_DIRECT: the log goes through the page cache");
+    }
+    let mut add = |name: &str, cpu_name: &str, rate: Rate| {
         figures.add(name, rate.per_s, "1/s");
         figures.add(cpu_name, rate.cpu_us, "us");
     };
-    let sessions = batched(Load::Sessions, Spread::UNIFORM)?;
-    add(figures, "durable_transfers_per_s", "durable_transfer_cpu_us", sessions);
-    figures.add("durable_write_us", sessions.write_us, "us");
-    if !sessions.direct {
-        eprintln!("bench: this file system has no O_DIRECT: the log goes through the page cache");
-    }
-    let ours = Ours {
-        batched: batched(Load::Holds, Spread::UNIFORM)?,
-        hot_batched: batched(Load::Holds, Spread::HOT_HOLDS)?,
-        waiting: waiting(Spread::UNIFORM)?,
-        hot_waiting: waiting(Spread::HOT_HOLDS)?,
-    };
-    add(figures, "batched_holds_per_s", "batched_hold_cpu_us", ours.batched);
-    add(figures, "batched_hot_holds_per_s", "batched_hot_hold_cpu_us", ours.hot_batched);
-    add(figures, "holds_per_s", "hold_cpu_us", ours.waiting);
-    add(figures, "hot_holds_per_s", "hot_hold_cpu_us", ours.hot_waiting);
+    add("durable_transfers_per_s", "durable_transfer_cpu_us", ours.sessions);
+    add("batched_holds_per_s", "batched_hold_cpu_us", ours.batched);
+    add("batched_hot_holds_per_s", "batched_hot_hold_cpu_us", ours.hot_batched);
+    add("holds_per_s", "hold_cpu_us", ours.waiting);
+    add("hot_holds_per_s", "hot_hold_cpu_us", ours.hot_waiting);
+    figures.add("durable_write_us", ours.sessions.write_us, "us");
     figures.add("hold_write_us", ours.waiting.write_us, "us");
-    Ok(ours)
+    ours
 }
 
-fn beside_postgres(
-    setting: &Setting,
-    shape: Shape,
-    ours: Ours,
-    figures: &mut Figures,
-) -> Result<()> {
-    let data = files::data_dir(setting.data_in.as_deref())?;
-    let postgres = Postgres::start(data.path(), books::WALLETS, books::DEPOSIT)?;
-    let holds = |target| {
-        let round = || postgres.holds(clients::CLIENTS, target, books::HELD, shape.time);
-        best(round, |holds| holds.per_s)
+fn add_theirs(rounds: &[Theirs], ours: Ours, figures: &mut Figures) {
+    let most = |of: fn(&Theirs) -> Holds| best(rounds.iter().map(of), |holds| holds.per_s);
+    let (uniform, hot) = (most(|round| round.waiting), most(|round| round.hot_waiting));
+    let batched = most(|round| round.batched);
+    let mut add = |name: &str, cpu_name: &str, holds: Holds| {
+        figures.add(name, holds.per_s, "1/s");
+        figures.add(cpu_name, holds.cpu_us, "us");
     };
-    let uniform = holds(Target::Uniform)?;
-    figures.add("postgres_holds_per_s", uniform.per_s, "1/s");
-    figures.add("postgres_hold_cpu_us", uniform.cpu_us, "us");
-    let hot = holds(Target::Hot)?;
-    figures.add("postgres_hot_holds_per_s", hot.per_s, "1/s");
-    figures.add("postgres_hot_hold_cpu_us", hot.cpu_us, "us");
-    let batch = entry::ENTRY_TRANSFERS_MAX;
-    let round = || postgres.batched_holds(batch, books::HELD, shape.time);
-    let batched = best(round, |holds| holds.per_s)?;
-    figures.add("postgres_batched_holds_per_s", batched.per_s, "1/s");
-    figures.add("postgres_batched_hold_cpu_us", batched.cpu_us, "us");
-    postgres.check(books::HELD)?;
-    postgres.stop()?;
-
+    add("postgres_holds_per_s", "postgres_hold_cpu_us", uniform);
+    add("postgres_hot_holds_per_s", "postgres_hot_hold_cpu_us", hot);
+    add("postgres_batched_holds_per_s", "postgres_batched_hold_cpu_us", batched);
     // Ours in entries of 8,190, PostgreSQL's one by one from 64 clients: both as they are meant to be used.
     figures.add("postgres_ratio", ours.batched.per_s / uniform.per_s, "1");
     figures.add("postgres_hot_ratio", ours.hot_batched.per_s / hot.per_s, "1");
@@ -157,19 +194,12 @@ fn beside_postgres(
     // Batches on both sides.
     figures.add("postgres_batched_ratio", ours.batched.per_s / batched.per_s, "1");
     figures.add("postgres_cpu_ratio", uniform.cpu_us / ours.waiting.cpu_us, "1");
-    Ok(())
 }
 
 /// The round that did most.
-fn best<T>(mut round: impl FnMut() -> Result<T>, per_s: impl Fn(&T) -> f64) -> Result<T> {
-    let mut best = round()?;
-    for _ in 1..ROUNDS {
-        let next = round()?;
-        if per_s(&next) > per_s(&best) {
-            best = next;
-        }
-    }
-    Ok(best)
+fn best<T>(rounds: impl Iterator<Item = T>, per_s: impl Fn(&T) -> f64) -> T {
+    let best = rounds.max_by(|a, b| per_s(a).total_cmp(&per_s(b)));
+    best.expect("there is a round")
 }
 
 /// What a crate that is measured refuses, which it must not.

@@ -38,7 +38,7 @@ What is what:
   `postgres_64_clients_ratio` sets 64 waiting clients beside 64 waiting clients, `postgres_batched_ratio` batches beside
   batches.
 - `*_cpu_us`: processor time of a transfer or hold on the server's side, all threads and processes, without the clients.
-- Of each durable load the best of three rounds counts, on both sides.
+- Durable loads are measured in three rounds, ours and PostgreSQL's in turns; of each load the best round counts.
 - `proof_us`: an inclusion proof of one of ten million leaves, median; nodes in memory.
 
 ";
