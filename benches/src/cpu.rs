@@ -38,6 +38,24 @@ pub(crate) fn of_ended_children() -> Result<Duration> {
     ticks(after_name, 13)
 }
 
+/// As [`of_pid`], with all that its children have used and use, in steps of 10 ms each.
+pub(crate) fn of_family(pid: u32) -> Result<Duration> {
+    let stat = read_proc(pid, "stat")?;
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut used = ticks(after_name, 11)? + ticks(after_name, 13)?;
+    for process in std::fs::read_dir("/proc").during("listing processes")? {
+        let process = process.during("listing processes")?;
+        // What is no number is no process; one may end while we look.
+        let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let parent = after_name.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+        if parent == Some(pid) {
+            used += ticks(after_name, 11)?;
+        }
+    }
+    Ok(used)
+}
+
 /// Two words of `stat`, in the hundredths of a second that Linux reports in on every machine.
 fn ticks(after_name: &str, first: usize) -> Result<Duration> {
     let mut words = after_name.split_whitespace().skip(first).map(str::parse::<u64>);

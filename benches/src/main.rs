@@ -1,9 +1,10 @@
 //! `novax-benches <name>`: prints `figure <name> <value> <unit>` lines on stdout; how it goes is told on stderr.
-//! `start-charge` and `connections` start a node of their own on fresh data and load it over real sockets; `engine`
-//! and `tsdb` set the store and the series beside their peers.
+//! `start-charge` and `connections` start a node of their own on fresh data and load it over real sockets; `engine`,
+//! `tsdb` and `ledger` set the store, the series and the books beside their peers.
 //!
 //! Floors, top first: `start_charge`, `connections` > `provision` > `station` (one socket) and `http` >
-//! `node` (the process); `engine`, `tsdb` > `peers` > `chart`, `quiet`; all > `cpu`, `files`, `error`, `figures`.
+//! `node` (the process); `engine`, `tsdb`, `ledger` > `peers` > `chart`, `quiet`; all > `cpu`, `files`, `error`,
+//! `figures`.
 //! No figure is printed unless every answer was as it must be.
 
 mod chart;
@@ -14,6 +15,7 @@ mod error;
 mod figures;
 mod files;
 mod http;
+mod ledger;
 mod node;
 mod peers;
 mod provision;
@@ -63,6 +65,8 @@ enum Bench {
     Engine(Setting),
     /// The series: bytes a sample, samples a processor second in and out.
     Tsdb(Setting),
+    /// The ledger: in memory, durable, and beside PostgreSQL; rating, splitting and proofs.
+    Ledger(Setting),
     /// One measurement of `engine`, which runs each in a process of its own.
     #[command(hide = true)]
     Part(engine::part::Task),
@@ -148,6 +152,7 @@ fn run(bench: Bench) -> error::Result<Figures> {
         Bench::Connections { common, chargers } => connections::run(&common, chargers),
         Bench::Engine(setting) => setting.check().and_then(|()| engine::run(&setting)),
         Bench::Tsdb(setting) => setting.check().and_then(|()| tsdb::run(&setting)),
+        Bench::Ledger(setting) => ledger::run(&setting),
         Bench::Part(task) => engine::part::run(&task).map(|()| Figures::default()),
     }
 }

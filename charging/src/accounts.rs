@@ -11,6 +11,7 @@
 //! | `psp/<provider>` | none | what a payment provider owes us: taken from cards, less what it paid back |
 //! | a party of a contract: `operator`, `site-host/<site>` | none | what it earned |
 //! | `tax/<jurisdiction>/<tax>` | none | tax collected; `tax` where the tariff alone says the rate |
+//! | `fx/position`, `fx/spread` | none | currencies bought and sold; what the house kept of it |
 //! | `suspense`, `write-off` | none | money nobody can place; debts given up |
 //! | `clearing/p<n>` | none | money between this partition and partition n; with itself: passing through |
 //!

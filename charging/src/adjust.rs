@@ -61,12 +61,12 @@ impl State {
         let mut owed = row.owed;
         let clearing = match row.payer {
             Payer::Local(wallet) => {
-                let clearing = self
-                    .open(self.clearing_with_self(), currency)
-                    .map_err(|refusal| words(&refusal))?;
                 let debtor = Debtor { wallet, driver: row.driver.as_ref() };
                 let bills = (before.total(), row.charges.total());
-                owed = self.debtor_legs(debtor, clearing, bills, owed, &mut legs)?;
+                let (name, money) = (self.clearing_with_self(), (currency, row.deal.fx.as_ref()));
+                let (clearing, rest) =
+                    self.bring_difference(debtor, name, money, bills, owed, &mut legs)?;
+                owed = rest;
                 clearing
             }
             Payer::Remote(payer) => {
@@ -172,7 +172,7 @@ impl State {
         if sequence <= row.adjusted {
             return Ok(Outcome::Captured { amount: captured });
         }
-        if row.currency != currency {
+        if row.bill_currency() != currency {
             return Err(Refusal::CurrencyMismatch);
         }
         if amount.max(was) > AMOUNT_MAX {
@@ -182,10 +182,11 @@ impl State {
         let amount = (row.billed + amount).saturating_sub(was);
         match self.book_peer_difference(&row, sequence, amount) {
             Ok(owed) => {
-                let captured = amount - owed;
-                let (captured, billed) = (Some(captured), amount);
-                self.put_payer_row(PayerSessionRow { captured, billed, adjusted: sequence, ..row });
-                Ok(Outcome::Captured { amount: amount - owed })
+                let captured = row.captured_of(amount, owed);
+                let row = PayerSessionRow { billed: amount, fx_owed: owed, ..row };
+                let adjusted = sequence;
+                self.put_payer_row(PayerSessionRow { captured: Some(captured), adjusted, ..row });
+                Ok(Outcome::Captured { amount: captured })
             }
             Err(error) => {
                 let text = format!("session {session}: the adjustment was not booked: {error}");
@@ -201,13 +202,12 @@ impl State {
         sequence: u32,
         amount: Amount,
     ) -> Result<Amount, String> {
-        let clearing = self
-            .open(Name::Clearing(row.partition), row.currency)
-            .map_err(|refusal| words(&refusal))?;
         let debtor = Debtor { wallet: row.wallet, driver: Some(&row.driver) };
-        let was_owed = row.billed - row.captured.unwrap_or(0);
-        let mut legs = Vec::with_capacity(2);
-        let owed = self.debtor_legs(debtor, clearing, (row.billed, amount), was_owed, &mut legs)?;
+        let was_owed = row.owed();
+        let mut legs = Vec::with_capacity(6);
+        let (name, money) = (Name::Clearing(row.partition), (row.bill_currency(), row.fx.as_ref()));
+        let bills = (row.billed, amount);
+        let (_, owed) = self.bring_difference(debtor, name, money, bills, was_owed, &mut legs)?;
         if !legs.is_empty() {
             let key = Purpose::PeerAdjust.key(row.session, sequence);
             self.post_new(self.now(), key, &legs)?;

@@ -14,6 +14,7 @@ use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
     TransferKey, WattHours, Watts,
 };
+use novax_settlement::Rate;
 use novax_settlement::contract::RevenueContract;
 use novax_tariff::Tariff;
 use novax_tariff::rules::{RuleBook, Sample, SignalKind};
@@ -245,6 +246,9 @@ pub enum Command {
         /// How much; at most what lies there.
         amount: Amount,
     },
+    /// A rate of exchange, for every partition. One older than that in force changes nothing; another one
+    /// for the same pair and time is refused.
+    PutFxRate(Rate),
     /// In the directory partition of its name: a tariff, contract or rule book. Put again it replaces
     /// the one before; prices in force stay.
     PutPriced(Box<PutPriced>),
@@ -526,7 +530,7 @@ pub struct PlaceHold {
     pub token: TokenUid,
     /// How much.
     pub amount: Amount,
-    /// The currency of the tariff; another wallet currency is refused (FX comes with L3).
+    /// The currency of the tariff. A wallet in another one pays by a rate of its own partition.
     pub currency: Currency,
 }
 
@@ -544,7 +548,7 @@ pub enum Refusal {
         /// What was asked.
         required: Amount,
     },
-    /// The wallet's currency is not the tariff's.
+    /// The wallet's currency is not the tariff's, and no rate is in force between them.
     CurrencyMismatch,
     /// A tariff, contract or rule book cannot be put in force: the caller's words, and why.
     BadTerms(Box<str>),

@@ -24,6 +24,7 @@
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
+//! * `fx`: wallets in another currency than the tariff
 //! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
 //! * [`command`], [`rows`], [`payment`]: what the log and the store say
@@ -38,6 +39,7 @@ mod cards;
 pub mod command;
 pub mod config;
 mod finished;
+mod fx;
 mod hash;
 mod limits;
 mod meter;
@@ -83,8 +85,8 @@ pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, Payment
 pub use restore::RestoreError;
 pub use rows::{
     AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
-    DriverRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow, Place, Price,
-    PricedRow, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow, StationRow,
-    StationState, TaxPart, TermsId, TermsRow, TokenRow, TreeHeadRow,
+    DriverRow, FxRateRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow,
+    Place, Price, PricedRow, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow,
+    StationRow, StationState, TaxPart, TermsId, TermsRow, TokenRow, TreeHeadRow,
 };
 pub use simple::SimpleTerms;

@@ -8,7 +8,8 @@
 
 use crate::accounts::{Name, Purpose};
 use crate::command::{PeerCommand, Refusal};
-use crate::rows::{Charges, Payer, SessionRow};
+use crate::fx::held_in_wallet;
+use crate::rows::{Charges, Payer, PayerSessionRow, SessionRow};
 use crate::state::State;
 use novax_ledger::{Code, HoldId, LedgerError, Leg, Limit, Opening, Posted, Stamp};
 use novax_model::{
@@ -28,7 +29,7 @@ pub(crate) struct HoldPlace {
     pub(crate) session: SessionId,
     /// How many keys of holds were used so far; the last one's hold stands.
     pub(crate) holds: u32,
-    /// What stands.
+    /// What stands, in the wallet's currency.
     pub(crate) held: Amount,
 }
 
@@ -208,12 +209,11 @@ impl State {
         let mut owed = 0;
         let clearing = match row.payer {
             Payer::Local(wallet) => {
-                let clearing = self
-                    .open(self.clearing_with_self(), currency)
-                    .map_err(|refusal| words(&refusal))?;
                 let debtor = Debtor { wallet, driver: row.driver.as_ref() };
-                let taken = self.take_legs(place_of(row), debtor, clearing, total, &mut legs)?;
-                owed = total - taken;
+                let (place, money) = (place_of(row), (currency, row.deal.fx.as_ref()));
+                let name = self.clearing_with_self();
+                let (clearing, rest) = self.bring(place, debtor, name, money, total, &mut legs)?;
+                owed = rest;
                 clearing
             }
             Payer::Remote(payer) => {
@@ -251,33 +251,32 @@ impl State {
         }
     }
 
-    /// Books what another partition's session cost a driver of ours. Says what the wallet gave.
+    /// Books what another partition's session cost a driver of ours. Says what of it is owed, in the
+    /// wallet's currency.
     ///
     /// # Errors
     /// In words, when nothing was booked.
     pub(crate) fn capture(
         &mut self,
         place: HoldPlace,
-        payer: (AccountId, &Identity, Currency),
+        row: &PayerSessionRow,
         station: PartitionId,
         total: Amount,
     ) -> Result<Amount, String> {
-        let (wallet, driver, currency) = payer;
-        let clearing =
-            self.open(Name::Clearing(station), currency).map_err(|refusal| words(&refusal))?;
-        let mut legs = Vec::with_capacity(3);
-        let debtor = Debtor { wallet, driver: Some(driver) };
-        let taken = self.take_legs(place, debtor, clearing, total, &mut legs)?;
+        let mut legs = Vec::with_capacity(6);
+        let debtor = Debtor { wallet: row.wallet, driver: Some(&row.driver) };
+        let (name, money) = (Name::Clearing(station), (row.bill_currency(), row.fx.as_ref()));
+        let (_, owed) = self.bring(place, debtor, name, money, total, &mut legs)?;
         if !legs.is_empty() {
             self.post_new(self.now(), Purpose::Capture.key(place.session, 0), &legs)?;
         }
-        self.note_owed(place.session, Some(driver), total - taken);
-        Ok(taken)
+        self.note_owed(place.session, Some(&row.driver), owed);
+        Ok(owed)
     }
 
     /// Legs that bring `total` to `clearing`: from the hold as far as it goes, then from what else is
     /// in the wallet; the rest is owed. Says what hold and wallet gave.
-    fn take_legs(
+    pub(crate) fn take_legs(
         &mut self,
         place: HoldPlace,
         debtor: Debtor<'_>,
@@ -446,7 +445,8 @@ fn code_of(purpose: ShareOf) -> Code {
 
 /// Where the hold of a session of this partition lies.
 pub(crate) fn place_of(row: &SessionRow) -> HoldPlace {
-    HoldPlace { purpose: Purpose::Hold, session: row.session, holds: row.holds, held: row.held }
+    let held = held_in_wallet(row.deal.fx.as_ref(), row.held);
+    HoldPlace { purpose: Purpose::Hold, session: row.session, holds: row.holds, held }
 }
 
 pub(crate) fn words(refusal: &Refusal) -> String {

@@ -339,9 +339,10 @@ impl State {
             | Command::PutFunding { .. }
             | Command::PutPriced(_)
             | Command::Deposit { .. } => self.execute_admin(command),
-            Command::CloseBooks { .. } | Command::WriteOff { .. } | Command::ParkMoney { .. } => {
-                self.execute_books(command)
-            }
+            Command::CloseBooks { .. }
+            | Command::WriteOff { .. }
+            | Command::ParkMoney { .. }
+            | Command::PutFxRate(_) => self.execute_books(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }
             | Command::StationDisconnected { .. }
@@ -402,6 +403,7 @@ impl State {
 
     fn execute_books(&mut self, command: Command) -> Result<Outcome, crate::command::Refusal> {
         match command {
+            Command::PutFxRate(rate) => self.put_fx_rate(rate),
             Command::CloseBooks { until } => self.close_books(until),
             Command::WriteOff { key, driver, amount } => self.write_off(key, &driver, amount),
             Command::ParkMoney { key, with, currency, amount } => {

@@ -7,6 +7,7 @@ use crate::accounts::Purpose;
 use crate::command::{Outcome, PeerCommand, PlaceHold, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::finished::ASKED_BEFORE_KNOWN;
+use crate::fx::{held_in_wallet, in_wallet};
 use crate::money::HoldPlace;
 use crate::payment::Funding;
 use crate::rows::{Charges, Deal, Payer, PayerSessionRow, SessionRow, SessionState};
@@ -24,7 +25,8 @@ pub(crate) fn nobody() -> Identity {
 
 fn place_of(row: &PayerSessionRow) -> HoldPlace {
     let purpose = Purpose::PeerHold;
-    HoldPlace { purpose, session: row.session, holds: row.hold_keys, held: row.held }
+    let held = held_in_wallet(row.fx.as_ref(), row.held);
+    HoldPlace { purpose, session: row.session, holds: row.hold_keys, held }
 }
 
 fn is_open(row: &PayerSessionRow) -> bool {
@@ -117,10 +119,10 @@ impl State {
         if driver.blocked {
             return Err(Refusal::DriverBlocked);
         }
-        if driver.currency != place.currency {
-            return Err(Refusal::CurrencyMismatch);
-        }
+        let fx = self.rate_between(driver.currency, place.currency)?;
         Ok(PayerSessionRow {
+            fx,
+            fx_owed: 0,
             session: place.session,
             partition: from,
             driver: driver.driver.clone(),
@@ -160,14 +162,17 @@ impl State {
         mut row: PayerSessionRow,
         place: &PlaceHold,
     ) -> Result<Outcome, Refusal> {
-        if place.currency != row.currency {
+        if place.currency != row.bill_currency() {
             return Err(Refusal::CurrencyMismatch);
         }
         if row.holds > 0 && place.amount == 0 {
             return Ok(held(&row));
         }
         let clearing = self.open(crate::accounts::Name::Clearing(row.partition), row.currency)?;
-        self.hold_more(place_of(&row), place.amount, row.wallet, clearing)?;
+        let place_before = place_of(&row);
+        let wanted = in_wallet(row.fx.as_ref(), row.held + place.amount)?;
+        let more = wanted.saturating_sub(place_before.held);
+        self.hold_more(place_before, more, row.wallet, clearing)?;
         row.held += place.amount;
         row.holds += 1;
         row.hold_keys += 1;
@@ -191,6 +196,8 @@ impl State {
             Some(_) => return,
             // The hold may still be on its way: it must find this.
             None => PayerSessionRow {
+                fx: None,
+                fx_owed: 0,
                 session,
                 partition: from,
                 driver: nobody(),
@@ -225,23 +232,24 @@ impl State {
         if row.partition != from {
             return Err(Refusal::KeyReused);
         }
-        if row.currency != currency || row.wallet == AccountId(0) {
+        if row.bill_currency() != currency || row.wallet == AccountId(0) {
             return Err(Refusal::CurrencyMismatch);
         }
         if amount > AMOUNT_MAX {
             return Err(Refusal::Full);
         }
         // A hold let go before finds nothing standing: all of it is owed.
-        let payer = (row.wallet, &row.driver, row.currency);
-        let taken = match self.capture(place_of(&row), payer, from, amount) {
-            Ok(taken) => taken,
+        let owed = match self.capture(place_of(&row), &row, from, amount) {
+            Ok(owed) => owed,
             Err(error) => {
                 let text = format!("session {session}: the capture was not booked: {error}");
                 self.except(&row.driver, &text);
                 return Err(Refusal::KeyReused);
             }
         };
-        self.resolve(PayerSessionRow { captured: Some(taken), billed: amount, ..row });
+        let taken = row.captured_of(amount, owed);
+        let row = PayerSessionRow { billed: amount, fx_owed: owed, ..row };
+        self.resolve(PayerSessionRow { captured: Some(taken), ..row });
         Ok(Outcome::Captured { amount: taken })
     }
 
@@ -379,10 +387,12 @@ impl State {
         if row.held == 0 || row.hold_expires > self.now().saturating_add(left) {
             return;
         }
-        let renewed =
-            self.open(crate::accounts::Name::Clearing(row.partition), row.currency).and_then(
-                |clearing| self.place_hold_anew(place_of(&row), row.held, row.wallet, clearing),
-            );
+        let renewed = self
+            .open(crate::accounts::Name::Clearing(row.partition), row.currency)
+            .and_then(|clearing| {
+                let place = place_of(&row);
+                self.place_hold_anew(place, place.held, row.wallet, clearing)
+            });
         match renewed {
             Ok(()) => {
                 let (hold_keys, hold_expires) = (row.hold_keys + 1, self.hold_expiry());
@@ -411,5 +421,5 @@ impl State {
 
 fn held(row: &PayerSessionRow) -> Outcome {
     let (driver, amount) = (row.driver.clone(), row.held);
-    Outcome::Held { driver, amount, currency: row.currency, attempt: row.attempt }
+    Outcome::Held { driver, amount, currency: row.bill_currency(), attempt: row.attempt }
 }

@@ -7,7 +7,7 @@
 
 use crate::accounts::{Name, Purpose};
 use crate::command::{Outcome, PeerCommand, Refund, Refusal};
-use crate::money::{Debtor, words};
+use crate::money::Debtor;
 use crate::rows::{PayerSessionRow, SessionState};
 use crate::state::State;
 use novax_ledger::{Code, JournalRow, LedgerError};
@@ -59,9 +59,9 @@ impl State {
         (amount, currency): (Amount, Currency),
     ) -> Result<Outcome, Refusal> {
         let row = self.payers.get(&session).cloned().ok_or(Refusal::UnknownSession)?;
-        let Some(captured) = row.captured else {
+        if row.captured.is_none() {
             return Err(Refusal::WrongState(SessionState::Charging));
-        };
+        }
         if row.partition != from {
             return Err(Refusal::KeyReused);
         }
@@ -69,17 +69,17 @@ impl State {
         if self.ledger.set(key).is_some() {
             return Ok(Outcome::Refunded { amount });
         }
-        if row.currency != currency {
+        if row.bill_currency() != currency {
             return Err(Refusal::CurrencyMismatch);
         }
         let Some(billed) = row.billed.checked_sub(amount).filter(|_| amount > 0) else {
             return Err(Refusal::NotRefundable);
         };
-        let booked = self.book_peer_refund(&row, key, (row.billed, billed), row.billed - captured);
+        let booked = self.book_peer_refund(&row, key, (row.billed, billed), row.owed());
         match booked {
             Ok(owed) => {
-                let captured = Some(billed - owed);
-                self.put_payer_row(PayerSessionRow { captured, billed, ..row });
+                let captured = Some(row.captured_of(billed, owed));
+                self.put_payer_row(PayerSessionRow { captured, billed, fx_owed: owed, ..row });
                 Ok(Outcome::Refunded { amount })
             }
             Err(error) => {
@@ -97,12 +97,10 @@ impl State {
         bills: (Amount, Amount),
         owed: Amount,
     ) -> Result<Amount, String> {
-        let clearing = self
-            .open(Name::Clearing(row.partition), row.currency)
-            .map_err(|refusal| words(&refusal))?;
         let debtor = Debtor { wallet: row.wallet, driver: Some(&row.driver) };
-        let mut legs = Vec::with_capacity(2);
-        let owed = self.debtor_legs(debtor, clearing, bills, owed, &mut legs)?;
+        let mut legs = Vec::with_capacity(6);
+        let (name, money) = (Name::Clearing(row.partition), (row.bill_currency(), row.fx.as_ref()));
+        let (_, owed) = self.bring_difference(debtor, name, money, bills, owed, &mut legs)?;
         self.post_new(self.now(), key, &legs)?;
         Ok(owed)
     }

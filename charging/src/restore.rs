@@ -9,8 +9,8 @@ use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::payment::PaymentRow;
 use crate::rows::{
-    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, Keyspace, MetaRow,
-    OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow,
+    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, FxRateRow, Keyspace,
+    MetaRow, OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow,
     StationRow, TermsId, TermsRow, TokenRow, TreeHeadRow, read_head_key,
 };
 use crate::state::{Session, Site, State, Station};
@@ -64,6 +64,7 @@ struct Sorted {
     terms: Vec<(TermsId, TermsRow)>,
     signals: Vec<SignalRow>,
     accruals: Vec<AccrualRow>,
+    rates: Vec<FxRateRow>,
     priced: std::collections::BTreeSet<Vec<u8>>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
@@ -165,6 +166,7 @@ impl Sorted {
                 self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
             }
             Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
+            Keyspace::FxRates => self.rates.push(archive(keyspace, &value)?),
             // Written once, never read back by the state machine.
             Keyspace::Transfers
             | Keyspace::Exceptions
@@ -174,7 +176,7 @@ impl Sorted {
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes => {}
             // Kept for those who come to write them.
-            Keyspace::FxRates | Keyspace::Documents => {}
+            Keyspace::Documents => {}
         }
         Ok(())
     }
@@ -208,6 +210,9 @@ impl Sorted {
             }
             let name = row.site.clone();
             state.sites.insert(name, Site { row, charging: std::collections::BTreeSet::new() });
+        }
+        for row in self.rates {
+            state.rates.insert(row.rate);
         }
         state.restore_accruals(self.accruals)?;
         state.restore_stations(self.stations, self.connectors)?;

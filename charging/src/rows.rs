@@ -25,7 +25,7 @@
 //! | terms | kind u8, hash u128 | [`TermsRow`]: a tariff, contract or rule book, never changed |
 //! | accruals | site text, 0, contract u128, month u32 | [`AccrualRow`] |
 //! | signals | site text, 0, kind u8 | [`SignalRow`] |
-//! | fx_rates | base, quote: three letters each | [`FxRateRow`] |
+//! | fx_rates | base, quote: three letters each, from u64 | [`FxRateRow`] |
 //! | account_entries | account u128, journal number u64 | `novax_ledger::AccountEntry` |
 //! | tree_nodes | level u8, index u64 | hash of a Merkle node, 32 bytes |
 //! | tree_nodes | 255, journal number u64 of a transaction's first row | which leaf it is, u64 |
@@ -42,7 +42,7 @@ use novax_model::{
     TokenUid, WattHours, Watts,
 };
 use novax_settlement::contract::RevenueContract;
-use novax_settlement::{Accrual, RoundingPolicy, Settlement, Treatment};
+use novax_settlement::{Accrual, Rate, RoundingPolicy, Settlement, Treatment};
 use novax_tariff::rules::{RuleBook, Sample, SignalKind};
 use novax_tariff::{Adjustment, Rating, Tariff};
 use novax_tsdb::query::Rank;
@@ -435,6 +435,17 @@ pub struct Deal {
     pub adjustment: Adjustment,
     /// Why it does, in words.
     pub explanation: Box<str>,
+    /// By which rate a wallet of another currency pays, where it is of the session's own partition.
+    pub fx: Option<Rate>,
+}
+
+/// A rate of exchange; never changed, never deleted.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct FxRateRow {
+    /// As the journal names it.
+    pub number: u128,
+    /// What it says.
+    pub rate: Rate,
 }
 
 /// What a contract has earned at a site in a month, and what its end brought.
@@ -831,7 +842,8 @@ pub struct SessionRow {
     pub suspect: bool,
     /// Its stop never came and it was billed up to the last value heard; the true stop adjusts that.
     pub estimated: bool,
-    /// What of the bill the wallet did not give: the driver owes it.
+    /// What of the bill the wallet did not give: the driver owes it. In the wallet's currency, where the
+    /// deal has a rate.
     pub owed: Amount,
     /// How often the bill was adjusted after it was booked.
     pub adjusted: u32,
@@ -941,6 +953,11 @@ pub struct PayerSessionRow {
     pub billed: Amount,
     /// The last adjustment that was booked.
     pub adjusted: u32,
+    /// By which rate the wallet pays, where the tariff is in another currency. Then what is held, billed
+    /// and captured is in the tariff's.
+    pub fx: Option<Rate>,
+    /// With a rate: what is owed of the bill, in the wallet's currency.
+    pub fx_owed: Amount,
 }
 
 /// Something a person should look at: billing data without a session, a doubtful meter.
@@ -1010,6 +1027,12 @@ pub fn signal_key(site: &Identity, kind: SignalKind) -> Vec<u8> {
     let mut key = site.as_str().as_bytes().to_vec();
     key.extend_from_slice(&[0, kind as u8]);
     key
+}
+
+/// Key of a rate of exchange.
+#[must_use]
+pub fn fx_rate_key(base: Currency, quote: Currency, from: Timestamp) -> Vec<u8> {
+    [&base.bytes()[..], &quote.bytes(), &from.0.to_be_bytes()].concat()
 }
 
 /// Key of a row of a contract's month.

@@ -2,11 +2,13 @@
 
 use crate::accounts::{Name, Purpose};
 use crate::command::{PayerRef, PeerCommand, Refusal};
+use crate::fx::in_wallet;
 use crate::money::HoldPlace;
 use crate::payment::{Card, Funding};
 use crate::rows::{Charges, Deal, Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
 use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
+use novax_settlement::Rate;
 
 /// Who pays and what is held.
 pub(crate) struct Secured {
@@ -16,6 +18,7 @@ pub(crate) struct Secured {
     holds: u32,
     hold_attempt: u32,
     hold_expires: Timestamp,
+    fx: Option<Rate>,
     /// What pays, if it is a card.
     card: Option<Card>,
 }
@@ -49,6 +52,7 @@ impl State {
                     holds: 1,
                     hold_attempt: *attempt,
                     hold_expires: Timestamp::ZERO,
+                    fx: None,
                     card: None,
                 })
             }
@@ -65,13 +69,12 @@ impl State {
                     let (driver, card) = (row.driver.clone(), card.clone());
                     return self.secure_by_card(session, driver, card, deal);
                 }
-                if row.currency != deal.currency {
-                    return Err(Refusal::CurrencyMismatch);
-                }
-                let (driver, wallet) = (row.driver.clone(), row.wallet);
+                let (driver, wallet, currency) = (row.driver.clone(), row.wallet, row.currency);
+                let fx = self.rate_between(currency, deal.currency)?;
+                let hold = in_wallet(fx.as_ref(), deal.hold)?;
                 let purpose = Purpose::Hold;
                 let place = HoldPlace { purpose, session, holds: 0, held: 0 };
-                self.hold_local(place, deal.hold, wallet, deal.currency)?;
+                self.hold_local(place, hold, wallet, currency)?;
                 Ok(Secured {
                     driver: Some(driver),
                     payer: Payer::Local(wallet),
@@ -82,6 +85,7 @@ impl State {
                         0 => Timestamp::ZERO,
                         _ => self.hold_expiry(),
                     },
+                    fx,
                     card: None,
                 })
             }
@@ -107,6 +111,7 @@ impl State {
         self.hold_local(place, deal.hold, psp, deal.currency)?;
         Ok(Secured {
             driver: Some(driver),
+            fx: None,
             payer: Payer::Card(psp),
             held: deal.hold,
             holds: u32::from(deal.hold > 0),
@@ -196,6 +201,7 @@ impl Secured {
         row.holds = self.holds;
         row.hold_attempt = self.hold_attempt;
         row.hold_expires = self.hold_expires;
+        row.deal.fx = self.fx;
         self.card
     }
 }

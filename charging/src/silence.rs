@@ -98,7 +98,7 @@ impl State {
     /// Window 17: the hold of a running session is about to run out, or has.
     pub(crate) fn renew_session_hold(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
-        let (place, currency) = (place_of(&session.row), session.row.deal.currency);
+        let (place, currency) = (place_of(&session.row), session.row.deal.wallet_currency());
         if let Payer::Card(_) = session.row.payer {
             return self.renew_authorisation(id);
         }

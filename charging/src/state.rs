@@ -8,6 +8,7 @@ use crate::accruals::AccrualId;
 use crate::command::{PeerCommand, Refusal, RowWrite, StationCommand, TransactionRef};
 use crate::config::PartitionConfig;
 use crate::finished::{Finished, Past};
+use crate::fx::Rates;
 use crate::hash::Chain;
 use crate::payment::{PaymentRow, payment_key};
 use crate::rows::{
@@ -137,6 +138,7 @@ pub(crate) struct State {
     pub(crate) heads: Heads,
     pub(crate) terms: Terms,
     pub(crate) taxes: TaxTable,
+    pub(crate) rates: Rates,
     /// Open months of contracts.
     pub(crate) accruals: BTreeMap<AccrualId, AccrualRow>,
     /// Open months by when they are settled.
@@ -184,6 +186,7 @@ impl State {
             heads: Heads::default(),
             terms: Terms::default(),
             taxes: TaxTable::built_in(),
+            rates: Rates::default(),
             accruals: BTreeMap::new(),
             months: BTreeSet::new(),
             settled_months: BTreeMap::new(),

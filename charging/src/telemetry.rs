@@ -4,11 +4,12 @@
 //! doubted only when it is the newest word.
 
 use crate::command::{PeerCommand, PlaceHold, Refusal};
+use crate::fx::in_wallet;
 use crate::money::place_of;
 use crate::price::Flow;
-use crate::rows::{Payer, SessionState, series_parts};
+use crate::rows::{Payer, SessionRow, SessionState, series_parts};
 use crate::state::State;
-use novax_model::{Amount, ConnectorRef, Measurand, MeterTick, SessionId, WattHours};
+use novax_model::{AccountId, Amount, ConnectorRef, Measurand, MeterTick, SessionId, WattHours};
 
 /// A hold is raised when charges reach this share of it.
 const RAISE_AT_PERCENT: Amount = 80;
@@ -102,8 +103,9 @@ impl State {
         let wanted = total * 100 / RAISE_AT_PERCENT + 1;
         let more = wanted.saturating_sub(row.held).div_ceil(hold) * hold;
         let currency = row.deal.currency;
+        let row = row.clone();
         match row.payer {
-            Payer::Local(wallet) => match self.hold_local(place_of(row), more, wallet, currency) {
+            Payer::Local(wallet) => match self.hold_more_here(&row, more, wallet) {
                 Ok(()) => {
                     self.note_raised(id, more);
                     self.hold_placed(id, self.hold_expiry());
@@ -120,6 +122,19 @@ impl State {
             Payer::Card(_) => self.raise_card(id, more),
             Payer::None => {}
         }
+    }
+
+    /// Raises the hold of a wallet of this partition by so much of the tariff's currency.
+    fn hold_more_here(
+        &mut self,
+        row: &SessionRow,
+        more: Amount,
+        wallet: AccountId,
+    ) -> Result<(), Refusal> {
+        let place = place_of(row);
+        let wanted = in_wallet(row.deal.fx.as_ref(), row.held + more)?;
+        let more = wanted.saturating_sub(place.held);
+        self.hold_local(place, more, wallet, row.deal.wallet_currency())
     }
 
     fn note_raised(&mut self, id: SessionId, more: Amount) {

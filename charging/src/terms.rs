@@ -253,6 +253,7 @@ impl State {
             },
             adjustment,
             explanation,
+            fx: None,
         };
         Ok((row.site.clone(), deal))
     }
@@ -346,6 +347,7 @@ impl Deal {
             rounding: RoundingPolicy::default(),
             adjustment: Adjustment::NONE,
             explanation: "".into(),
+            fx: None,
         }
     }
 }

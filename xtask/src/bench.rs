@@ -2,13 +2,21 @@
 
 use crate::shell::{answers, build, command, root, run, run_command, step, target};
 use crate::{Result, setup};
+use std::path::Path;
 
 /// `cargo xtask bench <name>`: nothing but `figure` lines on stdout.
 pub(crate) fn run_bench(arguments: &[String]) -> Result {
     match arguments.first().map(String::as_str) {
-        Some("engine" | "tsdb") => beside_peers(arguments),
+        Some("engine" | "tsdb") => {
+            let python = setup::peers()?;
+            beside_peers(arguments, &["--features", "peers"], Some(&python))
+        }
+        Some("ledger") => {
+            setup::postgres()?;
+            beside_peers(arguments, &[], None)
+        }
         Some(_) => of_the_node(arguments),
-        None => Err("which one? start-charge, connections, engine or tsdb".into()),
+        None => Err("which one? start-charge, connections, engine, tsdb or ledger".into()),
     }
 }
 
@@ -22,12 +30,14 @@ fn of_the_node(arguments: &[String]) -> Result {
 }
 
 /// Measures a component and its peers, and draws the charts. Built alone: the query engine is not part of it.
-fn beside_peers(arguments: &[String]) -> Result {
-    let python = setup::peers()?;
-    let build = ["build", "-q", "--release", "-p", "novax-benches", "--features", "peers"];
-    run("cargo", &build)?;
+fn beside_peers(arguments: &[String], features: &[&str], python: Option<&Path>) -> Result {
+    let build = ["build", "-q", "--release", "-p", "novax-benches"];
+    run("cargo", &[&build, features].concat())?;
     let mut bench = command(&text(&target().join("release/novax-benches"))?, &[]);
-    bench.args(arguments).arg("--peers").arg("--python").arg(python);
+    bench.args(arguments).arg("--peers");
+    if let Some(python) = python {
+        bench.arg("--python").arg(python);
+    }
     // Charts of a part of the full size would say something else under the same name.
     if !arguments.iter().any(|argument| argument.starts_with("--scale")) {
         bench.arg("--charts").arg(root().join("docs/charts"));
@@ -93,7 +103,7 @@ fn targets_in(manifest: &str) -> Vec<String> {
     bins.filter_map(name).collect()
 }
 
-fn text(path: &std::path::Path) -> Result<String> {
+fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| "the path of the workspace is not UTF-8".into())
 }
 

@@ -160,6 +160,7 @@ fn watch(
     let mut charging_since = None;
     let started = Instant::now();
     let mut commands_before: Option<u64> = None;
+    let mut billed = false;
     loop {
         if interrupted.recv_timeout(Duration::from_secs(1)).is_ok() {
             println!();
@@ -186,10 +187,60 @@ fn watch(
             number("ended_sessions"),
             settled(&status),
         );
+        if !billed && number("ended_sessions") > 0 {
+            billed = show_bill(node, key)?;
+        }
         if options.exit_after.is_some_and(|limit| started.elapsed() >= limit) {
             return Ok(());
         }
     }
+}
+
+/// One session that was paid for: its parts, its taxes, and who got what. `false` while there is none.
+fn show_bill(node: &Node, key: &str) -> Result<bool> {
+    let list = http::get(node.http(), "/v1/sessions?state=SETTLED&limit=1", key)?;
+    let Some(id) = http::field(&list, "id") else { return Ok(false) };
+    let session = http::get(node.http(), &format!("/v1/sessions/{id}"), key)?;
+    println!("{}", bill(&session));
+    Ok(true)
+}
+
+/// A session's bill in lines.
+fn bill(session: &str) -> String {
+    let cost = after(session, "\"cost\":");
+    let part = |name: &str| {
+        let text = http::field(after(cost, &format!("\"{name}\":")), "text");
+        text.unwrap_or("?").to_owned()
+    };
+    let field = |name: &str| http::field(session, name).unwrap_or("?");
+    let mut lines = format!(
+        "\n  bill of {} at {}: {} Wh\n    energy {}, session {}, time {}, parking {}",
+        field("driver"),
+        field("station"),
+        field("energy_wh"),
+        part("energy"),
+        part("fee"),
+        part("time"),
+        part("parking"),
+    );
+    let taxes = after(cost, "\"taxes\":");
+    for tax in taxes.split(']').next().unwrap_or_default().split("\"name\":\"").skip(1) {
+        let name = tax.split('"').next().unwrap_or("?");
+        lines += &format!("\n    {name} {}", http::field(tax, "text").unwrap_or("?"));
+    }
+    lines += &format!("\n    total {}", part("total"));
+    let shares = after(session, "\"shares\":");
+    for share in shares.split(']').next().unwrap_or_default().split("\"party\":\"").skip(1) {
+        let party = share.split('"').next().unwrap_or("?");
+        lines += &format!("\n    -> {party} {}", http::field(share, "text").unwrap_or("?"));
+    }
+    lines.push('\n');
+    lines
+}
+
+/// What follows the first of these words in a text.
+fn after<'a>(text: &'a str, words: &str) -> &'a str {
+    text.split_once(words).map_or("", |(_, rest)| rest)
 }
 
 /// The texts of the amounts in the `settled` list.
@@ -235,4 +286,26 @@ fn read(path: &PathBuf) -> Result<String> {
     std::fs::read_to_string(path)
         .map(|text| text.trim().to_owned())
         .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bill_shows_its_parts_its_taxes_and_who_gets_what() {
+        let session = r#"{"station":"CP-1","driver":"anna","energy_wh":10000,"cost":{
+            "energy":{"text":"3.95 EUR"},"fee":{"text":"0.50 EUR"},"time":{"text":"0.00 EUR"},
+            "parking":{"text":"0.00 EUR"},"tax":{"text":"0.85 EUR"},
+            "taxes":[{"name":"VAT","rate_ppm":190000,"amount":{"text":"0.85 EUR"}}],
+            "total":{"text":"5.30 EUR"}},
+            "shares":[{"party":"operator","amount":{"text":"4.00 EUR"}},
+                      {"party":"platform","amount":{"text":"0.45 EUR"}}]}"#;
+        assert_eq!(
+            bill(session),
+            "\n  bill of anna at CP-1: 10000 Wh\n    energy 3.95 EUR, session 0.50 EUR, \
+             time 0.00 EUR, parking 0.00 EUR\n    VAT 0.85 EUR\n    total 5.30 EUR\n    \
+             -> operator 4.00 EUR\n    -> platform 0.45 EUR\n"
+        );
+    }
 }

@@ -18,7 +18,7 @@ cargo xtask <command>
 
   demo [--chargers N] [--exit-after S]   build, start a node and a fleet, show them live
   test                                   install what the tests need and run all of them
-  bench <name> [options]                 print figures: start-charge, connections; engine, tsdb (with their peers)
+  bench <name> [options]                 print figures: start-charge, connections; engine, tsdb, ledger (with peers)
   jepsen [--kills N] [--seed S]          kill a node under load, restart it, check every promise
   crash-store [--kills N] [--seed S]     kill a process that writes to a store, reopen it, check every promise
   fuzz [--seconds N] [TARGET..]          fuzz what reads foreign bytes (needs cargo-fuzz and nightly)

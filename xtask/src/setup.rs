@@ -32,6 +32,13 @@ pub(crate) fn peers() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The server that the ledger is set beside. Its programs are not on the path: Debian keeps versions apart.
+pub(crate) fn postgres() -> Result {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut programs = versions.flatten().map(|version| version.path().join("bin/initdb"));
+    if programs.any(|initdb| initdb.is_file()) { Ok(()) } else { install(&["postgresql"]) }
+}
+
 /// Everything.
 pub(crate) fn run() -> Result {
     debian_packages()?;

@@ -3,5 +3,6 @@
 pub(crate) mod clickhouse;
 #[cfg(feature = "peers")]
 pub(crate) mod fjall;
+pub(crate) mod postgres;
 pub(crate) mod rocksdb;
 pub(crate) mod victoria;

@@ -1,5 +1,6 @@
 //! Tests of the partition as a node uses it: entries in, rows and outcomes out.
 
+mod books;
 mod cards;
 mod chaos;
 mod format;

@@ -30,21 +30,21 @@ pub(crate) struct World {
 }
 
 /// The words of a line, taken one by one, and its `name value` options.
-struct Words<'a>(Vec<&'a str>);
+pub(crate) struct Words<'a>(Vec<&'a str>);
 
 impl<'a> Words<'a> {
-    fn next(&mut self) -> &'a str {
+    pub(crate) fn next(&mut self) -> &'a str {
         assert!(!self.0.is_empty(), "a word is missing");
         self.0.remove(0)
     }
 
-    fn option(&mut self, name: &str) -> Option<&'a str> {
+    pub(crate) fn option(&mut self, name: &str) -> Option<&'a str> {
         let at = self.0.iter().position(|word| *word == name)?;
         self.0.remove(at);
         Some(self.0.remove(at))
     }
 
-    fn number(&mut self, name: &str) -> Option<i64> {
+    pub(crate) fn number(&mut self, name: &str) -> Option<i64> {
         self.option(name).map(|text| text.parse().expect(name))
     }
 
@@ -95,6 +95,11 @@ fn transaction_text(transaction: &TransactionRef) -> String {
         TransactionRef::V16(number) => number.to_string(),
         TransactionRef::V201(text) => text.to_string(),
     }
+}
+
+/// The option `currency`, or euros.
+fn currency(words: &mut Words<'_>) -> Currency {
+    words.option("currency").map_or(Currency::EUR, |text| Currency::new(text).unwrap())
 }
 
 fn payer(words: &mut Words<'_>) -> PayerRef {
@@ -271,6 +276,9 @@ impl World {
                 self.charge(node, verb, &mut words)
             }
             "answer" => self.answer(node, &mut words),
+            "rate" | "close-books" | "write-off" | "park" | "until" => {
+                self.books(node, verb, &mut words)
+            }
             "wait" => {
                 let seconds: u64 = words.next().parse().unwrap();
                 self.now = Timestamp(self.now.0 + seconds * 1_000_000);
@@ -300,7 +308,7 @@ impl World {
         match verb {
             "site" => {
                 let tariff = SimpleTerms {
-                    currency: Currency::EUR,
+                    currency: currency(words),
                     energy_millis_per_kwh: number(words, "price", 40_000),
                     session_fee: number(words, "fee", 100).into(),
                     tax_basis_points: u32::try_from(number(words, "tax", 2_000)).unwrap(),
@@ -309,8 +317,9 @@ impl World {
                     platform_basis_points: 1_000,
                 };
                 let limit = words.number("limit").map(Watts);
-                let terms = tariff.terms(&name);
-                self.step(node, Command::PutSite(Box::new(PutSite::new(name, limit, terms))))
+                let mut put = PutSite::new(name.clone(), limit, tariff.terms(&name));
+                crate::books::month_terms(&mut put, words);
+                self.step(node, Command::PutSite(Box::new(put)))
             }
             "station" => {
                 let site = id(words.next());
@@ -324,7 +333,7 @@ impl World {
             "driver" => {
                 let token = token(words.next());
                 let amount: u128 = words.next().parse().unwrap();
-                let (driver, currency) = (name.clone(), Currency::EUR);
+                let (driver, currency) = (name.clone(), currency(words));
                 let tokens = vec![token];
                 self.step(node, Command::PutDriver { driver, tokens, currency, blocked: false });
                 self.deposits += 1;
@@ -544,7 +553,7 @@ impl World {
                     value(Measurand::Energy)
                 )
             }
-            other => panic!("nothing to show: {other}"),
+            other => self.show_books(node, other, words),
         }
     }
 }
@@ -585,7 +594,7 @@ fn rerun(text: &str) -> (String, usize) {
     (out, cases)
 }
 
-fn check(name: &str, cases_min: usize) {
+pub(crate) fn check(name: &str, cases_min: usize) {
     let path = format!("{}/testdata/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let expected = std::fs::read_to_string(&path).expect("the case file");
     let (actual, cases) = rerun(&expected);

@@ -1,5 +1,6 @@
 //! Claims about the `novax` binary, each proved by running it.
 
+mod audit;
 mod bad_input;
 mod charging;
 mod console;

@@ -98,7 +98,7 @@ fn charge(station: &mut Station, start: u64) {
 
 #[test]
 fn a_station_charges_by_the_clock_and_for_parking_with_the_taxes_of_its_country() {
-    let node = Node::start(&["--shards", "2"]);
+    let mut node = Node::start(&["--shards", "2"]);
     // Two hours ago, on a whole minute; the dear hours begin half an hour later.
     let start = (now_ms() / MINUTE_MS - 120) * MINUTE_MS;
     let tariff = by_the_clock(start + 30 * MINUTE_MS, start + 600 * MINUTE_MS);
@@ -135,8 +135,10 @@ fn a_station_charges_by_the_clock_and_for_parking_with_the_taxes_of_its_country(
     assert_eq!(whole["deal"]["tariff"], kept["hash"], "{whole}");
     assert_eq!(whole["deal"]["contract"], contract["hash"]);
     let periods = whole["periods"].as_array().expect("periods");
-    let seen: Vec<_> = periods.iter().map(|period| (&period["duration_s"], &period["energy_wh"]));
-    let seen: Vec<_> = seen.map(|(s, wh)| (s.as_u64(), wh.as_i64())).collect();
+    let seen: Vec<_> = periods
+        .iter()
+        .map(|period| (period["duration_s"].as_u64(), period["energy_wh"].as_i64()))
+        .collect();
     assert_eq!(
         seen,
         [(Some(1_800), Some(5_000)), (Some(1_800), Some(5_000)), (Some(3_600), Some(0))],
@@ -159,6 +161,10 @@ fn a_station_charges_by_the_clock_and_for_parking_with_the_taxes_of_its_country(
     let rate =
         "select percent from tax_rates where jurisdiction = 'DE' order by valid_from desc limit 1";
     assert_eq!(psql(&node, rate), "19.0000\n");
+    node.kill();
+    node.restart(None).expect("ready again");
+    assert_eq!(get(&node, "/v1/tariffs/clock"), kept, "it is on disk as it was put");
+    assert_eq!(get(&node, "/v1/sites/street")["prices"][0]["tariff"], kept["hash"]);
 }
 
 #[test]

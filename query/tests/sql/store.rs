@@ -482,6 +482,8 @@ fn mall(batch: &mut Batch) {
         ExceptionRow { at: at(40), identity: id("MALL-2"), text: "the meter ran backwards".into() };
     put(batch, Keyspace::Exceptions, 0_u64.to_be_bytes().to_vec(), archive!(&exception));
     let payer = PayerSessionRow {
+        fx: None,
+        fx_owed: 0,
         session: SessionId(0xab),
         partition: PartitionId(0),
         driver: id("ada"),

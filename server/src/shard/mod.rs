@@ -27,7 +27,6 @@ use crate::timers::Wheel;
 use connection::{Connection, Handoff};
 use ed25519_dalek::SigningKey;
 use mesh::{Mesh, MeshMessage};
-use novax_charging::Command;
 use novax_charging::{Command, Outcome};
 use novax_model::{Duration, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};

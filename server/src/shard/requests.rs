@@ -300,9 +300,9 @@ impl Shard {
             return None;
         }
         let (currency, required) = required?;
-        if driver.currency != currency {
+        let Some(required) = slot.machine.cost_in(driver.currency, currency, required) else {
             return Some(Refusal::CurrencyMismatch);
-        }
+        };
         let available = slot.machine.available(driver.driver.as_str()).unwrap_or(0);
         (available < required).then_some(Refusal::InsufficientFunds { available, required })
     }

@@ -1,0 +1,94 @@
+//! The journal as an auditor gets it: from a running node, checked offline, kept over kills.
+
+use crate::scene::{Scene, get, until};
+use novax_jepsen::node::{Node, novax};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+/// The body of an answer, as bytes. HTTP/1.0, so that it comes as it is and ends with the socket.
+fn download(node: &Node, path: &str) -> Vec<u8> {
+    let client = node.client();
+    let mut socket = TcpStream::connect(client.address).expect("the node listens");
+    let head = format!("GET {path} HTTP/1.0\r\nAuthorization: Bearer {}\r\n\r\n", client.key);
+    socket.write_all(head.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&answer));
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+    answer.split_off(end + 4)
+}
+
+fn audit(arguments: &[&str]) -> (Option<i32>, String) {
+    let ran = Command::new(novax()).arg("audit").args(arguments).output().expect("runs");
+    let text = [ran.stdout, ran.stderr].concat();
+    (ran.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The newest signed head of each partition that has one, once all transfers are signed.
+fn signed(scene: &Scene) -> Vec<(u64, u64, String)> {
+    let heads = get(&scene.node, "/v1/audit/heads");
+    let heads = heads.as_array().expect("a list").iter();
+    let row = |head: &serde_json::Value| {
+        let number = |field: &str| head[field].as_u64().expect("a number");
+        (number("partition"), number("size"), head["signed"].as_str().expect("text").to_owned())
+    };
+    heads.map(row).collect()
+}
+
+fn verify(file: &Path, key: &str, more: &[&str]) -> (Option<i32>, String) {
+    let file = file.to_str().expect("a path in UTF-8");
+    audit(&[&["verify", file, "--key", key], more].concat())
+}
+
+#[test]
+fn an_auditor_verifies_the_journal_offline_and_a_changed_byte_is_named() {
+    let mut scene = Scene::new(&[]);
+    let data = scene.node.data().to_str().expect("a path in UTF-8").to_owned();
+    let (code, key) = audit(&["key", "--data", &data]);
+    let key = key.trim();
+    assert_eq!((code, key.len()), (Some(0), 64), "{key}");
+    let before = until("signed heads", || Some(signed(&scene)).filter(|heads| !heads.is_empty()));
+    // What was signed before a kill is still the beginning of what is signed after it.
+    scene.node.kill();
+    scene.node.restart(None).expect("ready again");
+    let hub = scene.node.addresses.ocpp;
+    use novax_jepsen::station::{Station, Version};
+    scene.good = until("the station", || Station::connect(hub, "GOOD", Version::V16, None).ok());
+    assert_eq!(scene.good.boot().expect("answers"), "Accepted");
+    scene.the_neighbour_is_well();
+    let (partition, _, old) = before.first().expect("a head").clone();
+    let grown = until("a head over the settlement", || {
+        signed(&scene).into_iter().find(|head| head.0 == partition && head.1 > before[0].1)
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("journal");
+    for proofs in ["false", "true"] {
+        let path = format!("/v1/audit/export?partition={partition}&proofs={proofs}");
+        let bytes = download(&scene.node, &path);
+        std::fs::write(&file, &bytes).expect("written");
+        let (code, text) = verify(&file, key, &["--head", &old]);
+        assert_eq!(code, Some(0), "{text}");
+        let (code, text) = verify(&file, &key.replace(|c: char| c.is_ascii_digit(), "7"), &[]);
+        assert_ne!(code, Some(0), "another key vouches for nothing: {text}");
+        let place = bytes.len() / 2;
+        let mut forged = bytes;
+        forged[place] ^= 1;
+        std::fs::write(&file, &forged).expect("written");
+        let (code, text) = verify(&file, key, &[]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("not genuine") && text.contains(&place.to_string()), "{text}");
+    }
+    // One transfer, proved by itself against the newest head.
+    let transfers = get(&scene.node, "/v1/transfers?limit=1000");
+    let ids = transfers["items"].as_array().expect("a list").iter();
+    let ids: Vec<&str> = ids.filter_map(|row| row["id"].as_str()).collect();
+    let id = ids.iter().find(|id| id.split('.').next() == Some(&partition.to_string()));
+    let proof = get(&scene.node, &format!("/v1/audit/proof?transfer={}", id.expect("a transfer")));
+    assert_eq!(proof["head"]["partition"], partition);
+    assert!(proof["leaf"].as_u64() < Some(grown.1), "{proof}");
+    let path =
+        format!("/v1/audit/consistency?partition={partition}&from={}&to={}", before[0].1, grown.1);
+    assert!(get(&scene.node, &path)["path"].is_array());
+}
