@@ -174,9 +174,8 @@ impl Sorted {
             | Keyspace::RollupsQuarter
             | Keyspace::RollupsHour
             | Keyspace::AccountEntries
-            | Keyspace::TreeNodes => {}
-            // Kept for those who come to write them.
-            Keyspace::Documents => {}
+            | Keyspace::TreeNodes
+            | Keyspace::Documents => {}
         }
         Ok(())
     }

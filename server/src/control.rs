@@ -14,6 +14,7 @@ use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
     TransferKey, Watts,
 };
+use novax_settlement::Rate;
 use novax_tariff::rules::{Sample, SignalKind};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -493,6 +494,50 @@ impl Control {
             Outcome::Deposited { available } => Ok(available),
             other => unreachable!("a deposit is deposited or refused, not {other:?}"),
         }
+    }
+
+    /// Puts an exchange rate in force in every partition: each converts for its own payers. Cut short, it
+    /// is completed by the same request again.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn put_fx_rate(&self, rate: Rate) -> Result<(), ControlError> {
+        for partition in 0..self.partitions {
+            let command = Command::PutFxRate(rate.clone());
+            self.propose_ok(PartitionId(partition), command).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the books of every partition up to a time.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn close_books(&self, until: Timestamp) -> Result<(), ControlError> {
+        for partition in 0..self.partitions {
+            self.propose_ok(PartitionId(partition), Command::CloseBooks { until }).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives up a driver's debt.
+    ///
+    /// # Errors
+    /// [`ControlError`]; [`Refusal::KeyReused`] when the key came with another payload before.
+    pub async fn write_off(
+        &self,
+        key: &str,
+        driver: &Identity,
+        amount: Amount,
+    ) -> Result<(), ControlError> {
+        let Some(home) = self.locate(DirectoryKind::Driver, driver.as_str()).await? else {
+            return Err(ControlError::Refused(Refusal::UnknownDriver));
+        };
+        let digest = digest(&["write-off", key]);
+        self.put_directory(DirectoryKind::RequestKey, &format!("w{digest:032x}"), home).await?;
+        let key = TransferKey(digest);
+        let command = Command::WriteOff { key, driver: driver.clone(), amount };
+        self.propose_ok(home, command).await.map(|_| ())
     }
 
     /// Starts a charge for an app. Same key and payload again: the same session.

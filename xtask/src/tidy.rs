@@ -72,7 +72,7 @@ const FLOORS: [(&str, &[&str]); 22] = [
             "console",
         ],
     ),
-    ("jepsen", &["model", "wire", "engine", "log", "payments"]),
+    ("jepsen", &["model", "wire", "engine", "log", "ledger", "audit", "payments"]),
     (
         "benches",
         &["model", "wire", "engine", "log", "tsdb", "ledger", "tariff", "settlement", "audit"],

@@ -4,7 +4,8 @@
 //! Claims checked, for every transaction: numbers, log indexes and times run on; each key is booked
 //! once (or again after the ledger may have forgotten it); each row moves money between two accounts
 //! of one currency; what is set aside is resolved once, whole, and between the same accounts; what is
-//! undone was booked, and is not undone twice; sides of an exchange are in two currencies. At any time debits equal credits, per currency.
+//! undone was booked, and is not undone twice; sides of an exchange are in two currencies. At any
+//! time debits equal credits, per currency.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -75,7 +75,8 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next record; every error says where.
-    pub(crate) fn next(&mut self) -> Result<Record<'_>, AuditError> {
+    /// `transaction` is the number that the next transaction has, to name it when it was changed.
+    pub(crate) fn next(&mut self, transaction: u64) -> Result<Record<'_>, AuditError> {
         let place = self.next;
         let mut head = [0; HEAD_BYTES];
         self.fill(&mut head, place, 0)?;
@@ -91,7 +92,14 @@ impl<R: Read> Reader<R> {
         let expected = link(&self.link, signed, &self.body);
         if expected != stored.link || fold(&self.body) != stored.fold {
             let suspect = Suspect { place, kind, body: &self.body, stored, expected };
-            return Err(suspect.locate(&self.link));
+            let error = suspect.locate(&self.link);
+            return Err(match error {
+                AuditError::Tampered(found) if kind == Kind::Transaction => {
+                    let transaction = Some(transaction);
+                    AuditError::Tampered(Box::new(Tampered { transaction, ..*found }))
+                }
+                other => other,
+            });
         }
         self.link = expected;
         self.next = Place {

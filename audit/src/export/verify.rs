@@ -101,7 +101,7 @@ pub fn verify(
     trusted: Option<&TreeHead>,
 ) -> Result<Report, AuditError> {
     let mut reader = Reader::new(input)?;
-    let first = reader.next()?;
+    let first = reader.next(0)?;
     let place = first.place;
     if first.kind != Kind::Start {
         return Err(malformed(place, "the first record is the start"));
@@ -109,7 +109,7 @@ pub fn verify(
     let start = Beginning::read(first.body).map_err(|why| within(place, why))?;
     let mut verifier = Verifier::new(start, keys, trusted, place)?;
     loop {
-        let record = reader.next()?;
+        let record = reader.next(verifier.tree.size())?;
         let (kind, place, body) = (record.kind, record.place, record.body);
         match kind {
             Kind::Start => return Err(malformed(place, "there is only one start")),

@@ -1,7 +1,11 @@
 //! The journal as an auditor gets it: from a running node, checked offline, kept over kills.
 
 use crate::scene::{Scene, get, until};
+use novax_audit::merkle::{leaf_hash, verify_consistency, verify_inclusion};
+use novax_audit::{Hash, PublicKeys, SignedHead};
 use novax_jepsen::node::{Node, novax};
+use novax_jepsen::station::{Station, Version};
+use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -30,7 +34,7 @@ fn audit(arguments: &[&str]) -> (Option<i32>, String) {
 fn signed(scene: &Scene) -> Vec<(u64, u64, String)> {
     let heads = get(&scene.node, "/v1/audit/heads");
     let heads = heads.as_array().expect("a list").iter();
-    let row = |head: &serde_json::Value| {
+    let row = |head: &Value| {
         let number = |field: &str| head[field].as_u64().expect("a number");
         (number("partition"), number("size"), head["signed"].as_str().expect("text").to_owned())
     };
@@ -54,7 +58,6 @@ fn an_auditor_verifies_the_journal_offline_and_a_changed_byte_is_named() {
     scene.node.kill();
     scene.node.restart(None).expect("ready again");
     let hub = scene.node.addresses.ocpp;
-    use novax_jepsen::station::{Station, Version};
     scene.good = until("the station", || Station::connect(hub, "GOOD", Version::V16, None).ok());
     assert_eq!(scene.good.boot().expect("answers"), "Accepted");
     scene.the_neighbour_is_well();
@@ -68,7 +71,7 @@ fn an_auditor_verifies_the_journal_offline_and_a_changed_byte_is_named() {
         let path = format!("/v1/audit/export?partition={partition}&proofs={proofs}");
         let bytes = download(&scene.node, &path);
         std::fs::write(&file, &bytes).expect("written");
-        let (code, text) = verify(&file, key, &["--head", &old]);
+        let (code, text) = verify(&file, key, &["--head", old.as_str()]);
         assert_eq!(code, Some(0), "{text}");
         let (code, text) = verify(&file, &key.replace(|c: char| c.is_ascii_digit(), "7"), &[]);
         assert_ne!(code, Some(0), "another key vouches for nothing: {text}");
@@ -86,9 +89,29 @@ fn an_auditor_verifies_the_journal_offline_and_a_changed_byte_is_named() {
     let ids: Vec<&str> = ids.filter_map(|row| row["id"].as_str()).collect();
     let id = ids.iter().find(|id| id.split('.').next() == Some(&partition.to_string()));
     let proof = get(&scene.node, &format!("/v1/audit/proof?transfer={}", id.expect("a transfer")));
-    assert_eq!(proof["head"]["partition"], partition);
-    assert!(proof["leaf"].as_u64() < Some(grown.1), "{proof}");
-    let path =
-        format!("/v1/audit/consistency?partition={partition}&from={}&to={}", before[0].1, grown.1);
-    assert!(get(&scene.node, &path)["path"].is_array());
+    let head = SignedHead::from_bytes(&bytes(&proof["head"]["signed"])).expect("a signed head");
+    PublicKeys::parse(key).expect("a key").verify(&head).expect("the node signed it");
+    let leaf = leaf_hash(&bytes(&proof["transaction"]));
+    let (number, size) = (proof["leaf"].as_u64().expect("a number"), head.head.size);
+    let hashes = hashes(&proof["path"]);
+    verify_inclusion(&leaf, number, size, &hashes, &head.head.root).expect("it is in the journal");
+    let forged = leaf_hash(b"another transaction");
+    assert!(verify_inclusion(&forged, number, size, &hashes, &head.head.root).is_err());
+    let old = SignedHead::from_bytes(&bytes(&old.into())).expect("a signed head").head;
+    let path = format!("/v1/audit/consistency?partition={partition}&from={}&to={size}", old.size);
+    let hashes = self::hashes(&get(&scene.node, &path)["path"]);
+    verify_consistency(old.size, &old.root, size, &head.head.root, &hashes).expect("it grew");
+    assert!(verify_consistency(old.size, &[7; 32], size, &head.head.root, &hashes).is_err());
+    assert!(grown.1 <= size, "heads only grow");
+}
+
+fn bytes(text: &Value) -> Vec<u8> {
+    let text = text.as_str().expect("hexadecimal digits");
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("digits"));
+    pairs.map(|pair| u8::from_str_radix(pair, 16).expect("digits")).collect()
+}
+
+fn hashes(list: &Value) -> Vec<Hash> {
+    let list = list.as_array().expect("a list").iter();
+    list.map(|text| bytes(text).try_into().expect("32 bytes")).collect()
 }

@@ -144,8 +144,7 @@ fn a_card_shown_at_the_station_charges_at_once_and_a_kill_before_its_answer_asks
     till.mock.fail_posts([Fault::Silence]);
     let (transaction, status) = till.station.start("TAG-D", 0);
     assert_eq!(status, "Accepted");
-    let asked = until("the provider is asked", || (till.mock.requests().0 > 0).then_some(()));
-    assert_eq!(asked, ());
+    until("the provider is asked", || (till.mock.requests().0 > 0).then_some(()));
     till.kill();
     till.station.stop(transaction, 10_000);
     let list = get(&till.node, "/v1/sessions?driver=dora");

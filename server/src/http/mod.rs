@@ -24,6 +24,7 @@ mod books;
 mod connectors;
 mod drivers;
 mod extract;
+mod finance;
 mod layers;
 mod live;
 mod openapi;

@@ -2,7 +2,8 @@
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
 use super::{
-    Api, audit, books, connectors, drivers, payments, sessions, sites, stations, status, tariffs,
+    Api, audit, books, connectors, drivers, finance, payments, sessions, sites, stations, status,
+    tariffs,
 };
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -35,6 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(tariffs::routes())
         .merge(drivers::routes())
         .merge(books::routes())
+        .merge(finance::routes())
         .merge(audit::routes())
         .merge(payments::routes())
 }

@@ -12,6 +12,10 @@ async fn everything_of_the_data_needs_the_key() {
     let paths = crate::http::openapi::routes().to_openapi().paths.paths;
     assert!(paths.len() > 15, "all routes are in the document");
     for (path, operations) in &paths {
+        // A provider shows its signature instead, which its own tests forge.
+        if path == "/v1/payments/webhooks/stripe" {
+            continue;
+        }
         let method = if operations.get.is_some() { "GET" } else { "POST" };
         assert!(operations.get.is_some() || operations.post.is_some(), "{path}");
         for header in [&[][..], &[("Authorization", "Bearer wrong-key-wrong-key")][..]] {
