@@ -82,7 +82,11 @@ impl DataDir {
 fn read_node(text: &str) -> Result<u16, String> {
     let mut lines = text.lines();
     if lines.next() != Some(FORMAT) {
-        return Err("NODE is of a format this build does not know".into());
+        return Err(
+            "NODE is of a format this build does not know: it was made by another version of \
+                    novax; use that one, or move the directory away and begin anew"
+                .into(),
+        );
     }
     lines
         .next()
