@@ -284,18 +284,28 @@ impl State {
         total: Amount,
         legs: &mut Vec<Leg>,
     ) -> Result<Amount, String> {
-        let mut taken = 0;
-        if let Some(hold) = self.standing_hold(place) {
-            let held = self.ledger.hold(hold).map_or(0, |hold| hold.amount);
-            assert_eq!(held, place.held, "the row knows what is held");
-            taken = held.min(total);
-            legs.push(if taken == 0 {
-                Leg::VoidHold { hold, code: Code::Release }
-            } else {
-                Leg::PostHold { hold, amount: taken, code: Code::Energy }
-            });
-        }
+        let taken = self.hold_legs(place, total, Code::Energy, legs);
         Ok(taken + self.charge_legs(debtor, clearing, total - taken, legs)?)
+    }
+
+    /// The leg that takes of a standing hold as much of `total` as it gives. Says how much.
+    fn hold_legs(
+        &self,
+        place: HoldPlace,
+        total: Amount,
+        code: Code,
+        legs: &mut Vec<Leg>,
+    ) -> Amount {
+        let Some(hold) = self.standing_hold(place) else { return 0 };
+        let held = self.ledger.hold(hold).map_or(0, |hold| hold.amount);
+        assert_eq!(held, place.held, "the row knows what is held");
+        let taken = held.min(total);
+        legs.push(if taken == 0 {
+            Leg::VoidHold { hold, code: Code::Release }
+        } else {
+            Leg::PostHold { hold, amount: taken, code }
+        });
+        taken
     }
 
     /// Legs that bring `total` to `clearing`: from what a card's provider reserved as far as it goes,
@@ -308,17 +318,7 @@ impl State {
         total: Amount,
         legs: &mut Vec<Leg>,
     ) -> Result<Amount, String> {
-        let mut taken = 0;
-        if let Some(hold) = self.standing_hold(place) {
-            let held = self.ledger.hold(hold).map_or(0, |hold| hold.amount);
-            assert_eq!(held, place.held, "the row knows what is held");
-            taken = held.min(total);
-            legs.push(if taken == 0 {
-                Leg::VoidHold { hold, code: Code::Release }
-            } else {
-                Leg::PostHold { hold, amount: taken, code: Code::PspCapture }
-            });
-        }
+        let taken = self.hold_legs(place, total, Code::PspCapture, legs);
         let owed = total - taken;
         if owed > 0 {
             let debit = self.receivable(debtor)?;

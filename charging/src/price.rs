@@ -5,6 +5,7 @@
 
 use crate::rows::{Charges, Deal, SessionRow, TaxPart};
 use crate::state::State;
+use crate::terms::Terms;
 use novax_model::{Micros, SessionId, Timestamp, WattHours};
 use novax_settlement::share::proportional;
 use novax_settlement::tax::{self, Priced};
@@ -89,6 +90,33 @@ fn charges(deal: &Deal, cost: &Cost) -> Charges {
     charges
 }
 
+impl Terms {
+    /// Rates up to `at` and charges what that comes to. The rating counts energy of the session, not
+    /// registers: a meter that began anew is no matter here.
+    fn reprice(
+        &self,
+        row: &mut SessionRow,
+        (began, at): (Timestamp, Timestamp),
+        flow: Flow,
+        at_end: bool,
+    ) {
+        let (tariff, zone) = (self.tariff(row.deal.tariff), self.zone(&row.deal.zone));
+        let reading = |at: Timestamp, register_wh: WattHours, charging: bool| Reading {
+            at,
+            register_wh,
+            power_w: flow.power_w,
+            current_ma: flow.current_ma,
+            charging,
+        };
+        let energy = row.energy();
+        let rating = row.rating.get_or_insert_with(|| {
+            Rating::start(&tariff, &zone, None, reading(began, WattHours(0), true))
+        });
+        rating.advance(&tariff, &zone, reading(at, energy, flow.charging));
+        row.charges = charges(&row.deal, &rating.cost(&tariff, &row.deal.adjustment, at_end));
+    }
+}
+
 impl State {
     /// A station's time as far as a price may depend on it: a clock that is far out is not believed,
     /// and ours counts instead (window 15).
@@ -99,34 +127,26 @@ impl State {
         if said > ahead_max || said.saturating_add(late_max) < now { now } else { said }
     }
 
-    /// What a session costs by now, or in the end, with the energy its row says. The rating counts
-    /// energy of the session, not registers: a meter that began anew is no matter here.
-    pub(crate) fn reprice_row(&self, row: &mut SessionRow, flow: Flow, at_end: bool) {
-        let (tariff, zone) = (self.terms.tariff(row.deal.tariff), self.terms.zone(&row.deal.zone));
-        let reading = |at: Timestamp, register_wh: WattHours, charging: bool| Reading {
-            at,
-            register_wh,
-            power_w: flow.power_w,
-            current_ma: flow.current_ma,
-            charging,
-        };
+    /// When a session began and when this flow was, both as far as they are believed.
+    fn believed_times(&self, row: &SessionRow, flow: Flow) -> (Timestamp, Timestamp) {
         let began = if row.started == Timestamp::ZERO { flow.at } else { row.started };
-        let began = self.believed_time(began);
-        let energy = row.energy();
-        let rating = row.rating.get_or_insert_with(|| {
-            Rating::start(&tariff, &zone, None, reading(began, WattHours(0), true))
-        });
-        rating.advance(&tariff, &zone, reading(self.believed_time(flow.at), energy, flow.charging));
-        row.charges = charges(&row.deal, &rating.cost(&tariff, &row.deal.adjustment, at_end));
+        (self.believed_time(began), self.believed_time(flow.at))
     }
 
-    /// The same, of a session in the table.
+    /// What a session costs by now, or in the end, with the energy its row says.
+    pub(crate) fn reprice_row(&self, row: &mut SessionRow, flow: Flow, at_end: bool) {
+        let times = self.believed_times(row, flow);
+        self.terms.reprice(row, times, flow, at_end);
+    }
+
+    /// The same, of a session in the table, in its place: this is done for each word of a meter.
     pub(crate) fn reprice(&mut self, id: SessionId, flow: Flow, at_end: bool) {
-        let Some(row) = self.touch_session(id) else { return };
-        let mut row = row.clone();
-        self.reprice_row(&mut row, flow, at_end);
-        if let Some(found) = self.touch_session(id) {
-            (found.rating, found.charges) = (row.rating, row.charges);
+        let Some(session) = self.sessions.get(&id) else { return };
+        let times = self.believed_times(&session.row, flow);
+        if self.touch_session(id).is_some()
+            && let Some(session) = self.sessions.get_mut(&id)
+        {
+            self.terms.reprice(&mut session.row, times, flow, at_end);
         }
     }
 

@@ -30,7 +30,7 @@
 //! | tree_nodes | level u8, index u64 | hash of a Merkle node, 32 bytes |
 //! | tree_nodes | 255, journal number u64 of a transaction's first row | which leaf it is, u64 |
 //! | tree_heads | size u64 | [`TreeHeadRow`] |
-//! | documents | kind u8, series text, 0, number u64 | [`DocumentRow`] |
+//! | documents | - | nothing yet: the number is kept for numbered documents |
 //! | payments | session u128, operation u32 | [`crate::PaymentRow`] |
 //! | priced | kind u8, id text | [`PricedRow`] |
 

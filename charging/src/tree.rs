@@ -46,10 +46,10 @@ impl Heads {
 impl State {
     /// The chain goes on with an entry.
     pub(crate) fn link_entry(&mut self, index: u64, entry: &[u8]) {
-        let before = match self.meta.log_chain {
-            [0, ..] if self.meta.log_chain == [0; 32] => chain::genesis(self.config.partition),
-            before => before,
-        };
+        let mut before = self.meta.log_chain;
+        if before == [0; 32] {
+            before = chain::genesis(self.config.partition);
+        }
         self.meta.log_chain = chain::link(&before, index, entry);
     }
 
