@@ -48,6 +48,37 @@ impl fmt::Display for PartitionId {
     }
 }
 
+/// A node of a cluster: one data directory. Numbered from 1; a replaced disk is another node, and a number
+/// is never used again.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
+)]
+#[rkyv(derive(Debug))]
+pub struct NodeId(u64);
+
+impl NodeId {
+    /// The node that stands alone, and the first of every cluster.
+    pub const FIRST: NodeId = NodeId(1);
+
+    /// A node's number; none has 0, which Raft takes for nobody.
+    #[must_use]
+    pub fn new(number: u64) -> Option<NodeId> {
+        (number != 0).then_some(NodeId(number))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
 /// A text id was empty, too long, or held a character its standard forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIdentity {

@@ -19,7 +19,7 @@ pub mod time;
 pub mod units;
 
 pub use ids::{
-    AccountId, ConnectorRef, Identity, InvalidIdentity, PartitionId, SessionId, TokenUid,
+    AccountId, ConnectorRef, Identity, InvalidIdentity, NodeId, PartitionId, SessionId, TokenUid,
     TransferKey,
 };
 pub use meter::{MEASURANDS, Measurand, MeterTick};
