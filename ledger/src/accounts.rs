@@ -60,29 +60,25 @@ impl Accounts {
         self.index.insert(hash(id.0), slot, |slot| rows.at(slot).0.id == id);
         self.is_dirty.resize(self.len().div_ceil(64), 0);
         if is_dirty {
-            self.mark(slot, id);
+            self.change(slot);
         }
     }
 
     #[inline]
-    pub(crate) fn set_balances(&mut self, slot: u32, balances: Balances, at: Timestamp) {
+    pub(crate) fn set_balances(&mut self, slot: u32, balances: &Balances, at: Timestamp) {
         self.change(slot).set_balances(balances, at);
     }
 
     /// An account about to change.
     #[inline]
     pub(crate) fn change(&mut self, slot: u32) -> &mut Account {
-        self.mark(slot, self.at(slot).id);
-        &mut self.rows.at_mut(slot).0
-    }
-
-    #[inline]
-    fn mark(&mut self, slot: u32, id: AccountId) {
+        let account = &mut self.rows.at_mut(slot).0;
         let (word, bit) = (&mut self.is_dirty[slot as usize / 64], 1 << (slot % 64));
         if *word & bit == 0 {
             *word |= bit;
-            self.dirty.push((leading(id.0), slot));
+            self.dirty.push((leading(account.id.0), slot));
         }
+        account
     }
 
     /// What changed since the last call is what [`Accounts::taken`] gives from now on.

@@ -151,12 +151,16 @@ impl Holds {
         self.taken.clear();
         std::mem::swap(&mut self.taken, &mut self.dirty);
         let slots = &mut self.slots;
-        self.order.sort(&mut self.taken, |slot| slots.at(slot).hold.id());
+        // Before they are sorted: new ones stand side by side.
         for (_, slot) in &self.taken {
             slots.at_mut(*slot).is_dirty = false;
         }
+        self.order.sort(&mut self.taken, |slot| slots.at(slot).hold.id());
         // A key may be forgotten and used again at once: of two holds of one id, one is open at most.
         self.taken.dedup_by(|later, kept| {
+            if later.0 != kept.0 {
+                return false;
+            }
             let (row, before) = (slots.at(later.1), slots.at(kept.1));
             let is_same = row.hold.id() == before.hold.id();
             if is_same && row.is_open {

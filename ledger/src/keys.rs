@@ -389,15 +389,19 @@ impl Keys {
         self.taken.clear();
         std::mem::swap(&mut self.taken, &mut self.dirty);
         let rows = &mut self.rows;
-        self.order.sort(&mut self.taken, |slot| rows.at(slot).key);
+        // Before they are sorted: new ones stand side by side.
         for (_, slot) in &self.taken {
             let known = rows.at_mut(*slot);
             if known.state == State::Dirty {
                 known.state = State::Clean;
             }
         }
+        self.order.sort(&mut self.taken, |slot| rows.at(slot).key);
         // A key may be forgotten and used again at once: of its rows, the one that stands counts.
         self.taken.dedup_by(|later, kept| {
+            if later.0 != kept.0 {
+                return false;
+            }
             let (known, before) = (rows.at(later.1), rows.at(kept.1));
             let is_same = known.key == before.key;
             if is_same && known.state != State::Forgotten {

@@ -318,7 +318,7 @@ impl Ledger {
     /// here can fail; a broken invariant stops the process.
     fn book(&mut self, at: Timestamp, key: Option<u32>) {
         for touched in &self.plan.touched {
-            self.accounts.set_balances(touched.slot, touched.after, at);
+            self.accounts.set_balances(touched.slot, &touched.after, at);
         }
         for held in &self.plan.held {
             let placed_by = match held.slot {

@@ -11,12 +11,14 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 pub(crate) struct Slab<T> {
     /// All but the last are full.
     chunks: Vec<Vec<T>>,
+    /// Slots that were ever given out.
+    len: u32,
     free: Vec<u32>,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Slab { chunks: Vec::new(), free: Vec::new() }
+        Slab { chunks: Vec::new(), len: 0, free: Vec::new() }
     }
 }
 
@@ -40,7 +42,7 @@ impl<T> Slab<T> {
 
     /// Slots that were ever given out; each is below.
     pub(crate) fn slots(&self) -> usize {
-        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+        self.len as usize
     }
 
     /// What stands in the slots, in their order: in those that were given back, what stood there.
@@ -54,7 +56,8 @@ impl<T> Slab<T> {
             *self.at_mut(slot) = row;
             return slot;
         }
-        let slot = u32::try_from(self.slots()).expect("fewer than 2^32 rows");
+        let slot = self.len;
+        self.len = slot.checked_add(1).expect("fewer than 2^32 rows");
         match self.chunks.last_mut() {
             Some(last) if last.len() < CHUNK => last.push(row),
             Some(_) | None => {
@@ -68,7 +71,7 @@ impl<T> Slab<T> {
 
     /// The row is no longer wanted; its slot may be used again.
     pub(crate) fn give_back(&mut self, slot: u32) {
-        assert!((slot as usize) < self.slots(), "only what was given out comes back");
+        assert!(slot < self.len, "only what was given out comes back");
         self.free.push(slot);
     }
 }
