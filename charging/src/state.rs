@@ -518,29 +518,29 @@ impl State {
     fn take_ledger_rows(&mut self, out: &mut Vec<RowWrite>) {
         let changes = self.ledger.take_changes();
         let mut push = |keyspace, key: Vec<u8>, value| out.push(RowWrite { keyspace, key, value });
-        for account in &changes.accounts {
+        for account in changes.accounts() {
             let key = account.id.0.to_be_bytes().to_vec();
             push(Keyspace::Accounts, key, Some(rows::archive(account)));
         }
-        for (id, hold) in &changes.holds {
+        for (id, hold) in changes.holds() {
             let mut key = id.key.0.to_be_bytes().to_vec();
             key.push(id.leg);
-            push(Keyspace::Holds, key, hold.as_ref().map(rows::archive));
+            push(Keyspace::Holds, key, hold.map(rows::archive));
         }
-        for row in &changes.journal {
+        for row in changes.journal() {
             let key = row.number.to_be_bytes().to_vec();
             push(Keyspace::Transfers, key, Some(rows::archive(row)));
         }
-        for entry in &changes.entries {
+        for entry in changes.entries() {
             let mut key = entry.account.0.to_be_bytes().to_vec();
             key.extend(entry.number.to_be_bytes());
             push(Keyspace::AccountEntries, key, Some(rows::archive(entry)));
         }
-        for (key, row) in &changes.keys {
+        for (key, row) in changes.keys() {
             let value = row.as_ref().map(rows::archive);
             push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
         }
-        self.grow_tree(&changes.journal, out);
+        self.heads.grow(self.config.partition, &mut self.meta, changes.journal(), out);
         let head = self.ledger.head();
         self.meta.next_journal = head.next_journal;
         self.meta.closed_until = head.closed_until;
