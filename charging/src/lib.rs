@@ -20,6 +20,7 @@
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
 //! * `cards`, `card_refund`: what is asked of payment providers
+//! * [`erase`]: a driver is forgotten
 //! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
@@ -38,6 +39,7 @@ mod card_refund;
 mod cards;
 pub mod command;
 pub mod config;
+pub mod erase;
 mod finished;
 mod fx;
 mod hash;
@@ -75,9 +77,10 @@ mod tree;
 
 pub use books::Ageing;
 pub use command::{
-    Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy,
-    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    Answer, Command, CorruptEntry, EndTransaction, EraseDriver, Erasure, Outcome, PasswordHash,
+    PayerRef, PeerCommand, PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite,
+    SignedEnergy, SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry,
+    encode_entry, erased_name,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
@@ -86,7 +89,7 @@ pub use restore::RestoreError;
 pub use rows::{
     AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
     DriverRow, FxRateRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow,
-    Place, Price, PricedRow, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow,
+    Place, Price, PricedRow, Protocol, Salt, Segment, SessionRow, SessionState, SignalRow, SiteRow,
     StationRow, StationState, TaxPart, TermsId, TermsRow, TokenRow, TreeHeadRow,
 };
 pub use simple::SimpleTerms;

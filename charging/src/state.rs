@@ -20,7 +20,9 @@ use crate::terms::Terms;
 use crate::timers::Timer;
 use crate::tree::Heads;
 use novax_ledger::Ledger;
-use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
+use novax_model::{
+    AccountId, ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid,
+};
 use novax_settlement::TaxTable;
 use novax_tariff::rules::{Sample, SignalKind};
 use novax_tsdb::OpenSeries;
@@ -131,6 +133,8 @@ pub(crate) struct State {
     /// Of those, the ones to be looked at after the entry: they may be forgotten.
     pub(crate) cards_touched: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
+    /// The accounts of what drivers owe, by whose they are.
+    pub(crate) debts: BTreeMap<Identity, BTreeMap<Currency, AccountId>>,
     pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
     pub(crate) series: BTreeMap<u64, OpenSeries>,
     /// Series that may have late ticks open.
@@ -180,6 +184,7 @@ impl State {
             cards: BTreeMap::new(),
             cards_touched: BTreeSet::new(),
             ledger: Ledger::new(),
+            debts: BTreeMap::new(),
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
             late_series: BTreeSet::new(),
@@ -292,6 +297,18 @@ impl State {
     pub(crate) fn put_driver_row(&mut self, row: DriverRow) {
         self.dirty.insert(Dirty::Driver(row.driver.clone()));
         self.drivers.insert(row.driver.clone(), row);
+    }
+
+    pub(crate) fn remove_driver_row(&mut self, driver: &Identity) -> Option<DriverRow> {
+        let row = self.drivers.remove(driver)?;
+        self.dirty.insert(Dirty::Driver(driver.clone()));
+        Some(row)
+    }
+
+    pub(crate) fn remove_token_row(&mut self, token: &TokenUid) {
+        if self.tokens.remove(token).is_some() {
+            self.dirty.insert(Dirty::Token(token.clone()));
+        }
     }
 
     pub(crate) fn put_token_row(&mut self, row: TokenRow) {
@@ -431,6 +448,17 @@ impl State {
         self.meta.next_exception += 1;
         let row = ExceptionRow { at: self.now(), identity: identity.clone(), text: text.into() };
         self.append(Keyspace::Exceptions, number.to_be_bytes().to_vec(), Some(rows::archive(&row)));
+    }
+
+    /// The same about a driver, who is not named: the session that the words name leads there, as long
+    /// as anything does.
+    pub(crate) fn except_driver(&mut self, text: &str) {
+        self.except(&crate::peers::nobody(), text);
+    }
+
+    /// A row of a session that is over changes.
+    pub(crate) fn note_late_change(&mut self) {
+        self.meta.late_change = self.meta.applied_index;
     }
 
     /// Writes a row that is not kept in memory.
