@@ -4,6 +4,7 @@
 //! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
+use crate::document::{DocumentId, IssueDocument, Signed};
 use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
 use crate::rows::{
     ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState, TermsRow,
@@ -252,6 +253,16 @@ pub enum Command {
     /// In the directory partition of its name: a tariff, contract or rule book. Put again it replaces
     /// the one before; prices in force stay.
     PutPriced(Box<PutPriced>),
+    /// An invoice, credit note or settlement statement gets its number, if the books confirm it. The same
+    /// again: the same document.
+    IssueDocument(Box<IssueDocument>),
+    /// The public key of a station's meter.
+    PutMeterKey {
+        /// Which station.
+        identity: Identity,
+        /// Hex, base64 or PEM; `None` forgets it.
+        key: Option<Box<str>>,
+    },
 }
 
 /// A tariff, contract or rule book under a name.
@@ -386,18 +397,8 @@ pub struct EndTransaction {
     pub at: Timestamp,
     /// Its reason, as it wrote it.
     pub reason: Box<str>,
-    /// What the meter itself signed for this transaction, when the gateway verified it.
-    pub signed: Option<SignedEnergy>,
-}
-
-/// Registers under a meter's own signature (OCMF), verified before they were proposed. They win over
-/// everything the station said without one.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SignedEnergy {
-    /// Where the transaction began; `None` when only the end is signed.
-    pub start: Option<WattHours>,
-    /// Where it ended.
-    pub stop: WattHours,
+    /// What the meter itself signed for this transaction.
+    pub signed: Option<Box<Signed>>,
 }
 
 /// A part of a settled session's bill goes back to its driver.
@@ -582,6 +583,10 @@ pub enum Refusal {
     PaymentDeclined,
     /// The payment provider said nothing in time.
     PaymentUnanswered,
+    /// The books do not confirm a document, or it has not the form of one: in words.
+    BadDocument(Box<str>),
+    /// This document was issued for the same request, and says something else.
+    DocumentDiffers(Box<str>),
 }
 
 /// What apply says to whoever proposed a command, one for each command of an entry, in order.
@@ -659,6 +664,15 @@ pub enum Outcome {
         driver: Identity,
         /// Which.
         card: Card,
+    },
+    /// A document has its number, now or before.
+    Issued {
+        /// Its number.
+        id: DocumentId,
+        /// When it was issued.
+        issued: Timestamp,
+        /// It was issued by this command.
+        is_new: bool,
     },
 }
 

@@ -25,9 +25,10 @@
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
 //! * `fx`: wallets in another currency than the tariff
+//! * `documents`: numbers for invoices and the like. `evidence`: what meters signed
 //! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
-//! * [`command`], [`rows`], [`payment`]: what the log and the store say
+//! * [`command`], [`rows`], [`document`], [`payment`]: what the log and the store say
 
 mod accounts;
 mod accruals;
@@ -38,6 +39,9 @@ mod card_refund;
 mod cards;
 pub mod command;
 pub mod config;
+pub mod document;
+mod documents;
+mod evidence;
 mod finished;
 mod fx;
 mod hash;
@@ -76,10 +80,15 @@ mod tree;
 pub use books::Ageing;
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy,
-    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SiteTerms,
+    StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
 };
 pub use config::PartitionConfig;
+pub use document::{
+    DocumentId, DocumentKind, DocumentPart, DocumentRow, IssueDocument, SeriesRow, Signed,
+    SignedEnergy, SignedNature, SignedRow, SignedValue,
+};
+pub use documents::Invoicing;
 pub use partition::{Applied, Partition, Totals};
 pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
 pub use restore::RestoreError;

@@ -30,11 +30,13 @@
 //! | tree_nodes | level u8, index u64 | hash of a Merkle node, 32 bytes |
 //! | tree_nodes | 255, journal number u64 of a transaction's first row | which leaf it is, u64 |
 //! | tree_heads | size u64 | [`TreeHeadRow`] |
-//! | documents | - | nothing yet: the number is kept for numbered documents |
+//! | documents | see [`crate::document`] | series, documents and what they say |
 //! | payments | session u128, operation u32 | [`crate::PaymentRow`] |
 //! | priced | kind u8, id text | [`PricedRow`] |
+//! | signed_values | session u128 | [`crate::document::SignedRow`] |
 
-use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
+use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
+use crate::document::Signed;
 use crate::payment::{Funding, PaymentRow};
 use novax_audit::{SignedHead, Tree, TreeHead};
 use novax_model::{
@@ -114,11 +116,13 @@ pub enum Keyspace {
     Payments = 28,
     /// Tariffs, contracts and rule books by name, as their authors wrote them.
     Priced = 29,
+    /// What meters signed, as stations sent it.
+    SignedValues = 30,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 30;
+    pub const COUNT: u8 = 31;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -152,6 +156,7 @@ impl Keyspace {
         Keyspace::Documents,
         Keyspace::Payments,
         Keyspace::Priced,
+        Keyspace::SignedValues,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -185,6 +190,7 @@ impl Keyspace {
                 | Keyspace::RollupsHour
                 | Keyspace::AccountEntries
                 | Keyspace::TreeNodes
+                | Keyspace::SignedValues
         )
     }
 
@@ -510,7 +516,7 @@ pub struct ParkedStop {
     /// Why, as the station wrote it.
     pub reason: Box<str>,
     /// What the meter signed.
-    pub signed: Option<SignedEnergy>,
+    pub signed: Option<Box<Signed>>,
 }
 
 /// A charging station.
@@ -548,6 +554,8 @@ pub struct StationRow {
     pub next_remote_start_id: i32,
     /// Stops of transactions that nobody knows, oldest first; a bounded number.
     pub parked: Vec<ParkedStop>,
+    /// The public key of its meter, in hex, base64 or PEM.
+    pub meter_key: Option<Box<str>>,
 }
 
 impl StationRow {
@@ -1158,6 +1166,6 @@ mod tests {
             assert_eq!(keyspace as usize, number);
         }
         let hashed = Keyspace::ALL.into_iter().filter(|keyspace| keyspace.is_hashed()).count();
-        assert_eq!(hashed, 25);
+        assert_eq!(hashed, 26);
     }
 }

@@ -3,6 +3,7 @@
 mod books;
 mod cards;
 mod chaos;
+mod documents;
 mod format;
 mod node;
 mod peers;

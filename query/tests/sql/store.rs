@@ -253,6 +253,7 @@ fn station(name: &str, number: u32) -> StationRow {
         next_transaction_id: 1,
         next_remote_start_id: 1,
         parked: Vec::new(),
+        meter_key: None,
     }
 }
 
