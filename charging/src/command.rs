@@ -7,7 +7,7 @@
 use crate::document::{DocumentId, IssueDocument, Signed};
 use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
 use crate::rows::{
-    ConnectorStatus, DirectoryKind, Place, Protocol, SessionState, StationState, TermsRow,
+    ConnectorStatus, DirectoryKind, Location, Place, Protocol, SessionState, StationState, TermsRow,
 };
 use novax_audit::SignedHead;
 use novax_ledger::JournalRow;
@@ -292,13 +292,16 @@ pub struct PutSite {
     pub from: Timestamp,
     /// What sessions cost, and who gets what.
     pub terms: SiteTerms,
+    /// Where it is, for people; `None` leaves what was told before.
+    pub location: Option<Location>,
 }
 
 impl PutSite {
     /// A site with these terms from now on, in no jurisdiction and on UTC.
     #[must_use]
     pub fn new(site: Identity, limit: Option<Watts>, terms: SiteTerms) -> PutSite {
-        PutSite { site, limit, place: Place::default(), from: Timestamp::ZERO, terms }
+        let (place, from) = (Place::default(), Timestamp::ZERO);
+        PutSite { site, limit, place, from, terms, location: None }
     }
 }
 

@@ -6,6 +6,13 @@
 //! | 0, series text | [`SeriesRow`]: the number that comes next |
 //! | 1, series text, 0, number u64 | [`DocumentRow`]: what was issued to whom, for which sessions |
 //! | 2, series text, 0, number u64 | what the document says, to the byte |
+//! | 3, session u128, kind u8, series text, 0, number u64 | minor units of the session that stand there, u128 |
+//! | 4, request: 16 bytes ([`request_id`]) | the document's number as text |
+//!
+//! | key in keyspace `billings` | row |
+//! |---|---|
+//! | 0, session u128, what u8, n u32 | [`BillingRow`] |
+//! | 1, booked u64, session u128, what u8, n u32 | the same |
 //!
 //! What a document says is opaque here: whoever asks for it has made it of rows, without its number and
 //! its date, which only the order of the log can give.
@@ -127,22 +134,35 @@ pub struct IssueDocument {
 }
 
 /// What a request for a document is known by.
-pub(crate) type RequestId = [u8; 16];
+pub type RequestId = [u8; 16];
+
+/// What a document is known by before it has a number: kind, who issues, subject, period, currency.
+#[must_use]
+pub fn request_id(
+    kind: DocumentKind,
+    (entity, subject): (&str, &str),
+    (from, until): (Timestamp, Timestamp),
+    currency: Currency,
+) -> RequestId {
+    let mut hash = Sha256::new();
+    hash.update([kind as u8]);
+    for text in [entity, subject] {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    }
+    hash.update(from.0.to_be_bytes());
+    hash.update(until.0.to_be_bytes());
+    hash.update(currency.bytes());
+    let hash: [u8; 32] = hash.finalize().into();
+    *hash.first_chunk().expect("32 bytes")
+}
 
 impl IssueDocument {
-    /// What the document is known by: kind, subject, period, currency and who issues.
-    pub(crate) fn request(&self) -> RequestId {
-        let mut hash = Sha256::new();
-        hash.update([self.kind as u8]);
-        for text in [&self.entity, &self.subject] {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text.as_bytes());
-        }
-        hash.update(self.from.0.to_be_bytes());
-        hash.update(self.until.0.to_be_bytes());
-        hash.update(self.currency.bytes());
-        let hash: [u8; 32] = hash.finalize().into();
-        *hash.first_chunk().expect("32 bytes")
+    /// See [`request_id`].
+    #[must_use]
+    pub fn request(&self) -> RequestId {
+        let (names, period) = ((&*self.entity, &*self.subject), (self.from, self.until));
+        request_id(self.kind, names, period, self.currency)
     }
 
     /// SHA-256 over all that the document says and counts.
@@ -226,12 +246,130 @@ pub fn document_facts_key(id: &DocumentId) -> Vec<u8> {
     [&[FACTS][..], id.series.as_bytes(), &[0], &id.number.to_be_bytes()].concat()
 }
 
+/// Key of what of a session stands on a document.
+#[must_use]
+pub fn session_document_key(session: SessionId, kind: DocumentKind, id: &DocumentId) -> Vec<u8> {
+    let end = [&[kind as u8][..], id.series.as_bytes(), &[0], &id.number.to_be_bytes()].concat();
+    [&session_documents_prefix(session)[..], &end].concat()
+}
+
+/// How the keys of a session's documents begin.
+#[must_use]
+pub fn session_documents_prefix(session: SessionId) -> Vec<u8> {
+    [&[OF_SESSION][..], &session.0.to_be_bytes()].concat()
+}
+
+/// Reads [`session_document_key`] and its value.
+#[must_use]
+pub fn read_session_document(
+    key: &[u8],
+    value: &[u8],
+) -> Option<(DocumentKind, DocumentId, Amount)> {
+    let (_, rest) = key.split_at_checked(17)?;
+    let (kind, rest) = rest.split_first()?;
+    let kinds =
+        [DocumentKind::Invoice, DocumentKind::CreditNote, DocumentKind::SettlementStatement];
+    let kind = kinds.into_iter().find(|known| *known as u8 == *kind)?;
+    let (series, number) = rest.split_at_checked(rest.len().checked_sub(9)?)?;
+    let (_, number) = number.split_first()?;
+    let series = std::str::from_utf8(series).ok()?.into();
+    let id = DocumentId { series, number: u64::from_be_bytes(number.try_into().ok()?) };
+    Some((kind, id, Amount::from_be_bytes(value.try_into().ok()?)))
+}
+
+/// Key under which a request's document is found.
+#[must_use]
+pub fn request_key(request: &RequestId) -> Vec<u8> {
+    [&[REQUEST][..], request].concat()
+}
+
+/// First byte of the keys of what of a session stands on documents.
+pub const OF_SESSION: u8 = 3;
+/// First byte of the keys of requests.
+pub const REQUEST: u8 = 4;
+
 /// First byte of the key of a [`SeriesRow`].
 pub const SERIES: u8 = 0;
 /// First byte of the key of a [`DocumentRow`].
 pub const HEAD: u8 = 1;
 /// First byte of the key of what a document says.
 pub const FACTS: u8 = 2;
+
+/// What was booked of a session.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
+)]
+#[repr(u8)]
+pub enum Billing {
+    /// Its bill.
+    Bill = 0,
+    /// Its true stop changed the bill.
+    Adjustment = 1,
+    /// A part of the bill went back.
+    Refund = 2,
+}
+
+/// Where the journal has what was booked of a session: for statements of a period, for ever.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BillingRow {
+    /// Which session.
+    pub session: SessionId,
+    /// What of it.
+    pub what: Billing,
+    /// Which of several: the adjustment's or the refund's number.
+    pub n: u32,
+    /// When it was booked.
+    pub booked: Timestamp,
+    /// Its first row in the journal.
+    pub first: u64,
+    /// How many rows it has.
+    pub rows: u8,
+}
+
+impl BillingRow {
+    /// The key of its set in the ledger.
+    #[must_use]
+    pub fn transfer_key(&self) -> novax_model::TransferKey {
+        match self.what {
+            Billing::Bill => crate::Partition::bill_key(self.session),
+            Billing::Adjustment => crate::Partition::adjust_key(self.session, self.n),
+            Billing::Refund => crate::Partition::refund_key(self.session, self.n),
+        }
+    }
+
+    fn end(&self) -> Vec<u8> {
+        [&self.session.0.to_be_bytes()[..], &[self.what as u8], &self.n.to_be_bytes()].concat()
+    }
+
+    /// Its key among those of its session.
+    #[must_use]
+    pub fn session_key(&self) -> Vec<u8> {
+        [&[BY_SESSION][..], &self.end()].concat()
+    }
+
+    /// Its key by time.
+    #[must_use]
+    pub fn time_key(&self) -> Vec<u8> {
+        [&billings_since(self.booked)[..], &self.end()].concat()
+    }
+}
+
+/// First byte of the keys of billings by session.
+pub const BY_SESSION: u8 = 0;
+/// First byte of the keys of billings by time.
+pub const BY_TIME: u8 = 1;
+
+/// The first key of billings booked at a time or later.
+#[must_use]
+pub fn billings_since(at: Timestamp) -> Vec<u8> {
+    [&[BY_TIME][..], &at.0.to_be_bytes()].concat()
+}
+
+/// How the keys of a session's billings begin.
+#[must_use]
+pub fn billings_of(session: SessionId) -> Vec<u8> {
+    [&[BY_SESSION][..], &session.0.to_be_bytes()].concat()
+}
 
 /// Registers under a meter's own signature (OCMF), verified before they were proposed. They win over
 /// everything the station said without one.
@@ -331,5 +469,24 @@ mod tests {
         assert!(document_key(&id("A-p1-2026", 255)) < document_key(&id("A-p1-2026", 256)));
         assert!(document_key(&id("A-p1-2026", u64::MAX)) < document_key(&id("A-p1-20260", 1)));
         assert_ne!(document_key(&id("A", 1)), document_facts_key(&id("A", 1)));
+        let (session, one) = (SessionId(7), id("A-p1-2026", 258));
+        for kind in [DocumentKind::Invoice, DocumentKind::CreditNote] {
+            let key = session_document_key(session, kind, &one);
+            assert!(key.starts_with(&session_documents_prefix(session)));
+            let read = read_session_document(&key, &360_u128.to_be_bytes());
+            assert_eq!(read, Some((kind, one.clone(), 360)));
+            assert_eq!(read_session_document(&key, b"360"), None);
+        }
+        assert_eq!(read_session_document(b"", b""), None);
+    }
+
+    #[test]
+    fn billings_are_found_by_session_and_by_time() {
+        let (session, what) = (SessionId(7), Billing::Refund);
+        let row = BillingRow { session, what, n: 3, booked: Timestamp(9), first: 1, rows: 2 };
+        assert!(row.session_key().starts_with(&billings_of(session)));
+        assert!(row.time_key() >= billings_since(Timestamp(9)));
+        assert!(row.time_key() < billings_since(Timestamp(10)));
+        assert_eq!(row.transfer_key(), crate::Partition::refund_key(session, 3));
     }
 }

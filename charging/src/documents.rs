@@ -15,9 +15,10 @@ use crate::accounts::{Name, Purpose};
 use crate::accruals::Month;
 use crate::command::{Outcome, Refusal};
 use crate::document::{
-    DOCUMENT_BYTES_MAX, DOCUMENT_SESSIONS_MAX, DocumentId, DocumentKind, DocumentPart, DocumentRow,
-    ENTITY_CHARS_MAX, HEAD, IssueDocument, RequestId, SERIES, SUBJECT_BYTES_MAX, SeriesRow,
-    document_facts_key, document_key, series_row_key,
+    Billing, BillingRow, DOCUMENT_BYTES_MAX, DOCUMENT_SESSIONS_MAX, DocumentId, DocumentKind,
+    DocumentPart, DocumentRow, ENTITY_CHARS_MAX, HEAD, IssueDocument, RequestId, SERIES,
+    SUBJECT_BYTES_MAX, SeriesRow, document_facts_key, document_key, request_id, request_key,
+    series_row_key, session_document_key,
 };
 use crate::hash::key128;
 use crate::partition::Partition;
@@ -68,6 +69,8 @@ pub(crate) struct Documents {
     /// Requests by the end of their period.
     requests: BTreeSet<(Timestamp, RequestId)>,
     bills: BTreeMap<SessionId, Bill>,
+    /// What this entry booked of sessions.
+    booked: Vec<(SessionId, Billing, u32)>,
     /// Bills by when they were heard of.
     heard: BTreeSet<(Timestamp, SessionId)>,
 }
@@ -178,20 +181,8 @@ impl Documents {
 
 impl DocumentRow {
     fn request(&self) -> RequestId {
-        let ask = IssueDocument {
-            kind: self.kind,
-            entity: self.entity.clone(),
-            subject: self.subject.clone(),
-            from: self.from,
-            until: self.until,
-            currency: self.currency,
-            total: 0,
-            parts: Vec::new(),
-            original: None,
-            due_days: None,
-            facts: Vec::new(),
-        };
-        ask.request()
+        let (names, period) = ((&*self.entity, &*self.subject), (self.from, self.until));
+        request_id(self.kind, names, period, self.currency)
     }
 }
 
@@ -393,10 +384,35 @@ impl State {
         };
         self.append(Keyspace::Documents, document_key(id), Some(archive(&row)));
         self.append(Keyspace::Documents, document_facts_key(id), Some(ask.facts.clone()));
+        let number = id.to_string().into_bytes();
+        self.append(Keyspace::Documents, request_key(&ask.request()), Some(number));
+        for part in &ask.parts {
+            let key = session_document_key(part.session, ask.kind, id);
+            self.append(Keyspace::Documents, key, Some(part.amount.to_be_bytes().to_vec()));
+        }
+    }
+
+    /// Something was booked of a session: statements of periods find it.
+    pub(crate) fn note_booking(&mut self, session: SessionId, what: Billing, n: u32) {
+        self.documents.booked.push((session, what, n));
+    }
+
+    /// Rows that say where this entry's bookings are.
+    fn write_billings(&mut self) {
+        for (session, what, n) in std::mem::take(&mut self.documents.booked) {
+            let mut row = BillingRow { session, what, n, booked: self.now(), first: 0, rows: 0 };
+            // A bill of nothing is not booked.
+            let Some(set) = self.ledger.set(row.transfer_key()) else { continue };
+            (row.booked, row.first, row.rows) = (set.at, set.first, set.rows);
+            for key in [row.session_key(), row.time_key()] {
+                self.append(Keyspace::Billings, key, Some(archive(&row)));
+            }
+        }
     }
 
     /// Rows of series that gave numbers in this entry; what is too old is forgotten.
     pub(crate) fn write_series(&mut self) {
+        self.write_billings();
         for series in std::mem::take(&mut self.documents.touched) {
             let next = self.documents.series.get(&series).copied().unwrap_or(1);
             let key = series_row_key(&series);

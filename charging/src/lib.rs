@@ -85,17 +85,19 @@ pub use command::{
 };
 pub use config::PartitionConfig;
 pub use document::{
-    DocumentId, DocumentKind, DocumentPart, DocumentRow, IssueDocument, SeriesRow, Signed,
-    SignedEnergy, SignedNature, SignedRow, SignedValue,
+    Billing, BillingRow, DocumentId, DocumentKind, DocumentPart, DocumentRow, IssueDocument,
+    SeriesRow, Signed, SignedEnergy, SignedNature, SignedRow, SignedValue,
 };
 pub use documents::Invoicing;
 pub use partition::{Applied, Partition, Totals};
 pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
+pub use price::{BillItem, Itemised, itemise};
 pub use restore::RestoreError;
 pub use rows::{
     AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
-    DriverRow, FxRateRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow,
-    Place, Price, PricedRow, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow,
-    StationRow, StationState, TaxPart, TermsId, TermsRow, TokenRow, TreeHeadRow,
+    DriverRow, FxRateRow, Keyspace, Location, OutboxKind, OutboxRow, ParkedStop, Payer,
+    PayerSessionRow, Place, Price, PricedRow, Protocol, Segment, SessionRow, SessionState,
+    SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId, TermsRow, TokenRow,
+    TreeHeadRow,
 };
 pub use simple::SimpleTerms;

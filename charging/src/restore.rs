@@ -181,7 +181,8 @@ impl Sorted {
             | Keyspace::RollupsHour
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes
-            | Keyspace::SignedValues => {}
+            | Keyspace::SignedValues
+            | Keyspace::Billings => {}
         }
         Ok(())
     }

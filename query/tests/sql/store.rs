@@ -327,6 +327,7 @@ fn depot(batch: &mut Batch) {
         limit: Some(Watts(44_000)),
         place: Place { jurisdiction: "DE".into(), zone: "Europe/Berlin".into() },
         prices: vec![price],
+        location: novax_charging::Location::default(),
     };
     put(batch, Keyspace::Sites, b"depot".to_vec(), archive!(&site));
     for number in 1..=4_u32 {
