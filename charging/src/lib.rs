@@ -75,9 +75,10 @@ mod tree;
 
 pub use books::Ageing;
 pub use command::{
-    Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy,
-    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    Answer, Command, CorruptEntry, EndTransaction, Entry, Origin, Outcome, PasswordHash, PayerRef,
+    PeerCommand, PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite,
+    SignedEnergy, SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry,
+    encode_entry,
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};

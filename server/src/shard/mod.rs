@@ -10,6 +10,7 @@
 //! * What one socket does never stops another.
 
 mod accept;
+pub mod batches;
 pub mod connection;
 pub mod mesh;
 mod outbound;
@@ -28,7 +29,7 @@ use connection::{Connection, Handoff};
 use ed25519_dalek::SigningKey;
 use mesh::{Mesh, MeshMessage};
 use novax_charging::{Command, Outcome};
-use novax_model::{Duration, PartitionId, Timestamp};
+use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
 use slot::Slot;
 use std::collections::{BTreeMap, HashMap};
@@ -58,6 +59,10 @@ pub struct ShardConfig {
     pub connections_max: usize,
     /// What heads of journals are signed with.
     pub signing_key: Arc<SigningKey>,
+    /// Which node this is.
+    pub node: NodeId,
+    /// Tells this life of the node from the ones before, and grows.
+    pub run: u64,
 }
 
 /// What the driver should do.
@@ -159,7 +164,7 @@ impl Shard {
     ) -> Shard {
         let mut timers = Wheel::new(now);
         timers.set(now, TimerKey::Housekeeping);
-        Shard {
+        let mut shard = Shard {
             config,
             counters,
             mesh,
@@ -188,7 +193,20 @@ impl Shard {
             stopping: false,
             unknown_stations,
             payments: None,
+        };
+        let partitions: Vec<PartitionId> = shard.slots.keys().copied().collect();
+        for partition in partitions {
+            shard.begin_life(partition);
         }
+        shard
+    }
+
+    /// This node's sockets from before are gone. When that is applied, so is everything that was acknowledged
+    /// before it was asked.
+    fn begin_life(&mut self, partition: PartitionId) {
+        let command =
+            Command::SocketsClosed { node: self.config.node, before: self.config.run };
+        self.submit(partition, command, Waiter::CaughtUp(partition));
     }
 
     /// Gives it the way to the payment provider. Without one, what providers are asked waits.
@@ -301,10 +319,20 @@ impl Shard {
 
     fn propose(&mut self) {
         let mut turned_away = Vec::new();
-        for slot in self.slots.values_mut().filter(|slot| slot.caught_up && !slot.stalled) {
-            turned_away.extend(slot.propose(self.now, &mut self.raft));
+        for slot in self.slots.values_mut().filter(|slot| !slot.stalled) {
+            if !self.raft.is_leader(slot.id) {
+                continue;
+            }
+            for origin in slot.propose(self.now, &mut self.raft) {
+                turned_away.extend(slot.batches.turned_away(origin.run, origin.token));
+            }
         }
-        for waiter in turned_away {
+        self.answer_unavailable(turned_away);
+    }
+
+    /// Tells waiters that nothing is known.
+    fn answer_unavailable(&mut self, waiters: Vec<Waiter>) {
+        for waiter in waiters {
             self.counters.commands_overloaded.increment();
             self.complete(waiter, Err(crate::control::Unavailable));
         }
@@ -316,18 +344,20 @@ impl Shard {
         let any = !committed.is_empty();
         for entry in committed.drain(..) {
             let slot = self.slots.get_mut(&entry.partition).expect("a group of this shard");
-            let was_caught_up = slot.caught_up;
             let applied = slot.apply(&entry);
-            let became_leader = !was_caught_up && slot.caught_up;
+            let leads = entry.data.is_empty() && self.raft.is_leader(entry.partition);
             self.counters.commands_applied.add(applied.completions.len() as u64);
             for (waiter, outcome) in applied.completions {
                 self.complete(waiter, Ok(outcome));
             }
+            if leads {
+                self.begin_leading(entry.partition);
+            }
             for outbox in applied.outbox {
                 self.deliver(entry.partition, outbox);
             }
-            if became_leader {
-                self.begin_leading(entry.partition);
+            for identity in applied.sockets {
+                self.check_socket(entry.partition, &identity);
             }
         }
         self.committed = committed;
@@ -336,15 +366,28 @@ impl Shard {
         }
     }
 
-    /// The partition's state is complete: no station of it is connected, and what its outbox holds is
-    /// delivered again.
+    /// This node leads the partition, and its state is complete: what its outbox holds is delivered again.
     fn begin_leading(&mut self, partition: PartitionId) {
-        self.submit(partition, Command::LeaderStarted, Waiter::Nobody);
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         let rows: Vec<u64> = slot.machine.outbox().map(|row| row.id).collect();
         slot.led_from = Some(rows.last().map_or(0, |last| last + 1));
         for outbox in rows {
             self.deliver(partition, outbox);
+        }
+    }
+
+    /// A station's socket changed in the state: if this node has another one, that one is not the station's
+    /// any more (window 22); if it has the one that was thought closed, it says so.
+    fn check_socket(&mut self, partition: PartitionId, identity: &Identity) {
+        let Some(conn) = self.stations.get(identity.as_str()).copied() else { return };
+        let row = self.slots.get(&partition).and_then(|slot| slot.machine.station(identity.as_str()));
+        let Some((epoch, connected)) = row.map(|row| (row.epoch, row.connected)) else { return };
+        let Some(station) = self.station(conn).filter(|station| !station.pending) else { return };
+        if epoch > station.epoch {
+            self.counters.connections_superseded.increment();
+            self.close_with(conn, 1008, "the same identity connected again");
+        } else if epoch == station.epoch && !connected {
+            self.announce(conn);
         }
     }
 
@@ -403,10 +446,17 @@ impl Shard {
                 }
             }
             Waiter::Connected(conn) => {
-                if outcome.is_err() {
+                if !matches!(outcome, Ok(Outcome::Done)) {
                     self.close_with(conn, 1013, "overloaded; come back later");
                 }
             }
+            Waiter::CaughtUp(partition) => match outcome {
+                Ok(_) => {
+                    let slot = self.slots.get_mut(&partition).expect("a group of this shard");
+                    slot.caught_up = true;
+                }
+                Err(_) => self.begin_life(partition),
+            },
             Waiter::Held { job, home } => self.job_held(*job, home, outcome),
             Waiter::Job(_) => unreachable!("jobs ask where and whether, which are no commands"),
         }
@@ -433,7 +483,7 @@ impl Shard {
         let wake = self
             .slots
             .values()
-            .filter(|slot| !self.writing && slot.caught_up && !slot.stalled)
+            .filter(|slot| !self.writing && slot.led_from.is_some() && !slot.stalled)
             .flat_map(|slot| [slot.block_deadline(), slot.machine.next_deadline()])
             .flatten()
             .fold(raft, Timestamp::min);
@@ -459,7 +509,8 @@ impl Shard {
 
     /// Vouches for the newest head of a partition's journal: outside the state machine, which has no key.
     fn sign_head(&mut self, partition: PartitionId) {
-        let Some(slot) = self.slots.get(&partition).filter(|slot| slot.caught_up) else { return };
+        let slot = self.slots.get(&partition).filter(|slot| slot.led_from.is_some());
+        let Some(slot) = slot else { return };
         let Some(head) = slot.machine.unsigned_head() else { return };
         let signed = head.sign(&self.config.signing_key);
         // Signed twice, the second is refused and nothing is lost.
