@@ -160,10 +160,10 @@ impl Batches {
         any.then(|| self.gather(now))
     }
 
-    /// Batches of other nodes that were taken while this one led, and can no longer be served.
-    pub fn take_theirs(&mut self) -> impl Iterator<Item = Origin> {
+    /// Batches of other nodes that were taken while this one led, and that it cannot serve any more.
+    pub fn take_theirs(&mut self) -> VecDeque<(Origin, Vec<Command>)> {
         self.theirs_len = 0;
-        std::mem::take(&mut self.theirs).into_iter().map(|(origin, _)| origin)
+        std::mem::take(&mut self.theirs)
     }
 
     /// The outcomes of an entry's commands, to whoever waits for them here.
@@ -187,8 +187,25 @@ impl Batches {
         }
     }
 
+    /// The batch came back: it goes ahead of everything that waits. Answers waiters whose commands did not
+    /// come back with it, for which there is no honest reason.
+    pub fn take_back(&mut self, origin: Origin, mut commands: Vec<Command>) -> Vec<Waiter> {
+        let mine = origin.node == self.node && origin.run == self.run;
+        // Those whose time was over have been told.
+        let Some(mut out) = (if mine { self.out.remove(&origin.token) } else { None }) else {
+            return Vec::new();
+        };
+        if out.waiters.len() != commands.len() {
+            return out.waiters;
+        }
+        commands.append(&mut self.commands);
+        out.waiters.append(&mut self.waiters);
+        (self.commands, self.waiters) = (commands, out.waiters);
+        Vec::new()
+    }
+
     /// The batch will be in no entry: its waiters.
-    pub fn turned_away(&mut self, run: u64, token: u64) -> Vec<Waiter> {
+    pub fn refused(&mut self, run: u64, token: u64) -> Vec<Waiter> {
         if run != self.run {
             return Vec::new();
         }
@@ -265,8 +282,8 @@ mod tests {
         let mut told = Vec::new();
         after.complete(&entry.origins, vec![Outcome::Done], &mut told);
         assert!(told.is_empty() && !after.is_idle());
-        assert!(after.turned_away(7, 1).is_empty());
-        assert_eq!(after.turned_away(8, 1).len(), 1);
+        assert!(after.refused(7, 1).is_empty());
+        assert_eq!(after.refused(8, 1).len(), 1);
     }
 
     #[test]
@@ -299,7 +316,7 @@ mod tests {
         assert_eq!(taken as usize, COMMANDS_WAITING_MAX / COMMANDS_PER_BATCH_MAX);
         let entry = leader.next_entry(NOW).expect("an entry");
         assert_eq!(entry.commands.len(), COMMANDS_PER_ENTRY_MAX);
-        assert_eq!(leader.take_theirs().count(), taken as usize - 4);
+        assert_eq!(leader.take_theirs().len(), taken as usize - 4);
         assert!(!leader.is_waiting());
     }
 }

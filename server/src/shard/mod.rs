@@ -11,9 +11,11 @@
 
 mod accept;
 pub mod batches;
+mod cluster;
 pub mod connection;
 pub mod mesh;
 mod outbound;
+pub mod peers;
 mod requests;
 pub mod slot;
 mod stations;
@@ -28,6 +30,7 @@ use crate::timers::Wheel;
 use connection::{Connection, Handoff};
 use ed25519_dalek::SigningKey;
 use mesh::{Mesh, MeshMessage};
+use peers::{Lane, PeerSend};
 use novax_charging::{Command, Outcome};
 use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
@@ -80,6 +83,8 @@ pub struct Effects {
     pub start_recv: Vec<ConnId>,
     /// Write to the log; `handle_log_written` follows.
     pub log_write: Option<LogWrite>,
+    /// Send to other nodes; what a link cannot take may be dropped.
+    pub peers: Vec<PeerSend>,
 }
 
 /// What a timer is about.
@@ -283,13 +288,12 @@ impl Shard {
         self.take_messages();
         self.fire_timers();
         self.apply_committed();
-        if !self.writing {
-            self.propose();
-        }
+        self.propose();
         if self.effects.log_write.is_none() {
             self.effects.log_write = self.raft.poll_write();
             self.writing |= self.effects.log_write.is_some();
         }
+        self.send_raft();
         self.flush_connections();
         self.mesh.flush();
     }
@@ -306,6 +310,7 @@ impl Shard {
         if self.now.since(self.raft_ticked) >= RAFT_TICK {
             self.raft_ticked = self.now;
             self.raft.tick();
+            self.answer_overdue();
         }
         let mut fired = Vec::new();
         self.timers.advance(self.now, &mut |key| fired.push(key));
@@ -315,19 +320,6 @@ impl Shard {
                 TimerKey::Housekeeping => self.keep_house(),
             }
         }
-    }
-
-    fn propose(&mut self) {
-        let mut turned_away = Vec::new();
-        for slot in self.slots.values_mut().filter(|slot| !slot.stalled) {
-            if !self.raft.is_leader(slot.id) {
-                continue;
-            }
-            for origin in slot.propose(self.now, &mut self.raft) {
-                turned_away.extend(slot.batches.turned_away(origin.run, origin.token));
-            }
-        }
-        self.answer_unavailable(turned_away);
     }
 
     /// Tells waiters that nothing is known.
