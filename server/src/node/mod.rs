@@ -2,18 +2,13 @@
 
 mod data;
 pub mod driver;
-pub mod stores;
 pub mod tiers;
 
 use crate::config::Config;
 use crate::control::{Control, Request, ShardPort};
-use crate::counters::Counters;
 use crate::http;
-use crate::payments::{Asked, Payments};
+use crate::payments::Payments;
 use crate::ring::{Ring, RingConfig, RingHandle};
-use crate::shard::mesh::{Mesh, MeshMessage};
-use crate::shard::slot::Slot;
-use crate::shard::{Shard, ShardConfig};
 use crossbeam_queue::ArrayQueue;
 use data::DataDir;
 use driver::Driver;
@@ -26,6 +21,11 @@ use novax_engine::{Engine, Options, SharedCache, Worker};
 use novax_model::{Duration, Identity, PartitionId};
 use novax_query::{Source, SourceError};
 use novax_raft::{LogConfig, MultiRaft, Recovered};
+use novax_shard::counters::Counters;
+use novax_shard::mesh::{Mesh, MeshMessage};
+use novax_shard::port::Asked;
+use novax_shard::slot::Slot;
+use novax_shard::{Shard, ShardConfig, stores};
 use novax_tsdb::query::SeriesSource;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

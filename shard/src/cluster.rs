@@ -1,6 +1,6 @@
 //! A partition has replicas on other nodes: who leads, what goes to whom, what comes from them.
 
-use super::Shard;
+use crate::Shard;
 use super::peers::{Lane, PeerSend, Request};
 use super::waiter::Waiter;
 use novax_charging::{Command, Origin};

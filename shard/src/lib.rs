@@ -1,8 +1,11 @@
 //! A shard: its sockets, its partitions and its log, as one synchronous state machine.
 //!
-//! `handle_*` take what happened and the time; what should happen comes back in [`Effects`]. The driver
-//! (`node::driver`) turns both into ring operations. Nothing in here blocks, reads a clock or does I/O, so
-//! the same code runs under a simulator.
+//! `handle_*` take what happened and the time; what should happen comes back in [`Effects`]. The server's
+//! driver turns both into ring operations, the simulator into events of its world. Nothing in here blocks
+//! or reads a clock; stores and log are reached through the seams of `engine` and `log`.
+//!
+//! Floors, top first: `lib` with `accept`, `stations`, `requests`, `outbound` (all of them parts of one [`Shard`]) >
+//! `mesh`, `slot` > `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`, `counters`, `conn`.
 //!
 //! **Invariants**
 //! * A reply leaves only after its entry is committed and applied.
@@ -12,31 +15,39 @@
 mod accept;
 pub mod batches;
 mod cluster;
+mod conn;
 pub mod connection;
+pub mod counters;
+pub mod gateway;
 pub mod mesh;
 mod outbound;
 pub mod peers;
+pub mod port;
 mod requests;
 pub mod slot;
 mod stations;
+pub mod stores;
 #[cfg(test)]
 mod tests;
+pub mod timers;
 pub mod waiter;
 
-use crate::counters::Counters;
-use crate::gateway::ReplyContext;
-use crate::ring::ConnId;
-use crate::timers::Wheel;
+pub use conn::ConnId;
+
 use connection::{Connection, Handoff};
+use counters::Counters;
 use ed25519_dalek::SigningKey;
+use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
 use peers::{Lane, PeerSend};
 use novax_charging::{Command, Outcome};
 use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
+use port::{Asked, Unavailable};
 use slot::Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use timers::Wheel;
 use waiter::Waiter;
 
 /// What the data plane is told at start.
@@ -137,7 +148,7 @@ pub struct Shard {
     /// Told of identities nobody provisioned.
     unknown_stations: Option<tokio::sync::mpsc::Sender<novax_model::Identity>>,
     /// Takes what payment providers are asked.
-    payments: Option<tokio::sync::mpsc::Sender<crate::payments::Asked>>,
+    payments: Option<tokio::sync::mpsc::Sender<Asked>>,
 }
 
 impl std::fmt::Debug for Shard {
@@ -215,7 +226,7 @@ impl Shard {
     }
 
     /// Gives it the way to the payment provider. Without one, what providers are asked waits.
-    pub fn set_payments(&mut self, payments: tokio::sync::mpsc::Sender<crate::payments::Asked>) {
+    pub fn set_payments(&mut self, payments: tokio::sync::mpsc::Sender<Asked>) {
         self.payments = Some(payments);
     }
 
@@ -326,7 +337,7 @@ impl Shard {
     fn answer_unavailable(&mut self, waiters: Vec<Waiter>) {
         for waiter in waiters {
             self.counters.commands_overloaded.increment();
-            self.complete(waiter, Err(crate::control::Unavailable));
+            self.complete(waiter, Err(Unavailable));
         }
     }
 
@@ -389,7 +400,7 @@ impl Shard {
         if let Some(slot) = self.slots.get_mut(&partition) {
             if let Err(waiter) = slot.submit(command, waiter) {
                 self.counters.commands_overloaded.increment();
-                self.complete(waiter, Err(crate::control::Unavailable));
+                self.complete(waiter, Err(Unavailable));
             }
             return;
         }
@@ -397,7 +408,7 @@ impl Shard {
         assert_ne!(to, self.mesh.me(), "partition {partition} belongs to this shard");
         if self.mesh.is_congested(to) {
             self.counters.commands_overloaded.increment();
-            self.complete(waiter, Err(crate::control::Unavailable));
+            self.complete(waiter, Err(Unavailable));
             return;
         }
         let (from, token) = (self.mesh.me(), self.token());
@@ -407,7 +418,7 @@ impl Shard {
     }
 
     /// Tells a waiter its outcome.
-    fn complete(&mut self, waiter: Waiter, outcome: Result<Outcome, crate::control::Unavailable>) {
+    fn complete(&mut self, waiter: Waiter, outcome: Result<Outcome, Unavailable>) {
         match waiter {
             Waiter::Nobody => {}
             Waiter::Control(reply) => {
