@@ -23,10 +23,10 @@ use std::path::Path;
 
 pub use error::{BadMessage, Error, ProposeError};
 pub use multi::{Committed, GroupSpec, MultiRaft, PeerMessage};
-pub use wire::partition_of;
 pub use novax_log::{
     Block, Corruption, HardState, LogConfig, LogStats, LogWrite, Recovered, blocking_write,
 };
+pub use wire::partition_of;
 
 /// Reads the logs of all shards under `root`/log, as [`novax_log::recover`] does.
 ///

@@ -253,13 +253,7 @@ impl Shard {
         self.open(conn, directory, true, handoff);
     }
 
-    fn open(
-        &mut self,
-        conn: ConnId,
-        partition: PartitionId,
-        pending: bool,
-        handoff: Handoff,
-    ) {
+    fn open(&mut self, conn: ConnId, partition: PartitionId, pending: bool, handoff: Handoff) {
         let Handoff { upgrade, identity, protocol, open, mut input, .. } = handoff;
         let limits = Limits { message_bytes_max: self.config.message_bytes_max };
         let idle = self.now.saturating_add(self.config.idle_timeout);
@@ -303,7 +297,8 @@ impl Shard {
         let Some(station) = self.station(conn) else { return };
         let partition = station.partition;
         let (identity, protocol) = (station.identity.clone(), station.protocol);
-        let known = self.slots.get(&partition).and_then(|slot| slot.machine.station(identity.as_str()));
+        let known =
+            self.slots.get(&partition).and_then(|slot| slot.machine.station(identity.as_str()));
         let last = known.map_or(0, |row| row.epoch);
         self.next_epoch = self.next_epoch.max(self.now.0).max(last) + 1;
         let epoch = self.next_epoch;

@@ -1,13 +1,16 @@
 //! A partition has replicas on other nodes: who leads, what goes to whom, what comes from them.
 
-use crate::Shard;
 use super::peers::{Lane, PeerSend, Request};
 use super::waiter::Waiter;
+use crate::Shard;
 use novax_charging::{Command, Origin};
 use novax_model::{Duration, NodeId, PartitionId};
 
 /// So long may nobody lead before those who wait are told that nothing happens.
 const LEADERLESS_MAX: Duration = Duration::from_secs(5);
+
+/// A batch that came back waits so long before it is sent again.
+const FORWARD_PAUSE: Duration = Duration::from_millis(20);
 
 impl Shard {
     /// Commands that wait go into the next entry of this leader, or to the leader elsewhere.
@@ -52,10 +55,12 @@ impl Shard {
     fn forward(&mut self, partition: PartitionId, leader: NodeId) {
         let now = self.now;
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
-        slot.leaderless_since = None;
+        (slot.leaderless_since, slot.led_from) = (None, None);
         let theirs = slot.batches.take_theirs();
         let mut mine = Vec::new();
-        while let Some(batch) = slot.next_batch(now) {
+        while now >= slot.forward_after
+            && let Some(batch) = slot.next_batch(now)
+        {
             mine.push(batch);
         }
         for (origin, commands) in mine {
@@ -68,6 +73,7 @@ impl Shard {
         let now = self.now;
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         let since = *slot.leaderless_since.get_or_insert(now);
+        slot.led_from = None;
         let theirs = slot.batches.take_theirs();
         let given_up = now.since(since) >= LEADERLESS_MAX;
         let waiters = if given_up { slot.batches.give_up_waiting() } else { Vec::new() };
@@ -104,7 +110,7 @@ impl Shard {
     pub(super) fn send_raft(&mut self) {
         self.raft.take_messages(&mut self.raft_messages);
         for message in self.raft_messages.drain(..) {
-            let to = message.to;
+            let to = message.to();
             let sends = &mut self.effects.peers;
             let open = sends.iter_mut().rev().find(|send| send.to == to && send.lane == Lane::Raft);
             match open {
@@ -130,6 +136,7 @@ impl Shard {
             }
             Request::Turned { partition, origin, commands } => {
                 let Some(slot) = self.slots.get_mut(&partition) else { return false };
+                slot.forward_after = self.now.saturating_add(FORWARD_PAUSE);
                 let lost = slot.batches.take_back(origin, commands);
                 self.answer_unavailable(lost);
                 true

@@ -39,10 +39,10 @@ use counters::Counters;
 use ed25519_dalek::SigningKey;
 use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
-use peers::{Lane, PeerSend};
 use novax_charging::{Command, Outcome};
 use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
+use peers::PeerSend;
 use port::{Asked, Unavailable};
 use slot::Slot;
 use std::collections::{BTreeMap, HashMap};
@@ -142,6 +142,7 @@ pub struct Shard {
     dirty: Vec<ConnId>,
     buffers: Vec<Vec<u8>>,
     committed: Vec<novax_raft::Committed>,
+    raft_messages: Vec<novax_raft::PeerMessage>,
     effects: Effects,
     now: Timestamp,
     stopping: bool,
@@ -204,6 +205,7 @@ impl Shard {
             dirty: Vec::new(),
             buffers: Vec::new(),
             committed: Vec::new(),
+            raft_messages: Vec::new(),
             effects: Effects::default(),
             now,
             stopping: false,
@@ -220,8 +222,12 @@ impl Shard {
     /// This node's sockets from before are gone. When that is applied, so is everything that was acknowledged
     /// before it was asked.
     fn begin_life(&mut self, partition: PartitionId) {
-        let command =
-            Command::SocketsClosed { node: self.config.node, before: self.config.run };
+        let node = self.config.node;
+        let slot = self.slots.get(&partition).expect("a group of this shard");
+        // Also when the clock has been set back since.
+        let ours = slot.machine.stations().filter(|row| row.node == node);
+        let before = ours.map(|row| row.epoch + 1).fold(self.config.run, u64::max);
+        let command = Command::SocketsClosed { node, before };
         self.submit(partition, command, Waiter::CaughtUp(partition));
     }
 
@@ -348,7 +354,9 @@ impl Shard {
         for entry in committed.drain(..) {
             let slot = self.slots.get_mut(&entry.partition).expect("a group of this shard");
             let applied = slot.apply(&entry);
-            let leads = entry.data.is_empty() && self.raft.is_leader(entry.partition);
+            let leads = entry.term == self.raft.term(entry.partition)
+                && entry.data.is_empty()
+                && self.raft.is_leader(entry.partition);
             self.counters.commands_applied.add(applied.completions.len() as u64);
             for (waiter, outcome) in applied.completions {
                 self.complete(waiter, Ok(outcome));
@@ -383,7 +391,8 @@ impl Shard {
     /// any more (window 22); if it has the one that was thought closed, it says so.
     fn check_socket(&mut self, partition: PartitionId, identity: &Identity) {
         let Some(conn) = self.stations.get(identity.as_str()).copied() else { return };
-        let row = self.slots.get(&partition).and_then(|slot| slot.machine.station(identity.as_str()));
+        let row =
+            self.slots.get(&partition).and_then(|slot| slot.machine.station(identity.as_str()));
         let Some((epoch, connected)) = row.map(|row| (row.epoch, row.connected)) else { return };
         let Some(station) = self.station(conn).filter(|station| !station.pending) else { return };
         if epoch > station.epoch {
@@ -398,7 +407,7 @@ impl Shard {
     fn submit(&mut self, partition: PartitionId, command: Command, waiter: Waiter) {
         self.counters.commands_proposed.increment();
         if let Some(slot) = self.slots.get_mut(&partition) {
-            if let Err(waiter) = slot.submit(command, waiter) {
+            if let Err(waiter) = slot.batches.submit(command, waiter) {
                 self.counters.commands_overloaded.increment();
                 self.complete(waiter, Err(Unavailable));
             }

@@ -173,8 +173,7 @@ mod tests {
 
     #[test]
     fn what_was_said_is_heard() {
-        let refused =
-            || Request::Refused { partition: PartitionId(7), run: u64::MAX, token: 1 };
+        let refused = || Request::Refused { partition: PartitionId(7), run: u64::MAX, token: 1 };
         assert_eq!(Request::decode(node(3), node(1), &refused().encode()), Ok(refused()));
         assert_eq!(Request::decode(node(2), node(1), &forward().encode()), Ok(forward()));
         let turned = || {

@@ -29,6 +29,8 @@ pub struct Slot {
     pub caught_up: bool,
     /// While this node leads: the first outbox row made since. Nobody can have delivered it before.
     pub led_from: Option<u64>,
+    /// Batches for the leader wait until then: it said that it is none.
+    pub forward_after: Timestamp,
     /// Since when nobody is known to lead.
     pub leaderless_since: Option<Timestamp>,
     /// The store cannot keep up: no entries until it can.
@@ -78,6 +80,7 @@ impl Slot {
             engine,
             caught_up: false,
             led_from: None,
+            forward_after: Timestamp(0),
             leaderless_since: None,
             stalled: false,
             delivering: BTreeSet::new(),
