@@ -7,6 +7,7 @@
 
 use crate::accounts::{Name, Purpose};
 use crate::command::{Outcome, PeerCommand, Refund, Refusal};
+use crate::document::Billing;
 use crate::money::Debtor;
 use crate::rows::{PayerSessionRow, SessionState};
 use crate::state::State;
@@ -30,6 +31,9 @@ impl State {
         let stamp = self.stamp(self.now());
         let booked = self.ledger.refund(stamp, key, original, &ask.lines, amount, Code::Refund);
         let is_new = booked.map(|receipt| receipt.is_new()).map_err(|error| refused(&error))?;
+        if is_new {
+            self.note_booking(session, Billing::Refund, sequence);
+        }
         if is_new && let Some((to, currency)) = self.payer_of(&ask.lines) {
             let command = PeerCommand::Refund { session, sequence, amount, currency };
             self.queue_peer(to, command);
