@@ -532,6 +532,7 @@ impl Plan {
     }
 
     /// Places of two accounts in [`Plan::touched`].
+    #[inline]
     fn places(
         &mut self,
         book: Book<'_>,
@@ -543,11 +544,12 @@ impl Plan {
             return Ok((self.touch(book, debit)?, self.touch(book, credit)?));
         }
         let places = (usize::from(found.debit), usize::from(found.credit));
-        let ids = (self.touched[places.0].id, self.touched[places.1].id);
-        assert_eq!(ids, (debit, credit), "accounts stand where they were found");
+        let is_there = self.touched[places.0].id == debit && self.touched[places.1].id == credit;
+        assert!(is_there, "accounts stand where they were found");
         Ok(places)
     }
 
+    #[inline]
     fn pair(
         &mut self,
         book: Book<'_>,
@@ -581,12 +583,9 @@ impl Plan {
     }
 
     fn check_open(&self, pair: Pair) -> Result<(), LedgerError> {
-        for place in [pair.debit, pair.credit] {
-            if self.touched[place].is_closed {
-                return Err(LedgerError::AccountClosed(self.touched[place].id));
-            }
-        }
-        Ok(())
+        let closed =
+            [pair.debit, pair.credit].into_iter().find(|place| self.touched[*place].is_closed);
+        closed.map_or(Ok(()), |place| Err(LedgerError::AccountClosed(self.touched[place].id)))
     }
 
     /// What a balancing leg may move.
@@ -605,15 +604,20 @@ impl Plan {
             return Err(LedgerError::ZeroAmount);
         }
         let (debit, credit) = (&self.touched[pair.debit], &self.touched[pair.credit]);
-        let room = debit.after.debit_room();
-        if debit.limit == Limit::DebitsMustNotExceedCredits && amount > room {
-            let account = debit.id;
-            return Err(LedgerError::LimitExceeded { account, available: room, required: amount });
+        let refuse = |account: AccountId, available: Amount| {
+            Err(LedgerError::LimitExceeded { account, available, required: amount })
+        };
+        if debit.limit == Limit::DebitsMustNotExceedCredits {
+            let room = debit.after.debit_room();
+            if amount > room {
+                return refuse(debit.id, room);
+            }
         }
-        let room = credit.after.credit_room();
-        if credit.limit == Limit::CreditsMustNotExceedDebits && amount > room {
-            let account = credit.id;
-            return Err(LedgerError::LimitExceeded { account, available: room, required: amount });
+        if credit.limit == Limit::CreditsMustNotExceedDebits {
+            let room = credit.after.credit_room();
+            if amount > room {
+                return refuse(credit.id, room);
+            }
         }
         Ok(())
     }
