@@ -19,6 +19,7 @@
 //!   a few
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
+//! * `disputes`: what payment providers book of their own accord
 //! * `cards`, `card_refund`: what is asked of payment providers
 //! * [`erase`]: a driver is forgotten
 //! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
@@ -39,6 +40,7 @@ mod card_refund;
 mod cards;
 pub mod command;
 pub mod config;
+mod disputes;
 pub mod erase;
 mod finished;
 mod fx;
@@ -84,7 +86,10 @@ pub use command::{
 };
 pub use config::PartitionConfig;
 pub use partition::{Applied, Partition, Totals};
-pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
+pub use payment::{
+    Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState, ProviderEntry,
+    ProviderEntryKind,
+};
 pub use restore::RestoreError;
 pub use rows::{
     AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,

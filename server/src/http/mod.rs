@@ -23,6 +23,7 @@ pub mod auth;
 mod books;
 mod connectors;
 mod drivers;
+mod erase;
 mod extract;
 mod finance;
 mod layers;
