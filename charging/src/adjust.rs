@@ -8,6 +8,7 @@
 use crate::accounts::{Name, Purpose};
 use crate::command::{EndTransaction, Outcome, PeerCommand, Refusal};
 use crate::config::AMOUNT_MAX;
+use crate::document::Billing;
 use crate::money::{Debtor, words};
 use crate::price::Flow;
 use crate::rows::{Charges, Payer, PayerSessionRow, SessionRow, SessionState};
@@ -110,6 +111,7 @@ impl State {
         }
         if !legs.is_empty() {
             self.post_new(row.ended, Purpose::Adjust.key(row.session, row.adjusted), &legs)?;
+            self.note_booking(row.session, Billing::Adjustment, row.adjusted);
         }
         self.accrue_difference(row, before, *energy_before);
         self.note_owed(row.session, row.driver.as_ref(), owed.saturating_sub(row.owed));

@@ -4,9 +4,10 @@
 //! its loop. Commands are written by this build's gateway and read back by `apply`, on this node
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
+use crate::document::{DocumentId, IssueDocument, Signed};
 use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow, ProviderEntry};
 use crate::rows::{
-    ConnectorStatus, DirectoryKind, PayerSessionRow, Place, Protocol, Salt, SessionRow,
+    ConnectorStatus, DirectoryKind, Location, PayerSessionRow, Place, Protocol, Salt, SessionRow,
     SessionState, StationState, TermsRow,
 };
 use novax_audit::SignedHead;
@@ -277,6 +278,16 @@ pub enum Command {
         /// The partition that held its rows.
         home: PartitionId,
     },
+    /// An invoice, credit note or settlement statement gets its number, if the books confirm it. The same
+    /// again: the same document.
+    IssueDocument(Box<IssueDocument>),
+    /// The public key of a station's meter.
+    PutMeterKey {
+        /// Which station.
+        identity: Identity,
+        /// Hex, base64 or PEM; `None` forgets it.
+        key: Option<Box<str>>,
+    },
 }
 
 /// A step of forgetting a driver: [`Erasure::Check`] in every partition, at home last; then
@@ -350,13 +361,16 @@ pub struct PutSite {
     pub from: Timestamp,
     /// What sessions cost, and who gets what.
     pub terms: SiteTerms,
+    /// Where it is, for people; `None` leaves what was told before.
+    pub location: Option<Location>,
 }
 
 impl PutSite {
     /// A site with these terms from now on, in no jurisdiction and on UTC.
     #[must_use]
     pub fn new(site: Identity, limit: Option<Watts>, terms: SiteTerms) -> PutSite {
-        PutSite { site, limit, place: Place::default(), from: Timestamp::ZERO, terms }
+        let (place, from) = (Place::default(), Timestamp::ZERO);
+        PutSite { site, limit, place, from, terms, location: None }
     }
 }
 
@@ -457,18 +471,8 @@ pub struct EndTransaction {
     pub at: Timestamp,
     /// Its reason, as it wrote it.
     pub reason: Box<str>,
-    /// What the meter itself signed for this transaction, when the gateway verified it.
-    pub signed: Option<SignedEnergy>,
-}
-
-/// Registers under a meter's own signature (OCMF), verified before they were proposed. They win over
-/// everything the station said without one.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SignedEnergy {
-    /// Where the transaction began; `None` when only the end is signed.
-    pub start: Option<WattHours>,
-    /// Where it ended.
-    pub stop: WattHours,
+    /// What the meter itself signed for this transaction.
+    pub signed: Option<Box<Signed>>,
 }
 
 /// A part of a settled session's bill goes back to its driver.
@@ -660,6 +664,10 @@ pub enum Refusal {
     NotErasable(Box<str>),
     /// Rows that came along have changed since they were read: they are to be read again.
     Stale,
+    /// The books do not confirm a document, or it has not the form of one: in words.
+    BadDocument(Box<str>),
+    /// This document was issued for the same request, and says something else.
+    DocumentDiffers(Box<str>),
 }
 
 /// What apply says to whoever proposed a command, one for each command of an entry, in order.
@@ -739,6 +747,15 @@ pub enum Outcome {
         card: Card,
         /// The account of what the driver owes in the currency that was asked for, by its salted name.
         debts: AccountId,
+    },
+    /// A document has its number, now or before.
+    Issued {
+        /// Its number.
+        id: DocumentId,
+        /// When it was issued.
+        issued: Timestamp,
+        /// It was issued by this command.
+        is_new: bool,
     },
 }
 

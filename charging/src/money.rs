@@ -8,6 +8,7 @@
 
 use crate::accounts::{Name, Purpose, receivable_id};
 use crate::command::{PeerCommand, Refusal};
+use crate::document::Billing;
 use crate::fx::held_in_wallet;
 use crate::rows::{Charges, Payer, PayerSessionRow, SessionRow};
 use crate::state::State;
@@ -235,6 +236,7 @@ impl State {
         self.share_legs(row, clearing, &mut legs)?;
         if !legs.is_empty() {
             self.post_new(row.ended, Purpose::Settle.key(row.session, 0), &legs)?;
+            self.note_booking(row.session, Billing::Bill, 0);
         }
         self.accrue(row);
         self.note_owed(row.session, row.driver.as_ref(), owed);

@@ -226,6 +226,18 @@ impl Partition {
         Purpose::Settle.key(session, 0)
     }
 
+    /// The key under which the n-th correction of a bill is booked, from 1: its true stop changed it.
+    #[must_use]
+    pub fn adjust_key(session: SessionId, n: u32) -> novax_model::TransferKey {
+        Purpose::Adjust.key(session, n)
+    }
+
+    /// The key under which the n-th refund of a bill is booked, from 1.
+    #[must_use]
+    pub fn refund_key(session: SessionId, n: u32) -> novax_model::TransferKey {
+        Purpose::Refund.key(session, n)
+    }
+
     /// Where the journal has the bill of a session: what a refund must bring along.
     #[must_use]
     pub fn bill(&self, session: SessionId) -> Option<novax_ledger::KeyRow> {
@@ -340,12 +352,14 @@ impl State {
             | Command::PutPriced(_)
             | Command::EraseDriver(_)
             | Command::RemoveDirectory { .. }
+            | Command::PutMeterKey { .. }
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::CloseBooks { .. }
             | Command::WriteOff { .. }
             | Command::ParkMoney { .. }
             | Command::PayOut { .. }
             | Command::ProviderBooked(_)
+            | Command::IssueDocument(_)
             | Command::PutFxRate(_) => self.execute_books(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }
@@ -393,6 +407,7 @@ impl State {
             Command::PutSite(put) => self.put_site(*put),
             Command::PutSignal { site, kind, sample } => self.put_signal(site, kind, sample),
             Command::PutPriced(put) => self.put_priced(*put),
+            Command::PutMeterKey { identity, key } => self.put_meter_key(&identity, key),
             Command::PutStation { identity, site, password } => {
                 self.put_station(&identity, &site, password)
             }
@@ -410,6 +425,7 @@ impl State {
     fn execute_books(&mut self, command: Command) -> Result<Outcome, crate::command::Refusal> {
         match command {
             Command::PutFxRate(rate) => self.put_fx_rate(rate),
+            Command::IssueDocument(ask) => self.issue_document(&ask),
             Command::CloseBooks { until } => self.close_books(until),
             Command::WriteOff { key, driver, amount } => self.write_off(key, &driver, amount),
             Command::ProviderBooked(entry) => self.provider_booked(&entry),

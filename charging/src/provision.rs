@@ -212,5 +212,6 @@ pub(crate) fn new_station(
         next_transaction_id: 1,
         next_remote_start_id: 1,
         parked: Vec::new(),
+        meter_key: None,
     }
 }

@@ -9,6 +9,7 @@
 
 use crate::accounts::{Name, Purpose};
 use crate::command::{Outcome, PeerCommand, Refund, Refusal};
+use crate::document::Billing;
 use crate::fx::{in_wallet, rate_id};
 use crate::money::{Debtor, words};
 use crate::rows::{Payer, PayerSessionRow, SessionRow, SessionState};
@@ -35,7 +36,7 @@ impl State {
         let given = row.map(|row| self.given_by_parties(row));
         let fx = self.exchange_of(&ask.lines, row)?;
         let stamp = self.stamp(self.now());
-        let booked = match &fx {
+        let is_new = match &fx {
             Some(fx) => self.refund_exchanged(ask, fx)?,
             None => {
                 let lines = &ask.lines;
@@ -43,7 +44,9 @@ impl State {
                 booked.map(|receipt| receipt.is_new()).map_err(|error| refused(&error))?
             }
         };
-        let is_new = booked;
+        if is_new {
+            self.note_booking(session, Billing::Refund, sequence);
+        }
         if is_new && let (Some(row), Some(before)) = (row, given) {
             let after = self.given_by_parties(row);
             self.accrue_refund(row, &before, &after);

@@ -7,6 +7,7 @@
 use crate::accruals::AccrualId;
 use crate::command::{PeerCommand, Refusal, RowWrite, StationCommand, TransactionRef};
 use crate::config::PartitionConfig;
+use crate::documents::Documents;
 use crate::finished::{Finished, Past};
 use crate::fx::Rates;
 use crate::hash::Chain;
@@ -153,6 +154,7 @@ pub(crate) struct State {
     pub(crate) signals: BTreeMap<(Identity, SignalKind), Sample>,
     /// Keys of the tariffs, contracts and rule books by name; nobody here needs the rows.
     pub(crate) priced: BTreeSet<Vec<u8>>,
+    pub(crate) documents: Documents,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
     /// Rows that are written once and not kept: exceptions, what series become.
@@ -197,6 +199,7 @@ impl State {
             settled_months: BTreeMap::new(),
             signals: BTreeMap::new(),
             priced: BTreeSet::new(),
+            documents: Documents::default(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             appended: Vec::new(),
@@ -543,32 +546,45 @@ impl State {
         }
     }
 
+    /// Sessions whose row changed may now stand on documents, or no more.
+    fn note_bills(&mut self, dirty: &BTreeSet<Dirty>) {
+        for session in dirty.iter().filter_map(|dirty| match dirty {
+            Dirty::Session(session) => Some(session),
+            _ => None,
+        }) {
+            let live = self.sessions.get(session).map(|session| &session.row);
+            if let Some(row) = live.or_else(|| self.closing.get(session)) {
+                self.documents.note_bill(row);
+            }
+        }
+    }
+
     fn take_ledger_rows(&mut self, out: &mut Vec<RowWrite>) {
         let changes = self.ledger.take_changes();
         let mut push = |keyspace, key: Vec<u8>, value| out.push(RowWrite { keyspace, key, value });
-        for account in &changes.accounts {
+        for account in changes.accounts() {
             let key = account.id.0.to_be_bytes().to_vec();
             push(Keyspace::Accounts, key, Some(rows::archive(account)));
         }
-        for (id, hold) in &changes.holds {
+        for (id, hold) in changes.holds() {
             let mut key = id.key.0.to_be_bytes().to_vec();
             key.push(id.leg);
-            push(Keyspace::Holds, key, hold.as_ref().map(rows::archive));
+            push(Keyspace::Holds, key, hold.map(rows::archive));
         }
-        for row in &changes.journal {
+        for row in changes.journal() {
             let key = row.number.to_be_bytes().to_vec();
             push(Keyspace::Transfers, key, Some(rows::archive(row)));
         }
-        for entry in &changes.entries {
+        for entry in changes.entries() {
             let mut key = entry.account.0.to_be_bytes().to_vec();
             key.extend(entry.number.to_be_bytes());
             push(Keyspace::AccountEntries, key, Some(rows::archive(entry)));
         }
-        for (key, row) in &changes.keys {
+        for (key, row) in changes.keys() {
             let value = row.as_ref().map(rows::archive);
             push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
         }
-        self.grow_tree(&changes.journal, out);
+        self.heads.grow(self.config.partition, &mut self.meta, changes.journal(), out);
         let head = self.ledger.head();
         self.meta.next_journal = head.next_journal;
         self.meta.closed_until = head.closed_until;
@@ -580,6 +596,8 @@ impl State {
         let mut out = Vec::with_capacity(dirty.len() + 16);
         out.extend(dirty.iter().map(|dirty| self.dirty_row(dirty)));
         self.take_ledger_rows(&mut out);
+        self.note_bills(&dirty);
+        self.write_series();
         out.append(&mut self.appended);
         for (_, row) in std::mem::take(&mut self.closing) {
             self.finished.keep_recent(row, self.config.recent_sessions_max);

@@ -105,10 +105,12 @@ impl State {
                 self.doubt(row, "nobody knows where the meter stood at its start", register);
             }
         }
-        if let Some(signed) = end.signed
-            && let Some(doubt) = take_signed(row, signed, energy_max)
+        let Some(signed) = &end.signed else { return };
+        self.keep_signed(row, signed);
+        if let Some(energy) = signed.energy
+            && let Some(doubt) = take_signed(row, energy, energy_max)
         {
-            self.doubt(row, doubt, signed.stop);
+            self.doubt(row, doubt, energy.stop);
         }
     }
 

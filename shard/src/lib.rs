@@ -4,8 +4,9 @@
 //! driver turns both into ring operations, the simulator into events of its world. Nothing in here blocks
 //! or reads a clock; stores and log are reached through the seams of `engine` and `log`.
 //!
-//! Floors, top first: `lib` with `accept`, `stations`, `requests`, `outbound` (all of them parts of one [`Shard`]) >
-//! `mesh`, `slot` > `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`, `counters`, `conn`.
+//! Floors, top first: `lib` with `accept`, `stations`, `requests`, `outbound` (all of them parts of one
+//! [`Shard`]) > `mesh`, `slot` > `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`, `counters`,
+//! `conn`. Beside them `control`, the way in from other threads, which uses `port` and `counters`.
 //!
 //! **Invariants**
 //! * A reply leaves only after its entry is committed and applied.
@@ -15,6 +16,7 @@
 mod accept;
 mod conn;
 pub mod connection;
+pub mod control;
 pub mod counters;
 pub mod gateway;
 pub mod mesh;
@@ -33,10 +35,10 @@ pub use conn::ConnId;
 
 use connection::{Connection, Handoff};
 use counters::Counters;
-use ed25519_dalek::SigningKey;
 use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
-use novax_charging::{Command, Outcome};
+use novax_audit::Signer;
+use novax_charging::{Command, Outcome, Partition};
 use novax_model::{Duration, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
 use port::{Asked, Unavailable};
@@ -68,7 +70,7 @@ pub struct ShardConfig {
     /// Sockets a shard may hold.
     pub connections_max: usize,
     /// What heads of journals are signed with.
-    pub signing_key: Arc<SigningKey>,
+    pub signing_key: Arc<Signer>,
 }
 
 /// What the driver should do.
@@ -211,6 +213,12 @@ impl Shard {
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
         self.slots.values().all(|slot| slot.caught_up)
+    }
+
+    /// The state of a partition of this shard, for whoever looks from the shard's own thread.
+    #[must_use]
+    pub fn machine(&self, partition: PartitionId) -> Option<&Partition> {
+        self.slots.get(&partition).map(|slot| &slot.machine)
     }
 
     /// Sets the time of what follows.
@@ -472,7 +480,7 @@ impl Shard {
     fn sign_head(&mut self, partition: PartitionId) {
         let Some(slot) = self.slots.get(&partition).filter(|slot| slot.caught_up) else { return };
         let Some(head) = slot.machine.unsigned_head() else { return };
-        let signed = head.sign(&self.config.signing_key);
+        let signed = self.config.signing_key.sign(*head);
         // Signed twice, the second is refused and nothing is lost.
         self.submit(partition, Command::SignTreeHead(Box::new(signed)), Waiter::Nobody);
     }

@@ -65,7 +65,9 @@ impl World {
             log_segments_max: 8,
             partitions: PARTITIONS,
             connections_max: 16,
-            signing_key: Arc::new(ed25519_dalek::SigningKey::from_bytes(&[7; 32])),
+            signing_key: Arc::new(novax_audit::Signer::new(ed25519_dalek::SigningKey::from_bytes(
+                &[7; 32],
+            ))),
         };
         let queues = vec![ArrayQueue::new(8)].into();
         let mesh = Mesh::new(0, queues, vec![wake].into());

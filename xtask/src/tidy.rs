@@ -47,7 +47,10 @@ const FLOORS: [(&str, &[&str]); 23] = [
     ("wire", &["model"]),
     ("charging", &["model", "ledger", "tariff", "settlement", "audit", "scheduler", "tsdb"]),
     ("raft", &["model", "log"]),
-    ("shard", &["model", "log", "engine", "tsdb", "wire", "charging", "raft"]),
+    (
+        "shard",
+        &["model", "log", "engine", "tsdb", "tariff", "settlement", "wire", "charging", "raft"],
+    ),
     ("cold", &["model", "engine", "tsdb"]),
     ("query", &["model", "engine", "ledger", "tariff", "settlement", "charging", "tsdb", "cold"]),
     ("console", &[]),

@@ -3,6 +3,7 @@
 mod books;
 mod cards;
 mod chaos;
+mod documents;
 mod erase;
 mod format;
 mod node;

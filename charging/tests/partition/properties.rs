@@ -204,7 +204,7 @@ fn charge() -> impl Strategy<Value = Command> {
     let signed = prop::option::weighted(
         0.1,
         (prop::option::of(register()), register())
-            .prop_map(|(start, stop)| SignedEnergy { start, stop }),
+            .prop_map(|(start, stop)| SignedEnergy { start, stop }.into()),
     );
     let end = (station(), transaction(), prop::option::of(register()), stamp(), signed).prop_map(
         |(identity, transaction, meter_stop, at, signed)| {

@@ -48,6 +48,11 @@ impl<'a> Words<'a> {
         self.option(name).map(|text| text.parse().expect(name))
     }
 
+    /// All words that are left.
+    pub(crate) fn rest(&mut self) -> Vec<&'a str> {
+        std::mem::take(&mut self.0)
+    }
+
     fn flag(&mut self, name: &str) -> bool {
         let at = self.0.iter().position(|word| *word == name);
         at.map(|at| self.0.remove(at)).is_some()
@@ -131,6 +136,9 @@ fn outcome_text(outcome: &Outcome) -> String {
     };
     match outcome {
         Outcome::Done => "done".to_owned(),
+        Outcome::Refused(Refusal::BadDocument(words)) => {
+            format!("no document: {}", plain_names(words))
+        }
         Outcome::Refused(refusal) => format!("refused {}", refusal_text(refusal)),
         Outcome::Deposited { available } => format!("deposited, available {available}"),
         Outcome::Started { session, transaction_id, refusal } => {
@@ -152,6 +160,8 @@ fn outcome_text(outcome: &Outcome) -> String {
             format!("held {amount} of {driver} in attempt {attempt}")
         }
         Outcome::Captured { amount } => format!("captured {amount}"),
+        Outcome::Issued { id, is_new: true, .. } => format!("issued {id}"),
+        Outcome::Issued { id, is_new: false, .. } => format!("was issued as {id}"),
         Outcome::Refunded { amount } => format!("refunded {amount}"),
         Outcome::Session { state: Some(state) } => format!("session {}", state.as_str()),
         Outcome::Session { state: None } => "session never heard of".to_owned(),
@@ -288,6 +298,9 @@ impl World {
                 self.now = Timestamp(self.now.0 + seconds * 1_000_000);
                 self.step(node, Command::Tick);
                 String::new()
+            }
+            "invoice" | "credit" | "statement" | "documents" => {
+                self.documents(node, verb, &mut words)
             }
             "deliver" => self.deliver(node, &mut words),
             "card" | "psp" => {
@@ -436,9 +449,12 @@ impl World {
                 meter_stop: words.number("meter").map(WattHours),
                 at,
                 reason: "Local".into(),
-                signed: words.number("signed").map(|stop| SignedEnergy {
-                    start: words.number("signed-start").map(WattHours),
-                    stop: WattHours(stop),
+                signed: words.number("signed").map(|stop| {
+                    SignedEnergy {
+                        start: words.number("signed-start").map(WattHours),
+                        stop: WattHours(stop),
+                    }
+                    .into()
                 }),
             }),
             "place-hold" => {
