@@ -38,9 +38,9 @@ pub use conn::ConnId;
 
 use connection::{Connection, Handoff};
 use counters::Counters;
-use ed25519_dalek::SigningKey;
 use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
+use novax_audit::Signer;
 use novax_charging::{Command, Outcome, Partition};
 use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
@@ -74,7 +74,7 @@ pub struct ShardConfig {
     /// Sockets a shard may hold.
     pub connections_max: usize,
     /// What heads of journals are signed with.
-    pub signing_key: Arc<SigningKey>,
+    pub signing_key: Arc<Signer>,
     /// Which node this is.
     pub node: NodeId,
     /// Tells this life of the node from the ones before, and grows.
@@ -532,7 +532,7 @@ impl Shard {
         let slot = self.slots.get(&partition).filter(|slot| slot.led_from.is_some());
         let Some(slot) = slot else { return };
         let Some(head) = slot.machine.unsigned_head() else { return };
-        let signed = head.sign(&self.config.signing_key);
+        let signed = self.config.signing_key.sign(*head);
         // Signed twice, the second is refused and nothing is lost.
         self.submit(partition, Command::SignTreeHead(Box::new(signed)), Waiter::Nobody);
     }

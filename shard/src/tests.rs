@@ -66,7 +66,9 @@ impl World {
             log_segments_max: 8,
             partitions: PARTITIONS,
             connections_max: 16,
-            signing_key: Arc::new(ed25519_dalek::SigningKey::from_bytes(&[7; 32])),
+            signing_key: Arc::new(novax_audit::Signer::new(ed25519_dalek::SigningKey::from_bytes(
+                &[7; 32],
+            ))),
             node: NodeId::FIRST,
             run: 1,
         };

@@ -58,7 +58,7 @@ async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Driv
     Ok(Json(driver(&api, identity("driver", &id)?).await?))
 }
 
-async fn driver(api: &Api, driver: Identity) -> Result<DriverView, Problem> {
+pub(super) async fn driver(api: &Api, driver: Identity) -> Result<DriverView, Problem> {
     let id = driver.to_string();
     let found = read(api.control(), false, move |rows| {
         let key = driver.as_str().as_bytes();
