@@ -32,7 +32,7 @@ const MONEY: [&str; 9] = [
     "scheduler",
 ];
 /// Who may use whom: a crate and all that it may depend on.
-const FLOORS: [(&str, &[&str]); 23] = [
+const FLOORS: [(&str, &[&str]); 24] = [
     ("model", &[]),
     ("log", &["model"]),
     ("engine", &["model", "log"]),
@@ -47,6 +47,7 @@ const FLOORS: [(&str, &[&str]); 23] = [
     ("wire", &["model"]),
     ("charging", &["model", "ledger", "tariff", "settlement", "audit", "scheduler", "tsdb"]),
     ("raft", &["model", "log"]),
+    ("peer", &["model"]),
     ("shard", &["model", "log", "engine", "tsdb", "wire", "charging", "raft"]),
     ("cold", &["model", "engine", "tsdb"]),
     ("query", &["model", "engine", "ledger", "tariff", "settlement", "charging", "tsdb", "cold"]),
@@ -68,6 +69,7 @@ const FLOORS: [(&str, &[&str]); 23] = [
             "wire",
             "charging",
             "raft",
+            "peer",
             "shard",
             "cold",
             "query",
@@ -83,7 +85,7 @@ const FLOORS: [(&str, &[&str]); 23] = [
         "fuzz",
         &[
             "model", "wire", "charging", "tsdb", "engine", "ledger", "raft", "tariff", "payments",
-            "audit",
+            "audit", "peer",
         ],
     ),
     ("xtask", &[]),
