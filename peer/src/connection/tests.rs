@@ -285,3 +285,74 @@ fn who_speaks_and_never_answers_a_ping_is_refused() {
         assert!(pair.now - began < Duration::from_secs(60), "it goes on for ever");
     }
 }
+
+/// What is on a link of version 1, by name, as hexadecimal digits. Written once; never to be changed.
+const VERSION_1: &str = include_str!("../../testdata/v1.txt");
+
+fn version_1(name: &str) -> Vec<u8> {
+    let line = VERSION_1.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let digits = line.unwrap_or_else(|| panic!("no line {name}")).as_bytes();
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair).expect("digits");
+        u8::from_str_radix(text, 16).expect("digits")
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+/// One of each thing that is ever said, and its name in the file.
+fn said() -> Vec<(&'static str, Event)> {
+    let (id, bytes) = (crate::message::SnapshotId(0x0102), Bytes::from_static(b"bytes"));
+    let message = |message| Event::Message(message);
+    let snapshot = |said| Event::Snapshot(said);
+    vec![
+        ("raft", message(Message::Raft(bytes.clone()))),
+        ("answer", message(Message::Answer { token: 0x0a0b, body: bytes.clone() })),
+        ("request", message(Message::Request { token: 0x0a0b, body: bytes.clone() })),
+        ("offer", snapshot(SnapshotMessage::Offer { id, length: 0x1234, about: bytes.clone() })),
+        ("chunk", snapshot(SnapshotMessage::Chunk { id, offset: 0x34, bytes })),
+        ("credit", snapshot(SnapshotMessage::Credit { id, have: 0x10, until: 0x20 })),
+        ("cancel", snapshot(SnapshotMessage::Cancel { id, by_sender: true })),
+    ]
+}
+
+#[test]
+fn a_link_of_version_1_is_spoken_and_understood_byte_for_byte() {
+    let mut pair = Pair::new();
+    let mut bytes = Vec::new();
+    pair.ends[0].fill(&mut bytes);
+    assert_eq!(bytes, version_1("greeting"));
+    let mut pair = Pair::open();
+    for (name, event) in said() {
+        match &event {
+            Event::Message(message) => pair.ends[0].push(message.clone()).expect("there is room"),
+            Event::Snapshot(said) => {
+                pair.ends[0].push_snapshot(said.clone()).expect("there is room");
+            }
+            other => panic!("{other:?}"),
+        }
+        let mut bytes = Vec::new();
+        pair.ends[0].fill(&mut bytes);
+        assert_eq!(bytes, version_1(name), "{name}");
+        let mut events = Vec::new();
+        pair.give(1, &version_1(name), &mut events).expect("it is understood");
+        assert_eq!(events, [event], "{name}");
+    }
+    pair.ends[0].handle_timeout(pair.now).expect("nothing is late");
+    let mut ping = Vec::new();
+    pair.ends[0].fill(&mut ping);
+    assert_eq!(ping, version_1("ping"));
+    let mut events = Vec::new();
+    pair.give(1, &ping, &mut events).expect("it is understood");
+    let mut pong = Vec::new();
+    pair.ends[1].fill(&mut pong);
+    assert_eq!(pong, version_1("pong"));
+    pair.ends[1].refuse(Refusal::Closed);
+    let mut bye = Vec::new();
+    pair.ends[1].fill(&mut bye);
+    assert_eq!(bye, version_1("bye"));
+    let mut refused = Pair::new();
+    refused.ends[1].refuse(Refusal::Stranger);
+    let mut bytes = Vec::new();
+    refused.ends[1].fill(&mut bytes);
+    assert_eq!(bytes, version_1("refusal"));
+}

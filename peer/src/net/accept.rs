@@ -41,7 +41,7 @@ pub(super) async fn accept(
             let answering =
                 tokio::time::timeout(common.timing.greeting_max, answer(&common, socket));
             match answering.await {
-                Ok(Ok(())) | Ok(Err(Failed::ByPeer(_))) => {}
+                Ok(Ok(()) | Err(Failed::ByPeer(_))) => {}
                 Ok(Err(Failed::Refused(refusal))) => common.refusals.count(refusal),
                 Err(_late) => common.refusals.count(Refusal::GreetingTimeout),
             }

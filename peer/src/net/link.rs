@@ -304,9 +304,8 @@ impl Link {
                 return Ok(());
             }
             match wrote {
-                Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false)) => return Ok(()),
+                Poll::Ready(Ok(false)) | Poll::Pending => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(Ended::refused(refusal_of(&error))),
             }
         }

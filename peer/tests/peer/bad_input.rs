@@ -331,14 +331,11 @@ fn a_frame_that_never_ends_is_refused_although_bytes_keep_coming() {
         if stream.write_all(byte).and_then(|()| stream.flush()).is_err() {
             break;
         }
-        if began.elapsed() > LONG {
-            panic!("a frame may take for ever");
-        }
-        let _gap = scene.nodes[1].links.status();
+        assert!(began.elapsed() < LONG, "a frame may take for ever");
         if scene.nodes[0].links.status().refused(Refusal::Stalled) > 0 {
             break;
         }
-        std::thread::park_timeout(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(scene.nodes[0].wait_down(1), Refusal::Stalled);
     scene.assert_refused(Refusal::Stalled);

@@ -1,7 +1,7 @@
 //! Links that carry messages, end, and come again.
 
 use crate::support::{
-    CLUSTER, Certificates, Heard, LONG, Setup, assert_linked, cluster, link, node, raft,
+    CLUSTER, Certificates, Heard, LONG, Setup, assert_linked, cluster, link, node, pause, raft,
 };
 use novax_peer::{Lane, Message, Refusal, RunId, SendError};
 use std::time::{Duration, Instant};
@@ -109,7 +109,7 @@ fn a_peer_that_was_taken_out_is_refused_and_unknown() {
     let ended = || nodes[0].links.status().link(node(2)).and_then(|link| link.ended);
     while ended() != Some(Refusal::Stranger) {
         assert!(Instant::now() < until, "it does not hear why: {:?}", ended());
-        std::thread::yield_now();
+        pause();
     }
     assert_linked(&nodes[1], 2, &nodes[2], 3);
     // And in again.
@@ -136,7 +136,7 @@ fn a_flood_is_carried_whole_while_lanes_that_are_full_say_so() {
             Ok(()) => sent += 1,
             Err(SendError::Full) => {
                 full += 1;
-                std::thread::yield_now();
+                pause();
             }
             Err(error) => panic!("{error}"),
         }
@@ -175,7 +175,7 @@ fn round_trips_are_measured() {
     };
     while !measured() {
         assert!(Instant::now() < until, "no ping came back");
-        std::thread::yield_now();
+        pause();
     }
 }
 

@@ -1,8 +1,8 @@
 //! Snapshots: whole, paced, resumed, refused.
 
 use crate::support::{
-    CLUSTER, Certificates, Disk, Heard, Node, Setup, assert_linked, link, made_byte, node, raft,
-    snapshot,
+    CLUSTER, Certificates, Disk, Heard, Node, Setup, assert_linked, link, made_byte, node, pause,
+    raft, snapshot,
 };
 use novax_peer::net::{Snapshot, SnapshotSource};
 use novax_peer::{Refusal, SnapshotId};
@@ -59,7 +59,7 @@ fn a_snapshot_goes_on_where_it_was_when_its_link_is_cut() {
     nodes[0].links.send_snapshot(node(2), snapshot(1, length)).expect("it is a peer");
     for cut in 1..=3 {
         while len(&disk) < cut * length / 5 {
-            std::thread::yield_now();
+            pause();
         }
         nodes[0].links.disconnect(node(2)).expect("it is a peer");
         nodes[0].wait_up(2);
@@ -76,7 +76,7 @@ fn a_receiver_that_was_started_anew_goes_on_with_what_it_has() {
     let length = 8 << 20;
     nodes[0].links.send_snapshot(node(2), snapshot(1, length)).expect("it is a peer");
     while len(&disk) < length / 4 {
-        std::thread::yield_now();
+        pause();
     }
     drop(nodes.pop());
     nodes[0].wait_down(2);
@@ -100,7 +100,7 @@ fn the_pace_is_kept_and_messages_pass_a_snapshot() {
     let length = 4 << 20;
     nodes[0].links.send_snapshot(node(2), snapshot(1, length)).expect("it is a peer");
     while len(&disk) == 0 {
-        std::thread::yield_now();
+        pause();
     }
     nodes[0].links.send(node(2), raft(b"urgent")).expect("the link is up");
     let first = nodes[1].wait_for(|heard| !matches!(heard, Heard::Up(..)));
@@ -149,7 +149,7 @@ fn a_snapshot_can_be_taken_back() {
     let (_certificates, nodes, disk) = pair(1 << 20);
     nodes[0].links.send_snapshot(node(2), snapshot(1, 100 << 20)).expect("it is a peer");
     while len(&disk) == 0 {
-        std::thread::yield_now();
+        pause();
     }
     nodes[0].links.cancel_snapshot(node(2), SnapshotId(1)).expect("it is a peer");
     nodes[0].wait_for(sent(1, false));

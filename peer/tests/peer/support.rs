@@ -16,6 +16,11 @@ pub(crate) const CLUSTER: ClusterId = ClusterId([0x42; 16]);
 /// Nothing here takes so long unless it is broken.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
+/// Between two looks at what cannot be waited for.
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(1));
+}
+
 pub(crate) fn node(number: u64) -> NodeId {
     NodeId::new(number).expect("not zero")
 }
@@ -229,7 +234,7 @@ impl Node {
         while self.links.status().refused(refusal) < times {
             let refusals = self.links.status().refusals;
             assert!(Instant::now() < until, "{refusal:?} is not counted: {refusals:?}");
-            std::thread::yield_now();
+            pause();
         }
     }
 }
