@@ -32,7 +32,7 @@ const MONEY: [&str; 9] = [
     "scheduler",
 ];
 /// Who may use whom: a crate and all that it may depend on.
-const FLOORS: [(&str, &[&str]); 23] = [
+const FLOORS: [(&str, &[&str]); 24] = [
     ("model", &[]),
     ("log", &["model"]),
     ("engine", &["model", "log"]),
@@ -78,6 +78,7 @@ const FLOORS: [(&str, &[&str]); 23] = [
         ],
     ),
     ("jepsen", &["model", "wire", "engine", "log", "ledger", "audit", "payments"]),
+    ("jepsen/sim", &["model", "log", "engine", "ledger", "wire", "charging", "raft", "shard"]),
     (
         "benches",
         &["model", "wire", "engine", "log", "tsdb", "ledger", "tariff", "settlement", "audit"],
