@@ -250,6 +250,15 @@ impl Shard {
         self.slots.get(&partition).map(|slot| &slot.machine)
     }
 
+    /// The rows of all partitions of this shard as of now, open series written out first.
+    pub fn snapshots(&mut self) -> Vec<(PartitionId, novax_engine::Snapshot)> {
+        let snapshot = |slot: &mut Slot| {
+            slot.write_heads();
+            (slot.id, slot.engine.snapshot())
+        };
+        self.slots.values_mut().map(snapshot).collect()
+    }
+
     /// Sets the time of what follows.
     pub fn set_now(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
