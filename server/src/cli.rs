@@ -49,12 +49,32 @@ pub enum Command {
     /// Looks after the stores of a node: verify, stats, dump, repair, compact, backup, restore.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Forms a cluster of several nodes.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// The journal for auditors: the signing key, and checking an exported journal offline.
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Looks at tariffs, contracts and rule books in files: lint, explain, simulate.
     #[command(subcommand)]
     Tariff(TariffCommand),
+}
+
+/// `novax cluster`
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ClusterCommand {
+    /// Forms a cluster: makes its keys, and a folder for each of its nodes.
+    Init {
+        /// The first node's data directory; it must not have been used.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Every node: its number and where the others call it, as `1=10.0.0.1:7700`. The first is this one.
+        #[arg(long = "node", value_name = "N=HOST:PORT", required = true)]
+        nodes: Vec<String>,
+        /// How many partitions; it cannot be changed.
+        #[arg(long, default_value_t = 8, value_name = "N")]
+        partitions: u16,
+    },
 }
 
 /// `novax config`

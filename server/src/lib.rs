@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod cli;
+pub mod cluster;
 pub mod cold;
 pub mod commands;
 pub mod config;

@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use novax_server::cli::{Cli, Command, ConfigCommand};
-use novax_server::{audit, commands, fleet, store, tariffs};
+use novax_server::{audit, cluster, commands, fleet, store, tariffs};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         }
         Command::Doctor(flags) => commands::doctor(flags),
         Command::Store(command) => store::run(&command),
+        Command::Cluster(command) => cluster::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Tariff(command) => tariffs::run(&command),
     })

@@ -1,8 +1,9 @@
 //! A partition has replicas on other nodes: who leads, what goes to whom, what comes from them.
 
-use super::peers::{Lane, PeerSend, Request};
+use super::peers::{FromPeer, Lane, PeerInput, PeerSend, Request};
 use super::waiter::Waiter;
-use crate::Shard;
+use crate::{QUEUE_QUANTUM, Shard};
+use crossbeam_queue::ArrayQueue;
 use novax_charging::{Command, Origin};
 use novax_model::{Duration, NodeId, PartitionId};
 
@@ -95,14 +96,42 @@ impl Shard {
         self.effects.peers.push(PeerSend { to, lane: Lane::Request, bytes: request.encode() });
     }
 
+    /// Takes what came from other nodes, at most a quantum.
+    pub fn take_peers(&mut self, queue: &ArrayQueue<FromPeer>) {
+        for _ in 0..QUEUE_QUANTUM {
+            let Some(FromPeer { from, input }) = queue.pop() else { return };
+            self.handle_peer(from, input);
+        }
+        self.more_waits = true;
+    }
+
     /// Something came from another node.
-    pub fn handle_peer(&mut self, from: NodeId, lane: Lane, bytes: &[u8]) {
-        let understood = match lane {
-            Lane::Raft => self.step_raft(from, bytes),
-            Lane::Request => self.handle_peer_request(from, bytes),
+    pub fn handle_peer(&mut self, from: NodeId, input: PeerInput) {
+        let understood = match input {
+            PeerInput::Raft(message) => self.raft.step_message(from, message).is_ok(),
+            PeerInput::Request(bytes) => self.handle_peer_request(from, &bytes),
+            PeerInput::LinkDown => {
+                self.raft.report_unreachable(from);
+                true
+            }
         };
         if !understood {
             self.counters.peer_messages_bad.increment();
+        }
+    }
+
+    /// A link had no room, or there is none: whoever waits for what was in it is told.
+    pub fn handle_unsent(&mut self, send: &PeerSend) {
+        if send.lane != Lane::Request {
+            return;
+        }
+        let me = self.config.node;
+        match Request::decode(me, send.to, &send.bytes) {
+            Ok(Request::Forward { partition, origin, .. }) => {
+                self.batch_refused(partition, origin.run, origin.token);
+            }
+            // The other node's own clock ends the wait.
+            Ok(Request::Turned { .. } | Request::Refused { .. }) | Err(_) => {}
         }
     }
 
@@ -122,10 +151,6 @@ impl Shard {
                 }
             }
         }
-    }
-
-    fn step_raft(&mut self, from: NodeId, bytes: &[u8]) -> bool {
-        self.raft.step(from, bytes).is_ok()
     }
 
     fn handle_peer_request(&mut self, from: NodeId, bytes: &[u8]) -> bool {

@@ -27,6 +27,26 @@ pub struct PeerSend {
     pub bytes: Vec<u8>,
 }
 
+/// What came from another node.
+#[derive(Debug)]
+pub struct FromPeer {
+    /// Which, as the link has proved.
+    pub from: NodeId,
+    /// What.
+    pub input: PeerInput,
+}
+
+/// What comes from other nodes.
+#[derive(Debug)]
+pub enum PeerInput {
+    /// A message of Raft.
+    Raft(novax_raft::PeerMessage),
+    /// What was said on [`Lane::Request`].
+    Request(bytes::Bytes),
+    /// The link went down, and with it what was under way.
+    LinkDown,
+}
+
 /// What is said on [`Lane::Request`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {

@@ -6,11 +6,14 @@ use crate::control::Request;
 use crate::ring::{Completion, FileBlock, Ring, RingHandle};
 use crossbeam_queue::ArrayQueue;
 use novax_model::{Duration, Timestamp};
+use novax_peer::Message;
+use novax_peer::net::Links;
 use novax_raft::Block;
+use novax_shard::peers::{FromPeer, Lane, PeerSend};
 use novax_shard::{Effects, Shard};
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
@@ -27,6 +30,10 @@ pub struct Driver {
     pub rings: Vec<RingHandle>,
     /// Requests of the control plane.
     pub requests: Arc<ArrayQueue<Request>>,
+    /// What came from other nodes.
+    pub peers: Arc<ArrayQueue<FromPeer>>,
+    /// The way to them, once it is there; none on a node that stands alone.
+    pub links: Arc<OnceLock<Links>>,
     /// Taken once every shard's state is as new as its log.
     pub listener: Option<TcpListener>,
     /// How many shards are not there yet.
@@ -103,9 +110,25 @@ impl Driver {
             Self::handle(&mut self.shard, completion);
         }
         self.shard.take_requests(&self.requests);
+        self.shard.take_peers(&self.peers);
         self.shard.end_turn();
         let effects = self.shard.take_effects();
         self.perform(effects);
+    }
+
+    /// A link takes it or says at once that it does not.
+    fn send_to_peer(&mut self, mut send: PeerSend) {
+        let bytes = std::mem::take(&mut send.bytes);
+        let body = bytes::Bytes::from(bytes);
+        let message = match send.lane {
+            Lane::Raft => Message::Raft(body.clone()),
+            Lane::Request => Message::Request { token: 0, body: body.clone() },
+        };
+        let sent = self.links.get().map(|links| links.send(send.to, message));
+        if !matches!(sent, Some(Ok(()))) {
+            send.bytes = body.into();
+            self.shard.handle_unsent(&send);
+        }
     }
 
     fn handle(shard: &mut Shard, completion: Completion) {
@@ -127,7 +150,9 @@ impl Driver {
 
     fn perform(&mut self, effects: Effects) {
         let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
-        assert!(peers.is_empty(), "a node that stands alone has nobody to tell");
+        for send in peers {
+            self.send_to_peer(send);
+        }
         if let Some(write) = log_write {
             self.ring.write_file(write.id, write.fd, write.offset, write.blocks);
         }

@@ -9,6 +9,7 @@ use crate::control::{Control, Request, ShardPort};
 use crate::http;
 use crate::payments::Payments;
 use crate::ring::{Ring, RingConfig, RingHandle};
+use crate::cluster::{ClusterError, ClusterFile, INBOX_MAX, Inbox, Router};
 use crossbeam_queue::ArrayQueue;
 use data::DataDir;
 use driver::Driver;
@@ -19,15 +20,17 @@ use novax_engine::tools::{ScrubFinding, ScrubPosition, Scrubber};
 use novax_engine::{Engine, Options, SharedCache, Worker};
 use novax_model::{Duration, Identity, NodeId, PartitionId};
 use novax_query::{Source, SourceError};
-use novax_raft::{GroupSpec, LogConfig, MultiRaft, Recovered};
+use novax_peer::net::Links;
+use novax_raft::{GroupSpec, LogConfig, MultiRaft, RaftConfig, Recovered};
 use novax_shard::counters::Counters;
 use novax_shard::mesh::{Mesh, MeshMessage};
+use novax_shard::peers::FromPeer;
 use novax_shard::port::Asked;
 use novax_shard::slot::Slot;
 use novax_shard::{Shard, ShardConfig, stores};
 use novax_tsdb::query::SeriesSource;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -79,6 +82,9 @@ pub enum NodeError {
     /// The cold tier does not open.
     #[error("the cold tier: {0}")]
     Cold(#[from] novax_cold::ColdError),
+    /// It has no place in its cluster.
+    #[error("the cluster: {0}")]
+    Cluster(#[from] ClusterError),
     /// The rows of a store are not a state.
     #[error("partition {partition} does not restore: {reason}")]
     Restore {
@@ -112,6 +118,30 @@ pub struct Addresses {
     pub sql: SocketAddr,
 }
 
+/// Which node this is, and who founded its groups.
+struct Place {
+    node: NodeId,
+    founders: Vec<NodeId>,
+    file: Option<ClusterFile>,
+}
+
+fn cluster_of(data: &DataDir) -> Result<Place, NodeError> {
+    let Some(file) = ClusterFile::read(&crate::cluster::folder(&data.path))? else {
+        return Ok(Place { node: NodeId::FIRST, founders: vec![NodeId::FIRST], file: None });
+    };
+    if file.partitions != data.partitions {
+        return Err(NodeError::Data {
+            path: data.path.display().to_string(),
+            reason: format!(
+                "its cluster has {} partitions and it has {}: start with --partitions {}, on an \
+                 empty directory but for cluster/",
+                file.partitions, data.partitions, file.partitions
+            ),
+        });
+    }
+    Ok(Place { node: file.node, founders: file.voters(), file: Some(file) })
+}
+
 struct Recovery {
     recovered: Recovered,
     slots: Vec<Slot>,
@@ -119,7 +149,11 @@ struct Recovery {
 }
 
 /// Opens stores and log. Blocking.
-fn recover(config: &Config, data: &DataDir, run: u64) -> Result<Recovery, NodeError> {
+fn recover(
+    config: &Config,
+    data: &DataDir,
+    life: (NodeId, u64),
+) -> Result<Recovery, NodeError> {
     let recovered = novax_raft::recover(&data.path)?;
     let worker = Worker::start(1).map_err(system("start the storage worker"))?;
     let mut slots = Vec::new();
@@ -138,7 +172,7 @@ fn recover(config: &Config, data: &DataDir, run: u64) -> Result<Recovery, NodeEr
         let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
         let machine = stores::restore(state, &mut engine)
             .map_err(|error| NodeError::Restore { partition: id, reason: error.to_string() })?;
-        let mut slot = Slot::new(id, machine, engine, (NodeId::FIRST, run));
+        let mut slot = Slot::new(id, machine, engine, life);
         slot.scrub(scrubber(config, id), Instant::now(), http::now());
         slots.push(slot);
     }
@@ -162,6 +196,8 @@ pub struct Node {
     pub addresses: Addresses,
     api_key: http::auth::ApiKey,
     shards: Vec<thread::JoinHandle<Result<(), NodeError>>>,
+    /// The links to other nodes, of a node in a cluster.
+    links: Arc<OnceLock<Links>>,
     /// HTTP and SQL, which finish what they are at when told to stop.
     serving: Vec<tokio::task::JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
@@ -208,13 +244,14 @@ impl Node {
     /// [`NodeError`].
     pub fn start(config: &Config) -> Result<Node, NodeError> {
         let data = DataDir::open(&config.data, config.node.partitions)?;
+        let cluster = cluster_of(&data)?;
         let ocpp = listen(config.ocpp.listen, "stations")?;
         let http = listen(config.http.listen, "HTTP")?;
         let sql = listen(config.sql.listen, "SQL")?;
         let addresses = Addresses { ocpp: local(&ocpp)?, http: local(&http)?, sql: local(&sql)? };
         // Tells this life of the node from others.
         let run = driver::now().0;
-        let Recovery { recovered, slots, worker } = recover(config, &data, run)?;
+        let Recovery { recovered, slots, worker } = recover(config, &data, (cluster.node, run))?;
         let api_key = http::auth::ApiKey::of_node(&data.path, config.http.api_key.as_ref())
             .map_err(system("read or make api.key"))?;
         let (stop, stopped) = watch::channel(false);
@@ -222,8 +259,26 @@ impl Node {
         let provider = crate::payments::provider(&config.payments)?;
         let (asked, asked_of_us) = mpsc::channel(crate::payments::ASKED_MAX);
         let payments = provider.is_some().then_some(asked);
-        let mut started = Starter { config, data: &data, run, recovered, ocpp, unknown, payments }
-            .start(slots)?;
+        let starter = Starter {
+            config,
+            data: &data,
+            run,
+            founders: cluster.founders,
+            node: cluster.node,
+            links: Arc::default(),
+            recovered,
+            ocpp,
+            unknown,
+            payments,
+        };
+        let links = Arc::clone(&starter.links);
+        let mut started = starter.start(slots)?;
+        if let Some(file) = &cluster.file {
+            let router = Arc::new(Router::new(std::mem::take(&mut started.inboxes)));
+            let made = crate::cluster::link(&data.path, file, run, router)?;
+            eprintln!("novax: {} of a cluster of {}, called at {}", file.node, file.founders.len(), made.address());
+            let _set_once = links.set(made);
+        }
         started.catch_up()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -237,6 +292,7 @@ impl Node {
             addresses,
             api_key,
             shards: started.threads,
+            links,
             serving: Vec::new(),
             runtime,
             stop,
@@ -394,6 +450,9 @@ struct Starter<'a> {
     config: &'a Config,
     data: &'a DataDir,
     run: u64,
+    node: NodeId,
+    founders: Vec<NodeId>,
+    links: Arc<OnceLock<Links>>,
     recovered: Recovered,
     ocpp: TcpListener,
     unknown: mpsc::Sender<Identity>,
@@ -402,6 +461,7 @@ struct Starter<'a> {
 
 struct Started {
     ports: Vec<ShardPort>,
+    inboxes: Vec<Inbox>,
     threads: Vec<thread::JoinHandle<Result<(), NodeError>>>,
     /// How many shards still replay their log.
     behind: Arc<AtomicUsize>,
@@ -440,7 +500,7 @@ impl Starter<'_> {
         let queues: Arc<[ArrayQueue<MeshMessage>]> =
             (0..shards).map(|_| ArrayQueue::new(MESH_MAX)).collect();
         let recovered = Arc::new(self.recovered);
-        let config = shard_config(self.config, self.data, self.run)?;
+        let config = shard_config(self.config, self.data, (self.node, self.run))?;
         let mut pending = Vec::new();
         for (number, slots) in per_shard.into_iter().enumerate() {
             let number = u16::try_from(number).expect("shards are counted in u16");
@@ -456,6 +516,9 @@ impl Starter<'_> {
                 slots,
                 listener: self.ocpp.try_clone().map_err(system("share the OCPP listener"))?,
                 requests: Arc::new(ArrayQueue::new(REQUESTS_MAX)),
+                peers: Arc::new(ArrayQueue::new(INBOX_MAX)),
+                links: self.links.clone(),
+                founders: self.founders.clone(),
                 counters: Arc::new(Counters::default()),
                 behind: behind.clone(),
                 unknown: self.unknown.clone(),
@@ -465,11 +528,13 @@ impl Starter<'_> {
         }
         let rings: Vec<RingHandle> = pending.iter().map(|shard| shard.ring.clone()).collect();
         let wakes: Arc<[Wake]> = rings.iter().map(|ring| waker(ring.clone())).collect();
-        let mut started = Started { ports: Vec::new(), threads: Vec::new(), behind };
+        let (ports, inboxes, threads) = (Vec::new(), Vec::new(), Vec::new());
+        let mut started = Started { ports, inboxes, threads, behind };
         for (number, shard) in pending.into_iter().enumerate() {
             let me = u16::try_from(number).expect("shards are counted in u16");
             let mesh = Mesh::new(me, queues.clone(), wakes.clone());
             let _ended = shard.wire.send(Wiring { rings: rings.clone(), mesh });
+            started.inboxes.push(shard.inbox);
             started.ports.push(shard.port);
             started.threads.push(shard.thread);
         }
@@ -483,7 +548,11 @@ fn waker(ring: RingHandle) -> Wake {
     Arc::new(move || ring.wake())
 }
 
-fn shard_config(config: &Config, data: &DataDir, run: u64) -> Result<ShardConfig, NodeError> {
+fn shard_config(
+    config: &Config,
+    data: &DataDir,
+    (node, run): (NodeId, u64),
+) -> Result<ShardConfig, NodeError> {
     let heartbeat = config.ocpp.heartbeat;
     let signing_key = crate::audit::key::of_node(&data.path);
     let signing_key = signing_key.map_err(system("read or make audit.key"))?;
@@ -499,7 +568,7 @@ fn shard_config(config: &Config, data: &DataDir, run: u64) -> Result<ShardConfig
         partitions: data.partitions,
         connections_max: RingConfig::default().files_max as usize,
         signing_key: Arc::new(signing_key),
-        node: NodeId::FIRST,
+        node,
         run,
     })
 }
@@ -513,6 +582,9 @@ struct Birth {
     slots: Vec<Slot>,
     listener: TcpListener,
     requests: Arc<ArrayQueue<Request>>,
+    peers: Arc<ArrayQueue<FromPeer>>,
+    links: Arc<OnceLock<Links>>,
+    founders: Vec<NodeId>,
     counters: Arc<Counters>,
     behind: Arc<AtomicUsize>,
     unknown: mpsc::Sender<Identity>,
@@ -523,6 +595,7 @@ struct Birth {
 struct Unborn {
     ring: RingHandle,
     port: ShardPort,
+    inbox: Inbox,
     wire: std::sync::mpsc::Sender<Wiring>,
     thread: thread::JoinHandle<Result<(), NodeError>>,
 }
@@ -533,6 +606,7 @@ impl Birth {
         let (made, ring) = std::sync::mpsc::channel();
         let (wire, wiring) = std::sync::mpsc::channel();
         let (requests, counters) = (self.requests.clone(), self.counters.clone());
+        let peers = self.peers.clone();
         let thread = thread::Builder::new()
             .name(format!("shard-{}", self.number))
             .spawn(move || self.live(&made, &wiring))
@@ -542,8 +616,10 @@ impl Birth {
             let gone = system("start a shard")(std::io::Error::other("its thread ended"));
             return Err(ended.err().unwrap_or(gone));
         };
-        let port = ShardPort { queue: requests, wake: waker(ring.clone()), counters };
-        Ok(Unborn { ring, port, wire, thread })
+        let wake = waker(ring.clone());
+        let inbox = Inbox { queue: peers, wake: wake.clone(), counters: counters.clone() };
+        let port = ShardPort { queue: requests, wake, counters };
+        Ok(Unborn { ring, port, inbox, wire, thread })
     }
 
     /// The thread's life.
@@ -558,13 +634,12 @@ impl Birth {
         let Ok(Wiring { rings, mesh }) = wiring.recv() else { return Ok(()) };
         let wake = waker(ring.handle());
         let node = self.config.node;
-        let group = |slot: &Slot| GroupSpec {
-            partition: slot.id,
-            applied: slot.machine.applied_index(),
-            voters: vec![node],
+        let group = |slot: &Slot| {
+            GroupSpec::new(slot.id, slot.machine.applied_index(), &self.founders)
         };
         let groups: Vec<GroupSpec> = self.slots.iter().map(group).collect();
-        let raft = MultiRaft::start(self.log, node, &self.recovered, &groups, wake.clone())?;
+        let config = RaftConfig::new(self.log, node);
+        let raft = MultiRaft::start(config, &self.recovered, &groups, wake.clone())?;
         drop(self.recovered);
         let mut slots = self.slots;
         for slot in &mut slots {
@@ -587,6 +662,8 @@ impl Birth {
             ring,
             rings,
             requests: self.requests,
+            peers: self.peers,
+            links: self.links,
             listener: Some(self.listener),
             behind: self.behind,
             clock: (driver::now(), std::time::Instant::now()),

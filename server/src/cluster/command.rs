@@ -1,0 +1,89 @@
+//! `novax cluster`
+
+use super::{Founder, found};
+use crate::cli::{ClusterCommand, EXIT_FAILED, EXIT_OK, EXIT_USAGE};
+use novax_model::NodeId;
+use novax_peer::ClusterId;
+use std::path::Path;
+
+/// Runs a subcommand; answers the exit code.
+#[must_use]
+pub fn run(command: &ClusterCommand) -> u8 {
+    let ClusterCommand::Init { data, nodes, partitions } = command;
+    match founders(nodes) {
+        Ok(founders) => init(data, &founders, *partitions),
+        Err(reason) => {
+            eprintln!("novax: {reason}");
+            EXIT_USAGE
+        }
+    }
+}
+
+fn founders(nodes: &[String]) -> Result<Vec<Founder>, String> {
+    let mut founders: Vec<Founder> = Vec::new();
+    for text in nodes {
+        let (number, address) = text
+            .split_once('=')
+            .ok_or_else(|| format!("--node {text}: say which node is where, as 1=10.0.0.1:7700"))?;
+        let node = number.parse().ok().and_then(NodeId::new);
+        let node = node.ok_or_else(|| format!("--node {text}: nodes are numbered from 1"))?;
+        if !address.contains(':') {
+            return Err(format!("--node {text}: {address} has no port"));
+        }
+        if founders.iter().any(|known| known.node == node || known.address == address) {
+            return Err(format!("--node {text}: that number or address was given before"));
+        }
+        founders.push(Founder { node, address: address.to_owned() });
+    }
+    Ok(founders)
+}
+
+fn init(data: &Path, founders: &[Founder], partitions: u16) -> u8 {
+    if data.join("NODE").exists() {
+        eprintln!("novax: {} was used by a node that stood alone", data.display());
+        return EXIT_FAILED;
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).expect("the system has random bytes");
+    match found(data, ClusterId(id), founders, partitions) {
+        Ok(made) => {
+            println!("cluster {}", ClusterId(id));
+            for (node, folder) in &made {
+                println!("{node}: {}", folder.display());
+            }
+            if made.len() > 1 {
+                println!(
+                    "Carry each other folder to its machine as DATA/cluster, delete it here, and \
+                     start every node with --partitions {partitions}."
+                );
+            }
+            EXIT_OK
+        }
+        Err(error) => {
+            eprintln!("novax: {error}");
+            EXIT_FAILED
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn founders_are_read_or_refused_in_words() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let read = founders(&texts(&["1=a:1", "2=b:1"])).expect("sound");
+        assert_eq!(read.len(), 2);
+        for (wrong, word) in [
+            (["1=a:1", "1=b:1"], "before"),
+            (["1=a:1", "2=a:1"], "before"),
+            (["1=a:1", "0=b:1"], "from 1"),
+            (["1=a:1", "b:1"], "which node"),
+            (["1=a:1", "2=b"], "no port"),
+        ] {
+            let error = founders(&texts(&wrong)).expect_err(word);
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What comes over the links, to the shard whose it is. Runs on the links' thread and never waits.
+
+use crossbeam_queue::ArrayQueue;
+use novax_model::{NodeId, PartitionId};
+use novax_peer::net::Handler;
+use novax_peer::{Message, PeerInfo, Refusal};
+use novax_shard::counters::Counters;
+use novax_shard::peers::{FromPeer, PeerInput, partition_of};
+use std::sync::Arc;
+
+/// Messages of other nodes that may wait for one shard. Beyond that they are dropped: Raft sends again, and
+/// whoever asked for something hears nothing in time.
+pub const INBOX_MAX: usize = 16_384;
+
+/// A shard's way in for other nodes.
+#[derive(Clone)]
+pub struct Inbox {
+    /// What waits.
+    pub queue: Arc<ArrayQueue<FromPeer>>,
+    /// Tells the shard.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+}
+
+/// See the file's head.
+pub struct Router {
+    /// By the shard's number.
+    inboxes: Vec<Inbox>,
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Router({} shards)", self.inboxes.len())
+    }
+}
+
+impl Router {
+    /// A way to every shard, in order.
+    #[must_use]
+    pub fn new(inboxes: Vec<Inbox>) -> Router {
+        assert!(!inboxes.is_empty(), "a node has at least one shard");
+        Router { inboxes }
+    }
+
+    fn inbox(&self, partition: PartitionId) -> &Inbox {
+        let shards = u16::try_from(self.inboxes.len()).expect("shards are counted in u16");
+        &self.inboxes[usize::from(partition.shard(shards))]
+    }
+
+    fn deliver(&self, partition: PartitionId, from: NodeId, input: PeerInput) {
+        let inbox = self.inbox(partition);
+        if inbox.queue.push(FromPeer { from, input }).is_err() {
+            inbox.counters.peer_messages_dropped.increment();
+        }
+    }
+
+    fn refuse(&self) {
+        self.inboxes[0].counters.peer_messages_bad.increment();
+    }
+
+    fn wake_all(&self) {
+        for inbox in &self.inboxes {
+            if !inbox.queue.is_empty() {
+                (inbox.wake)();
+            }
+        }
+    }
+}
+
+impl Handler for Router {
+    fn link_up(&self, peer: &PeerInfo) {
+        eprintln!("novax: linked with {}", peer.node);
+    }
+
+    fn link_down(&self, node: NodeId, why: Refusal) {
+        eprintln!("novax: the link with {node} is down: {why}");
+    }
+
+    fn message(&self, from: NodeId, message: Message) {
+        match message {
+            Message::Raft(bytes) => {
+                let mut rest: &[u8] = &bytes;
+                while !rest.is_empty() {
+                    let Ok(message) = novax_raft::PeerMessage::decode(&mut rest) else {
+                        self.refuse();
+                        break;
+                    };
+                    self.deliver(message.partition(), from, PeerInput::Raft(message));
+                }
+            }
+            Message::Request { body, .. } => match partition_of(&body) {
+                Some(partition) => self.deliver(partition, from, PeerInput::Request(body)),
+                None => self.refuse(),
+            },
+            Message::Answer { .. } => self.refuse(),
+        }
+        self.wake_all();
+    }
+}
