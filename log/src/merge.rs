@@ -49,12 +49,31 @@ pub enum Frame<'a> {
         /// What it carries.
         data: &'a [u8],
     },
+    /// An entry in the same way, which says who the members of the group are from then on.
+    Change {
+        /// Its place.
+        at: Position,
+        /// What it carries.
+        data: &'a [u8],
+    },
     /// The hard state from here on.
     HardState(HardState),
     /// Entries up to this one are durable elsewhere.
     Mark(Position),
+    /// The state as of this entry is durable elsewhere, and came from another node: whatever entries there were
+    /// are gone.
+    Installed(Position),
     /// All of a group but its entries, at the start of a segment. The log writes these by itself.
     Restatement(GroupMeta),
+}
+
+/// What an entry is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// For the state machine.
+    Command,
+    /// For the group itself: who its members are.
+    Change,
 }
 
 /// An entry as recovered.
@@ -62,6 +81,8 @@ pub enum Frame<'a> {
 pub struct LoggedEntry {
     /// Its place.
     pub at: Position,
+    /// What it is for.
+    pub kind: EntryKind,
     /// What it carries.
     pub data: Bytes,
 }
@@ -105,15 +126,10 @@ impl PartitionLog {
         let out_of_order = |what, index| Err(Corruption::OutOfOrder { partition, what, index });
         match *frame {
             Frame::Entry { at, data } => {
-                if at.index <= self.meta.mark.index {
-                    return out_of_order("an entry that was flushed is replaced", at.index);
-                }
-                if at.index > self.meta.last.index.saturating_add(1) {
-                    return out_of_order("an entry does not follow the one before", at.index);
-                }
-                self.drop_above(at.index - 1);
-                self.entries.push_back(LoggedEntry { at, data: Bytes::copy_from_slice(data) });
-                self.meta.last = at;
+                return self.take_entry(partition, at, EntryKind::Command, data);
+            }
+            Frame::Change { at, data } => {
+                return self.take_entry(partition, at, EntryKind::Change, data);
             }
             Frame::HardState(hard) => {
                 if hard.term < self.meta.hard.term {
@@ -127,8 +143,36 @@ impl PartitionLog {
                 }
                 self.set_mark(at);
             }
+            Frame::Installed(at) => {
+                if at.index <= self.meta.mark.index {
+                    return out_of_order("an older state than the flushed one is put in", at.index);
+                }
+                self.entries.clear();
+                self.meta.mark = at;
+                self.meta.last = at;
+            }
             Frame::Restatement(_) => unreachable!("taken above"),
         }
+        Ok(())
+    }
+
+    fn take_entry(
+        &mut self,
+        partition: PartitionId,
+        at: Position,
+        kind: EntryKind,
+        data: &[u8],
+    ) -> Result<(), Corruption> {
+        let out_of_order = |what| Err(Corruption::OutOfOrder { partition, what, index: at.index });
+        if at.index <= self.meta.mark.index {
+            return out_of_order("an entry that was flushed is replaced");
+        }
+        if at.index > self.meta.last.index.saturating_add(1) {
+            return out_of_order("an entry does not follow the one before");
+        }
+        self.drop_above(at.index - 1);
+        self.entries.push_back(LoggedEntry { at, kind, data: Bytes::copy_from_slice(data) });
+        self.meta.last = at;
         Ok(())
     }
 
@@ -303,6 +347,20 @@ mod tests {
         check(&[start, (1, hard(3)), (1, hard(2))], Err("term goes back"));
         let ahead = Frame::HardState(HardState { term: 1, vote: 1, commit: 4 });
         check(&[start, (1, ahead)], Err("commit index is past"));
+    }
+
+    #[test]
+    fn a_state_put_in_takes_the_place_of_all_entries() {
+        let start = (1, restatement(at(0, 0), at(0, 0)));
+        let installed = |index| (1, Frame::Installed(at(index, 3)));
+        check(&[start, (1, entry(1, 1)), installed(9), (1, entry(10, 3))], Ok(&[(10, 3)]));
+        // Also when entries that were never committed reach further.
+        check(&[start, (1, entry(1, 1)), (1, entry(2, 1)), installed(1)], Ok(&[]));
+        check(&[start, installed(9), installed(9)], Err("older state"));
+        check(&[start, installed(9), (1, entry(9, 3))], Err("that was flushed is replaced"));
+        check(&[start, installed(9), (1, entry(11, 3))], Err("does not follow"));
+        let change = Frame::Change { at: at(1, 1), data: b"add n2" };
+        check(&[start, (1, change), (1, entry(2, 1))], Ok(&[(1, 1), (2, 1)]));
     }
 
     #[test]

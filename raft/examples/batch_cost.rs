@@ -3,8 +3,8 @@
 //! 12 groups, one entry of 1,200 bytes for each (ten packed commands of 120) in every batch; nothing
 //! is written to a disk, so this is the time of proposing, gathering, sealing and delivering alone.
 
-use novax_model::PartitionId;
-use novax_raft::{LogConfig, MultiRaft, recover};
+use novax_model::{NodeId, PartitionId};
+use novax_raft::{Committed, Event, GroupSpec, LogConfig, MultiRaft, RaftConfig, recover};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
@@ -17,6 +17,10 @@ fn main() {
     let root = tempfile::tempdir().expect("a scratch directory");
     let recovered = recover(root.path()).expect("an empty log");
     let groups: Vec<_> = (0..GROUPS).map(|number| (PartitionId(number), 0)).collect();
+    let setups: Vec<_> = groups
+        .iter()
+        .map(|(partition, applied)| GroupSpec::alone(NodeId::FIRST, *partition, *applied))
+        .collect();
     let config =
         LogConfig { dir: root.path().join("log/shard-000"), segment_bytes: 2 << 30, direct: false };
     let config = LogConfig { segment_bytes: config.segment_bytes.min(64 << 20), ..config };
@@ -24,8 +28,11 @@ fn main() {
     let wake = Arc::new(move || {
         let _ = ready.try_send(());
     });
-    let mut raft = MultiRaft::start(config, 1, &recovered, &groups, wake).expect("a start");
-    let mut committed = Vec::new();
+    let mut raft =
+        MultiRaft::start(RaftConfig::new(config, NodeId::FIRST), &recovered, &setups, wake)
+            .expect("a start");
+    let mut events = Vec::new();
+    let mut committed: Vec<Committed> = Vec::new();
     let mut delivered = 0_usize;
     let mut batches = 0;
     let mut finish_backlog = false;
@@ -46,7 +53,11 @@ fn main() {
         };
         raft.on_written(write.id, Ok(())).expect("in flight");
         raft.recycle(write.blocks);
-        raft.take_committed(&mut committed);
+        raft.take_events(&mut events);
+        committed.extend(events.drain(..).filter_map(|event| match event {
+            Event::Committed(committed) => Some(committed),
+            _ => None,
+        }));
         busy += start.elapsed();
         batches += 1;
         delivered += committed.len();
