@@ -25,6 +25,7 @@ fn storm() -> Faults {
         double_one_in: 20,
         delay_ms_max: 30,
         crash_one_in: 1_500,
+        crash_all_one_in: 0,
         cut_one_in: 700,
         change_members_one_in: 0,
         transfer_one_in: 3_000,
@@ -69,6 +70,15 @@ fn five_nodes_agree_whatever_the_network_and_the_disks_do() {
     for seed in seeds(6) {
         let plan = Plan { faults: storm(), ..Plan::calm(seed, 5, 2) };
         weather(plan, 12_000);
+    }
+}
+
+/// Whoever acknowledged an entry has it when the power is back, and whoever voted knows for whom.
+#[test]
+fn nothing_acknowledged_is_lost_when_the_power_of_all_goes_at_once() {
+    for seed in seeds(10) {
+        let faults = Faults { crash_one_in: 0, crash_all_one_in: 1_500, ..storm() };
+        weather(Plan { faults, ..Plan::calm(seed, 3, 3) }, 15_000);
     }
 }
 

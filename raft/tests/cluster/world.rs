@@ -28,6 +28,8 @@ pub(crate) struct Faults {
     pub(crate) delay_ms_max: u64,
     /// For each millisecond.
     pub(crate) crash_one_in: u64,
+    /// All nodes at the same instant.
+    pub(crate) crash_all_one_in: u64,
     pub(crate) cut_one_in: u64,
     pub(crate) change_members_one_in: u64,
     pub(crate) transfer_one_in: u64,
@@ -318,6 +320,14 @@ impl World {
                 self.crash(id, back);
             }
         }
+        if often(&mut self.rng, faults.crash_all_one_in) {
+            for id in (1..=count).map(n) {
+                let back = 10 + self.rng.below(1_000);
+                if self.is_up(id) {
+                    self.crash(id, back);
+                }
+            }
+        }
         if often(&mut self.rng, faults.cut_one_in) {
             // One direction of one pair, or the end of all cuts.
             if self.rng.one_in(3) {
@@ -585,7 +595,7 @@ impl World {
             Event::SnapshotDropped { partition, .. } => {
                 self.nodes[at].fetched[usize::from(partition.0)] = None;
             }
-            other => assert!(self.lie.is_some(), "seed {}: {other:?}", self.plan.seed),
+            other => panic!("seed {}: {other:?}", self.plan.seed),
         }
     }
 
