@@ -1,7 +1,9 @@
 //! One batch in the making: frames copied once, straight into the blocks that go to the disk.
 
 use crate::block::{BLOCK_BYTES, Block};
-use crate::format::{BatchHeader, Fence, HEADER_BYTES, encode_fence, encode_frame};
+use crate::format::{
+    BatchHeader, Fence, HEADER_BYTES, VERSION_1, encode_fence, encode_frame, version_of,
+};
 use crate::merge::Frame;
 use novax_model::PartitionId;
 
@@ -21,6 +23,8 @@ pub(crate) struct Batch {
     blocks: Vec<Block>,
     bytes: usize,
     frame_count: u32,
+    /// The newest any of its frames asks for.
+    version: u16,
 }
 
 impl Batch {
@@ -28,13 +32,14 @@ impl Batch {
     pub(crate) fn new(mut memory: Vec<Block>) -> Batch {
         memory.clear();
         memory.push(Block::ZERO);
-        Batch { blocks: memory, bytes: HEADER_BYTES, frame_count: 0 }
+        Batch { blocks: memory, bytes: HEADER_BYTES, frame_count: 0, version: VERSION_1 }
     }
 
     pub(crate) fn push(&mut self, partition: PartitionId, frame: &Frame<'_>) {
         let (blocks, bytes) = (&mut self.blocks, &mut self.bytes);
         encode_frame(partition, frame, |piece| put(blocks, bytes, piece));
         self.frame_count += 1;
+        self.version = self.version.max(version_of(frame));
     }
 
     /// Only before any frame.
@@ -64,6 +69,7 @@ impl Batch {
             hasher.update(&block.0);
         }
         let header = BatchHeader {
+            version: self.version,
             opens_segment: place.opens_segment,
             incarnation: place.incarnation,
             segment: place.segment,

@@ -5,7 +5,10 @@ use crate::block::BLOCK_BYTES;
 use crate::merge::{Frame, GroupMeta, HardState, Position};
 use novax_model::PartitionId;
 
-pub(crate) const VERSION: u16 = 1;
+/// Batches of frames that version 1 knows are written as it wrote them.
+pub(crate) const VERSION_1: u16 = 1;
+/// Batches with frames of groups that have several members.
+pub(crate) const VERSION_2: u16 = 2;
 pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const FRAME_BYTES: usize = 24;
 const MAGIC: [u8; 4] = *b"NXBL";
@@ -17,6 +20,8 @@ const KIND_HARD_STATE: u8 = 2;
 const KIND_MARK: u8 = 3;
 const KIND_RESTATEMENT: u8 = 4;
 const KIND_FENCE: u8 = 5;
+const KIND_CHANGE: u8 = 6;
+const KIND_INSTALLED: u8 = 7;
 const HARD_STATE_DATA_BYTES: usize = 8;
 const RESTATEMENT_DATA_BYTES: usize = 40;
 /// What one restatement takes in a batch.
@@ -25,6 +30,7 @@ pub(crate) const RESTATEMENT_BYTES: usize = FRAME_BYTES + RESTATEMENT_DATA_BYTES
 /// The header of a batch, without its own checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchHeader {
+    pub(crate) version: u16,
     pub(crate) opens_segment: bool,
     pub(crate) incarnation: u64,
     pub(crate) segment: u64,
@@ -50,7 +56,7 @@ impl BatchHeader {
         let mut bytes = [0; HEADER_BYTES];
         let flags = if self.opens_segment { FLAG_OPENS_SEGMENT } else { 0 };
         bytes[0..4].copy_from_slice(&MAGIC);
-        bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[4..6].copy_from_slice(&self.version.to_le_bytes());
         bytes[6..8].copy_from_slice(&flags.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.incarnation.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.segment.to_le_bytes());
@@ -75,10 +81,11 @@ impl BatchHeader {
         }
         let version = u16_at(bytes, 4);
         let flags = u16_at(bytes, 6);
-        if version != VERSION || flags & !FLAG_OPENS_SEGMENT != 0 {
+        if !matches!(version, VERSION_1 | VERSION_2) || flags & !FLAG_OPENS_SEGMENT != 0 {
             return Err(NotAHeader::UnknownVersion(version));
         }
         let header = BatchHeader {
+            version,
             opens_segment: flags & FLAG_OPENS_SEGMENT != 0,
             incarnation: u64_at(bytes, 8),
             segment: u64_at(bytes, 16),
@@ -129,6 +136,16 @@ pub(crate) fn decode_fence(payload: &mut &[u8]) -> Option<Fence> {
     })
 }
 
+/// The oldest version of a batch that may hold the frame.
+pub(crate) fn version_of(frame: &Frame<'_>) -> u16 {
+    match frame {
+        Frame::Change { .. } | Frame::Installed(_) => VERSION_2,
+        Frame::Entry { .. } | Frame::HardState(_) | Frame::Mark(_) | Frame::Restatement(_) => {
+            VERSION_1
+        }
+    }
+}
+
 /// Writes a frame through `put`, which takes the frame's header and its data piece by piece.
 pub(crate) fn encode_frame(partition: PartitionId, frame: &Frame<'_>, mut put: impl FnMut(&[u8])) {
     match *frame {
@@ -141,7 +158,14 @@ pub(crate) fn encode_frame(partition: PartitionId, frame: &Frame<'_>, mut put: i
             put(&frame_header(KIND_HARD_STATE, partition, data.len(), hard.term, hard.commit));
             put(&data);
         }
+        Frame::Change { at, data } => {
+            put(&frame_header(KIND_CHANGE, partition, data.len(), at.term, at.index));
+            put(data);
+        }
         Frame::Mark(at) => put(&frame_header(KIND_MARK, partition, 0, at.term, at.index)),
+        Frame::Installed(at) => {
+            put(&frame_header(KIND_INSTALLED, partition, 0, at.term, at.index));
+        }
         Frame::Restatement(meta) => {
             let GroupMeta { mark, hard, last } = meta;
             let fields = [hard.term, hard.vote, hard.commit, last.index, last.term];
@@ -197,7 +221,9 @@ pub(crate) fn decode_frame<'a>(
         (KIND_HARD_STATE, HARD_STATE_DATA_BYTES) => {
             Frame::HardState(HardState { term: at.term, vote: u64_at(data, 0), commit: at.index })
         }
+        (KIND_CHANGE, _) => Frame::Change { at, data },
         (KIND_MARK, 0) => Frame::Mark(at),
+        (KIND_INSTALLED, 0) => Frame::Installed(at),
         (KIND_RESTATEMENT, RESTATEMENT_DATA_BYTES) => Frame::Restatement(GroupMeta {
             mark: at,
             hard: HardState {
@@ -207,7 +233,9 @@ pub(crate) fn decode_frame<'a>(
             },
             last: Position { index: u64_at(data, 24), term: u64_at(data, 32) },
         }),
-        (KIND_HARD_STATE | KIND_MARK | KIND_RESTATEMENT, _) => return Err("its length is wrong"),
+        (KIND_HARD_STATE | KIND_MARK | KIND_RESTATEMENT | KIND_INSTALLED, _) => {
+            return Err("its length is wrong");
+        }
         _ => return Err("its kind is unknown"),
     };
     *payload = rest;
@@ -235,6 +263,7 @@ mod tests {
 
     fn header() -> BatchHeader {
         BatchHeader {
+            version: VERSION_1,
             opens_segment: true,
             incarnation: 7,
             segment: 3,
@@ -266,10 +295,10 @@ mod tests {
     #[test]
     fn a_newer_version_is_named_not_taken_for_damage() {
         let (mut bytes, _) = header().encode();
-        bytes[4] = 2;
+        bytes[4] = 3;
         let crc = crc32fast::hash(&bytes[..HEADER_CRC_AT]);
         bytes[HEADER_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(BatchHeader::decode(&bytes), Err(NotAHeader::UnknownVersion(2)));
+        assert_eq!(BatchHeader::decode(&bytes), Err(NotAHeader::UnknownVersion(3)));
     }
 
     #[test]
@@ -279,8 +308,10 @@ mod tests {
         let frames = [
             Frame::Entry { at, data: b"hold" },
             Frame::Entry { at, data: b"" },
+            Frame::Change { at, data: b"add n2" },
             Frame::HardState(hard),
             Frame::Mark(at),
+            Frame::Installed(at),
             Frame::Restatement(GroupMeta { mark: at, hard, last: Position { index: 9, term: 8 } }),
         ];
         let mut bytes = Vec::new();

@@ -37,7 +37,7 @@ pub use block::{BLOCK_BYTES, Block};
 pub use check::{CheckedGroup, check};
 pub use disk::{Disk, DiskLock, DiskRead, DiskSegment, DiskWrite, RealDisk, read_all};
 pub use error::{Corruption, Error};
-pub use merge::{Frame, GroupMeta, HardState, LoggedEntry, PartitionLog, Position};
+pub use merge::{EntryKind, Frame, GroupMeta, HardState, LoggedEntry, PartitionLog, Position};
 pub use recover::{Recovered, recover, recover_on};
 pub use replay::{Replayed, replay};
 pub use root::LogRoot;

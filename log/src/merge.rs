@@ -49,12 +49,31 @@ pub enum Frame<'a> {
         /// What it carries.
         data: &'a [u8],
     },
+    /// An entry in the same way, which says who the members of the group are from then on.
+    Change {
+        /// Its place.
+        at: Position,
+        /// What it carries.
+        data: &'a [u8],
+    },
     /// The hard state from here on.
     HardState(HardState),
     /// Entries up to this one are durable elsewhere.
     Mark(Position),
+    /// The state as of this entry is durable elsewhere, and came from another node: whatever entries there were
+    /// are gone.
+    Installed(Position),
     /// All of a group but its entries, at the start of a segment. The log writes these by itself.
     Restatement(GroupMeta),
+}
+
+/// What an entry is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// For the state machine.
+    Command,
+    /// For the group itself: who its members are.
+    Change,
 }
 
 /// An entry as recovered.
@@ -62,6 +81,8 @@ pub enum Frame<'a> {
 pub struct LoggedEntry {
     /// Its place.
     pub at: Position,
+    /// What it is for.
+    pub kind: EntryKind,
     /// What it carries.
     pub data: Bytes,
 }
@@ -105,15 +126,10 @@ impl PartitionLog {
         let out_of_order = |what, index| Err(Corruption::OutOfOrder { partition, what, index });
         match *frame {
             Frame::Entry { at, data } => {
-                if at.index <= self.meta.mark.index {
-                    return out_of_order("an entry that was flushed is replaced", at.index);
-                }
-                if at.index > self.meta.last.index.saturating_add(1) {
-                    return out_of_order("an entry does not follow the one before", at.index);
-                }
-                self.drop_above(at.index - 1);
-                self.entries.push_back(LoggedEntry { at, data: Bytes::copy_from_slice(data) });
-                self.meta.last = at;
+                return self.take_entry(partition, at, EntryKind::Command, data);
+            }
+            Frame::Change { at, data } => {
+                return self.take_entry(partition, at, EntryKind::Change, data);
             }
             Frame::HardState(hard) => {
                 if hard.term < self.meta.hard.term {
@@ -127,8 +143,36 @@ impl PartitionLog {
                 }
                 self.set_mark(at);
             }
+            Frame::Installed(at) => {
+                if at.index <= self.meta.mark.index {
+                    return out_of_order("an older state than the flushed one is put in", at.index);
+                }
+                self.entries.clear();
+                self.meta.mark = at;
+                self.meta.last = at;
+            }
             Frame::Restatement(_) => unreachable!("taken above"),
         }
+        Ok(())
+    }
+
+    fn take_entry(
+        &mut self,
+        partition: PartitionId,
+        at: Position,
+        kind: EntryKind,
+        data: &[u8],
+    ) -> Result<(), Corruption> {
+        let out_of_order = |what| Err(Corruption::OutOfOrder { partition, what, index: at.index });
+        if at.index <= self.meta.mark.index {
+            return out_of_order("an entry that was flushed is replaced");
+        }
+        if at.index > self.meta.last.index.saturating_add(1) {
+            return out_of_order("an entry does not follow the one before");
+        }
+        self.drop_above(at.index - 1);
+        self.entries.push_back(LoggedEntry { at, kind, data: Bytes::copy_from_slice(data) });
+        self.meta.last = at;
         Ok(())
     }
 
@@ -152,12 +196,15 @@ impl PartitionLog {
         self.drop_above(meta.last.index);
         self.meta = *meta;
         self.set_mark(meta.mark);
-        match self.entries.back() {
-            Some(entry) if entry.at.index == meta.last.index && entry.at != meta.last => {
-                disagrees("its last entry has another term")
-            }
-            _ => Ok(()),
+        let replaced =
+            |entry: &LoggedEntry| entry.at.index == meta.last.index && entry.at != meta.last;
+        if self.entries.back().is_some_and(replaced) {
+            // The entry that took its place, and perhaps others, stood in segments now retired, while this one's own
+            // segment is held by entries further on. They are retired only below a mark, which is still to come: so
+            // nothing in hand is needed. If no such mark comes, something is missing, and that is found at the end.
+            self.entries.clear();
         }
+        Ok(())
     }
 
     fn drop_above(&mut self, index: u64) {
@@ -306,13 +353,40 @@ mod tests {
     }
 
     #[test]
+    fn a_state_put_in_takes_the_place_of_all_entries() {
+        let start = (1, restatement(at(0, 0), at(0, 0)));
+        let installed = |index| (1, Frame::Installed(at(index, 3)));
+        check(&[start, (1, entry(1, 1)), installed(9), (1, entry(10, 3))], Ok(&[(10, 3)]));
+        // Also when entries that were never committed reach further.
+        check(&[start, (1, entry(1, 1)), (1, entry(2, 1)), installed(1)], Ok(&[]));
+        check(&[start, installed(9), installed(9)], Err("older state"));
+        check(&[start, installed(9), (1, entry(9, 3))], Err("that was flushed is replaced"));
+        check(&[start, installed(9), (1, entry(11, 3))], Err("does not follow"));
+        let change = Frame::Change { at: at(1, 1), data: b"add n2" };
+        check(&[start, (1, change), (1, entry(2, 1))], Ok(&[(1, 1), (2, 1)]));
+    }
+
+    /// Run 2 replaced entries of run 1 and was retired; run 1 was not, since it had an entry more.
+    #[test]
+    fn replaced_entries_of_a_run_that_outlives_the_next_are_not_needed() {
+        let first = [
+            (1, restatement(at(0, 0), at(0, 0))),
+            (1, entry(1, 1)),
+            (1, entry(2, 1)),
+            (1, entry(3, 1)),
+        ];
+        let third = (3, restatement(at(0, 0), at(2, 2)));
+        let covered = [first.as_slice(), &[third, (3, Frame::Mark(at(2, 2))), (3, entry(3, 3))]];
+        check(&covered.concat(), Ok(&[(3, 3)]));
+        check(&[first.as_slice(), &[third]].concat(), Err("entries 1 to 2 are not all there"));
+        let short = [first.as_slice(), &[third, (3, Frame::Mark(at(1, 1))), (3, entry(3, 3))]];
+        check(&short.concat(), Err("entries 2 to 3 are not all there"));
+    }
+
+    #[test]
     fn a_second_restatement_must_repeat_the_state() {
         let start = (1, restatement(at(0, 0), at(0, 0)));
         check(&[start, (1, entry(1, 1)), (1, restatement(at(0, 0), at(2, 1)))], Err("it differs"));
-        check(
-            &[start, (1, entry(1, 1)), (2, restatement(at(0, 0), at(1, 2)))],
-            Err("another term"),
-        );
         check(
             &[
                 start,

@@ -269,7 +269,7 @@ fn read_run(
         take(partition, frame)?;
         let needed = needed_in.entry(segment.number).or_default();
         let needed = needed.entry(partition).or_default();
-        if let Frame::Entry { at, .. } = frame {
+        if let Frame::Entry { at, .. } | Frame::Change { at, .. } = frame {
             *needed = (*needed).max(at.index);
         }
         Ok(())

@@ -131,6 +131,10 @@ impl<F: FnMut(u64, &[u8]) -> ControlFlow<()>> Single<F> {
                 }
                 self.meta.mark = at;
             }
+            // One writer, one member: there is nobody to agree with, nor to get a state from.
+            Frame::Change { at, .. } | Frame::Installed(at) => {
+                return Err(Corruption::NotSingle { partition, index: at.index });
+            }
             Frame::Restatement(_) => unreachable!("taken above"),
         }
         Ok(())

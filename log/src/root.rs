@@ -109,6 +109,12 @@ impl LogRoot {
         }
     }
 
+    /// The number of this start: greater than that of any start before it.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     /// Segments of earlier runs still on disk, and their bytes.
     pub(crate) fn old(&self) -> (u64, u64) {
         (self.old_segments.load(Ordering::Relaxed), self.old_bytes.load(Ordering::Relaxed))

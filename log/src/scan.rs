@@ -7,7 +7,9 @@
 use crate::block::BLOCK_BYTES;
 use crate::disk::Disk;
 use crate::error::{Corruption, Error, IoContext};
-use crate::format::{BatchHeader, Fence, HEADER_BYTES, NotAHeader, decode_fence, decode_frame};
+use crate::format::{
+    BatchHeader, Fence, HEADER_BYTES, NotAHeader, decode_fence, decode_frame, version_of,
+};
 use crate::merge::Frame;
 use novax_model::PartitionId;
 use std::path::{Path, PathBuf};
@@ -250,6 +252,10 @@ fn take_frames(
     for _ in 0..count {
         let (partition, frame) =
             decode_frame(&mut rest).map_err(|what| Corruption::BadFrame { seq, what })?;
+        if version_of(&frame) > header.version {
+            let what = "its kind is unknown to the version of its batch";
+            return Err(Corruption::BadFrame { seq, what });
+        }
         if header.opens_segment != matches!(frame, Frame::Restatement(_)) {
             let what = "restatements stand in the opening batch, and no other frame of a partition";
             return Err(Corruption::BadFrame { seq, what });

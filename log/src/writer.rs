@@ -175,7 +175,7 @@ impl<T: Default> Gather<T> {
 
     /// Adds a frame. [`Gather::note`] has to follow, once for all frames of a group in a row.
     pub fn push(&mut self, partition: PartitionId, frame: &Frame<'_>) {
-        self.entries += u64::from(matches!(frame, Frame::Entry { .. }));
+        self.entries += u64::from(matches!(frame, Frame::Entry { .. } | Frame::Change { .. }));
         self.batch.push(partition, frame);
     }
 

@@ -4,7 +4,7 @@
 //! is written to a disk, so this is the time of proposing, gathering, sealing and delivering alone.
 
 use novax_model::{NodeId, PartitionId};
-use novax_raft::{GroupSpec, LogConfig, MultiRaft, recover};
+use novax_raft::{Committed, Event, GroupSpec, LogConfig, MultiRaft, RaftConfig, recover};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
@@ -16,12 +16,10 @@ const BATCHES: u32 = 50_000;
 fn main() {
     let root = tempfile::tempdir().expect("a scratch directory");
     let recovered = recover(root.path()).expect("an empty log");
-    let groups: Vec<_> = (0..GROUPS)
-        .map(|number| GroupSpec {
-            partition: PartitionId(number),
-            applied: 0,
-            voters: vec![NodeId::FIRST],
-        })
+    let groups: Vec<_> = (0..GROUPS).map(|number| (PartitionId(number), 0)).collect();
+    let setups: Vec<_> = groups
+        .iter()
+        .map(|(partition, applied)| GroupSpec::alone(NodeId::FIRST, *partition, *applied))
         .collect();
     let config =
         LogConfig { dir: root.path().join("log/shard-000"), segment_bytes: 2 << 30, direct: false };
@@ -31,8 +29,10 @@ fn main() {
         let _ = ready.try_send(());
     });
     let mut raft =
-        MultiRaft::start(config, NodeId::FIRST, &recovered, &groups, wake).expect("a start");
-    let mut committed = Vec::new();
+        MultiRaft::start(RaftConfig::new(config, NodeId::FIRST), &recovered, &setups, wake)
+            .expect("a start");
+    let mut events = Vec::new();
+    let mut committed: Vec<Committed> = Vec::new();
     let mut delivered = 0_usize;
     let mut batches = 0;
     let mut finish_backlog = false;
@@ -41,7 +41,7 @@ fn main() {
         let payload: Vec<Vec<u8>> = groups.iter().map(|_| vec![7; ENTRY_BYTES]).collect();
         let start = Instant::now();
         let payload = if std::mem::take(&mut finish_backlog) { Vec::new() } else { payload };
-        for (GroupSpec { partition, .. }, data) in groups.iter().zip(payload) {
+        for ((partition, _), data) in groups.iter().zip(payload) {
             raft.propose(*partition, data).expect("room");
         }
         let Some(write) = raft.poll_write() else {
@@ -53,12 +53,16 @@ fn main() {
         };
         raft.on_written(write.id, Ok(())).expect("in flight");
         raft.recycle(write.blocks);
-        raft.take_committed(&mut committed);
+        raft.take_events(&mut events);
+        committed.extend(events.drain(..).filter_map(|event| match event {
+            Event::Committed(committed) => Some(committed),
+            _ => None,
+        }));
         busy += start.elapsed();
         batches += 1;
         delivered += committed.len();
         if batches % 1000 == 0 {
-            for GroupSpec { partition, .. } in &groups {
+            for (partition, _) in &groups {
                 let last = committed.iter().rev().find(|c| c.partition == *partition);
                 raft.set_flushed(*partition, last.map_or(0, |c| c.index));
             }

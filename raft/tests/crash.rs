@@ -217,12 +217,12 @@ fn damage_that_reads_as_a_newer_format_is_not_overwritten_but_named() {
     shard.propose(0, b"from the future");
     let write = shard.poll_write().unwrap();
     let mut bytes = bytes_of(&write);
-    bytes[4] = 2;
+    bytes[4] = 3;
     let crc = crc32fast::hash(&bytes[..60]);
     bytes[60..64].copy_from_slice(&crc.to_le_bytes());
     let file = file_of(&write);
     drop(shard);
     overwrite(&file, write.offset, &bytes);
-    let newer = |found: &Corruption| *found == Corruption::UnknownVersion { version: 2 };
-    check_corrupt(root.path(), newer, "version 2");
+    let newer = |found: &Corruption| *found == Corruption::UnknownVersion { version: 3 };
+    check_corrupt(root.path(), newer, "version 3");
 }

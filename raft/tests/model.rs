@@ -166,7 +166,7 @@ impl Node {
                 shard.raft.on_written(write.id, Ok(())).unwrap();
                 any = true;
             }
-            shard.raft.take_committed(&mut committed);
+            common::take_committed(&mut shard.raft, &mut committed);
         }
         for entry in committed {
             self.models[usize::from(entry.partition.0)].deliver(entry.index, &entry.data);

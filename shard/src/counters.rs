@@ -102,6 +102,8 @@ counters! {
     commands_applied: counter,
     /// Commands refused because a queue was full or the partition had no leader.
     commands_overloaded: counter,
+    /// Times another node lacked entries that are gone here.
+    snapshots_wanted: counter,
     /// Messages of other nodes that found a full queue.
     peer_messages_dropped: counter,
     /// Messages of other nodes that made no sense, or that no correct node sends.

@@ -43,7 +43,7 @@ use mesh::{Mesh, MeshMessage};
 use novax_audit::Signer;
 use novax_charging::{Command, Outcome, Partition};
 use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
-use novax_raft::{LogWrite, MultiRaft};
+use novax_raft::{Event, LogWrite, MultiRaft};
 use peers::PeerSend;
 use port::{Asked, Unavailable};
 use slot::Slot;
@@ -143,7 +143,7 @@ pub struct Shard {
     writing: bool,
     dirty: Vec<ConnId>,
     buffers: Vec<Vec<u8>>,
-    committed: Vec<novax_raft::Committed>,
+    raft_events: Vec<Event>,
     raft_messages: Vec<novax_raft::PeerMessage>,
     effects: Effects,
     now: Timestamp,
@@ -165,7 +165,7 @@ const BUFFERS_KEPT_MAX: usize = 256;
 /// A buffer larger than this is not kept.
 const BUFFER_KEPT_BYTES_MAX: usize = 16 * 1024;
 /// Raft's logical clock.
-const RAFT_TICK: Duration = Duration::from_millis(100);
+const RAFT_TICK: Duration = Duration::from_millis(novax_raft::TICK_MS);
 /// Messages and requests taken from queues in one turn.
 const QUEUE_QUANTUM: usize = 2_048;
 
@@ -206,7 +206,7 @@ impl Shard {
             writing: false,
             dirty: Vec::new(),
             buffers: Vec::new(),
-            committed: Vec::new(),
+            raft_events: Vec::new(),
             raft_messages: Vec::new(),
             effects: Effects::default(),
             now,
@@ -365,14 +365,27 @@ impl Shard {
     }
 
     fn apply_committed(&mut self) {
-        let mut committed = std::mem::take(&mut self.committed);
-        self.raft.take_committed(&mut committed);
-        let any = !committed.is_empty();
-        for entry in committed.drain(..) {
+        let mut events = std::mem::take(&mut self.raft_events);
+        self.raft.take_events(&mut events);
+        let any = !events.is_empty();
+        for event in events.drain(..) {
+            let entry = match event {
+                Event::Committed(entry) => entry,
+                Event::Broken { partition } => {
+                    panic!("a message of another node broke partition {partition}: start anew")
+                }
+                Event::SnapshotWanted { .. } => {
+                    self.counters.snapshots_wanted.increment();
+                    continue;
+                }
+                // Who leads is asked for when it matters.
+                _ => continue,
+            };
             let slot = self.slots.get_mut(&entry.partition).expect("a group of this shard");
             let applied = slot.apply(&entry);
             let leads = entry.term == self.raft.term(entry.partition)
                 && entry.data.is_empty()
+                && entry.members.is_none()
                 && self.raft.is_leader(entry.partition);
             self.counters.commands_applied.add(applied.completions.len() as u64);
             for (waiter, outcome) in applied.completions {
@@ -388,7 +401,7 @@ impl Shard {
                 self.check_socket(entry.partition, &identity);
             }
         }
-        self.committed = committed;
+        self.raft_events = events;
         if any {
             self.tend_stores();
         }

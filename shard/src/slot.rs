@@ -173,7 +173,7 @@ impl Slot {
     pub fn propose(&mut self, now: Timestamp, raft: &mut MultiRaft) -> Vec<Origin> {
         let Some(entry) = self.next_entry(now) else { return Vec::new() };
         match raft.propose(self.id, entry.encode()) {
-            Ok(()) => Vec::new(),
+            Ok(_) => Vec::new(),
             Err(_busy_or_not_leader) => entry.origins,
         }
     }

@@ -9,7 +9,7 @@ use crossbeam_queue::ArrayQueue;
 use novax_charging::{Partition, PartitionConfig, PutSite, SimpleTerms};
 use novax_engine::{Engine, Worker};
 use novax_model::{ConnectorRef, Currency, Identity, TokenUid, TransferKey};
-use novax_raft::{GroupSpec, LogConfig, blocking_write};
+use novax_raft::{GroupSpec, LogConfig, RaftConfig, blocking_write};
 use novax_wire::ws::{self, Event, Limits, Receiver, Role};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
@@ -46,7 +46,7 @@ impl World {
             let engine = Engine::open(&path, stores::store_options(), &worker).expect("a store");
             let config = PartitionConfig { partition: id, ..PartitionConfig::default() };
             slots.push(Slot::new(id, Partition::new(config), engine, (NodeId::FIRST, 1)));
-            groups.push(GroupSpec { partition: id, applied: 0, voters: vec![NodeId::FIRST] });
+            groups.push(GroupSpec::alone(NodeId::FIRST, id, 0));
         }
         let log = LogConfig {
             dir: dir.path().join("log/shard-000"),
@@ -54,8 +54,13 @@ impl World {
             direct: false,
         };
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {});
-        let raft =
-            MultiRaft::start(log, NodeId::FIRST, &recovered, &groups, wake.clone()).expect("a log");
+        let raft = MultiRaft::start(
+            RaftConfig::new(log, NodeId::FIRST),
+            &recovered,
+            &groups,
+            wake.clone(),
+        )
+        .expect("a log");
         let config = ShardConfig {
             heartbeat_interval_s: 300,
             message_bytes_max: 64 * 1024,

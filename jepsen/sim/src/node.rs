@@ -9,8 +9,8 @@ use novax_charging::{Partition, PartitionConfig};
 use novax_engine::{Engine, Options, Worker};
 use novax_log::sim::SimDisk;
 use novax_log::{LogConfig, LogWrite, Recovered, blocking_write, recover_on};
-use novax_model::{Duration, PartitionId, Timestamp};
-use novax_raft::MultiRaft;
+use novax_model::{Duration, NodeId, PartitionId, Timestamp};
+use novax_raft::{GroupSpec, MultiRaft, RaftConfig};
 use novax_shard::control::{Control, ShardPort};
 use novax_shard::counters::Counters;
 use novax_shard::mesh::{Mesh, MeshMessage};
@@ -435,11 +435,13 @@ fn start_raft(
     shard: u16,
     wake: &Wake,
 ) -> Result<MultiRaft, WorldError> {
-    let groups: Vec<(PartitionId, u64)> =
-        slots.iter().map(|slot| (slot.id, slot.machine.applied_index())).collect();
+    let alone =
+        |slot: &Slot| GroupSpec::alone(NodeId::FIRST, slot.id, slot.machine.applied_index());
+    let groups: Vec<GroupSpec> = slots.iter().map(alone).collect();
     let log =
         LogConfig { segment_bytes: SEGMENT_BYTES, ..LogConfig::for_shard(Path::new(ROOT), shard) };
-    Ok(MultiRaft::start(log, 1, recovered, &groups, wake.clone())?)
+    let config = RaftConfig::new(log, NodeId::FIRST);
+    Ok(MultiRaft::start(config, recovered, &groups, wake.clone())?)
 }
 
 fn shard_config(shape: Shape) -> ShardConfig {

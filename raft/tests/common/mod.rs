@@ -3,7 +3,10 @@
 #![allow(dead_code)] // Each test binary uses its own part.
 
 use novax_model::{NodeId, PartitionId};
-use novax_raft::{Committed, GroupSpec, LogConfig, LogWrite, MultiRaft, Recovered, blocking_write};
+use novax_raft::{
+    Committed, Event, GroupSpec, LogConfig, LogWrite, MultiRaft, RaftConfig, Recovered,
+    blocking_write,
+};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,9 +20,22 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
 pub(crate) const BLOCK: usize = 4096;
 pub(crate) const NODE: u64 = 1;
 
-/// A group whose only replica is here.
-pub(crate) fn alone(partition: u16, applied: u64) -> GroupSpec {
-    GroupSpec { partition: p(partition), applied, voters: vec![NodeId::FIRST] }
+/// The groups of a node that stands alone.
+pub(crate) fn alone(groups: &[(PartitionId, u64)]) -> Vec<GroupSpec> {
+    let alone = |(partition, applied): &(PartitionId, u64)| {
+        GroupSpec::alone(NodeId::FIRST, *partition, *applied)
+    };
+    groups.iter().map(alone).collect()
+}
+
+/// The committed entries among what has happened.
+pub(crate) fn take_committed(raft: &mut MultiRaft, out: &mut Vec<Committed>) {
+    let mut events = Vec::new();
+    raft.take_events(&mut events);
+    out.extend(events.into_iter().filter_map(|event| match event {
+        Event::Committed(committed) => Some(committed),
+        _ => None,
+    }));
 }
 
 /// In memory where that exists: these tests write much and prove nothing about the device.
@@ -70,13 +86,13 @@ impl Shard {
         groups: &[(u16, u64)],
     ) -> Shard {
         let (wake, woken) = sync_channel(64);
-        let groups: Vec<_> = groups.iter().map(|(number, mark)| alone(*number, *mark)).collect();
+        let groups: Vec<_> = groups.iter().map(|(number, mark)| (p(*number), *mark)).collect();
         // A full channel holds news enough.
         let wake = Arc::new(move || {
             let _ = wake.try_send(());
         });
-        let raft =
-            MultiRaft::start(config, NodeId::FIRST, recovered, &groups, wake).expect("a start");
+        let config = RaftConfig::new(config, NodeId::FIRST);
+        let raft = MultiRaft::start(config, recovered, &alone(&groups), wake).expect("a start");
         Shard { raft, woken }
     }
 
@@ -123,9 +139,9 @@ impl Shard {
     pub(crate) fn settle(&mut self) -> Vec<Committed> {
         let mut committed = Vec::new();
         while self.write() {
-            self.raft.take_committed(&mut committed);
+            take_committed(&mut self.raft, &mut committed);
         }
-        self.raft.take_committed(&mut committed);
+        take_committed(&mut self.raft, &mut committed);
         committed
     }
 
