@@ -10,6 +10,7 @@
 //! * What waits is bounded, here and at the leader.
 
 use super::waiter::Waiter;
+use bytes::Bytes;
 use novax_charging::{Command, Entry, Origin, Outcome};
 use novax_model::{Duration, NodeId, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
@@ -44,6 +45,10 @@ pub struct Batches {
 struct Out {
     waiters: Vec<Waiter>,
     since: Timestamp,
+    /// The term of the leader who has it.
+    term: u64,
+    /// As it was sent there; nothing where the leader is here.
+    sent: Option<Bytes>,
 }
 
 /// The leader had no room, or leads no longer.
@@ -118,7 +123,7 @@ impl Batches {
         !self.is_waiting() && self.out.is_empty()
     }
 
-    fn gather(&mut self, now: Timestamp) -> (Origin, Vec<Command>) {
+    fn gather(&mut self, now: Timestamp, term: u64) -> (Origin, Vec<Command>) {
         assert_eq!(self.commands.len(), self.waiters.len(), "one waiter a command");
         let count = self.commands.len().min(COMMANDS_PER_BATCH_MAX);
         let commands: Vec<Command> = self.commands.drain(..count).collect();
@@ -126,18 +131,18 @@ impl Batches {
         self.last_token += 1;
         let (node, run, token) = (self.node, self.run, self.last_token);
         let count = u32::try_from(count).expect("a batch is bounded");
-        self.out.insert(token, Out { waiters, since: now });
+        self.out.insert(token, Out { waiters, since: now, term, sent: None });
         (Origin { node, run, token, count }, commands)
     }
 
     /// The leader's next entry, if anything waits: its own commands, then those of others.
-    pub fn next_entry(&mut self, now: Timestamp) -> Option<Entry> {
+    pub fn next_entry(&mut self, now: Timestamp, term: u64) -> Option<Entry> {
         if !self.is_waiting() {
             return None;
         }
         let mut entry = Entry { time: now, commands: Vec::new(), origins: Vec::new() };
         if !self.commands.is_empty() {
-            let (origin, commands) = self.gather(now);
+            let (origin, commands) = self.gather(now, term);
             entry.origins.push(origin);
             entry.commands = commands;
         }
@@ -155,9 +160,39 @@ impl Batches {
     }
 
     /// The next batch for the leader elsewhere, if anything waits and not too much is with it already.
-    pub fn next_batch(&mut self, now: Timestamp) -> Option<(Origin, Vec<Command>)> {
+    pub fn next_batch(&mut self, now: Timestamp, term: u64) -> Option<(Origin, Vec<Command>)> {
         let any = !self.commands.is_empty() && self.out.len() < BATCHES_OUT_MAX;
-        any.then(|| self.gather(now))
+        any.then(|| self.gather(now, term))
+    }
+
+    /// The batch went to the leader as these bytes.
+    pub fn sent(&mut self, token: u64, bytes: Bytes) {
+        if let Some(out) = self.out.get_mut(&token) {
+            out.sent = Some(bytes);
+        }
+    }
+
+    /// An entry of `term` is committed, the first of it: whatever a leader of an earlier term was given and is not
+    /// applied by now never will be. What was sent is taken back by the caller; the waiters of the rest come
+    /// with it.
+    pub fn lost_before(&mut self, term: u64) -> (Vec<Bytes>, Vec<Waiter>) {
+        let (mut sent, mut waiters) = (Vec::new(), Vec::new());
+        self.out.retain(|_, out| {
+            if out.term >= term {
+                return true;
+            }
+            match &out.sent {
+                Some(bytes) => {
+                    sent.push(bytes.clone());
+                    true
+                }
+                None => {
+                    waiters.append(&mut out.waiters);
+                    false
+                }
+            }
+        });
+        (sent, waiters)
     }
 
     /// Batches of other nodes that were taken while this one led, and that it cannot serve any more.
@@ -250,9 +285,9 @@ mod tests {
         for _ in 0..3 {
             other.submit(Command::Tick, Waiter::Nobody).expect("room");
         }
-        let (origin, commands) = other.next_batch(NOW).expect("a batch");
+        let (origin, commands) = other.next_batch(NOW, 1).expect("a batch");
         leader.accept(origin, commands).expect("room");
-        let entry = leader.next_entry(NOW).expect("an entry");
+        let entry = leader.next_entry(NOW, 1).expect("an entry");
         assert_eq!(entry.commands.len(), 4);
         let outcomes = || vec![Outcome::Parked, Outcome::Done, Outcome::Done, Outcome::Parked];
         for (batches, expected) in [
@@ -275,10 +310,10 @@ mod tests {
     fn a_batch_of_an_earlier_life_finds_nobody() {
         let mut before = Batches::new(node(1), 7);
         before.submit(Command::Tick, Waiter::Nobody).expect("room");
-        let entry = before.next_entry(NOW).expect("an entry");
+        let entry = before.next_entry(NOW, 1).expect("an entry");
         let mut after = Batches::new(node(1), 8);
         after.submit(Command::Tick, Waiter::Nobody).expect("room");
-        after.next_entry(NOW).expect("an entry with the same token");
+        after.next_entry(NOW, 1).expect("an entry with the same token");
         let mut told = Vec::new();
         after.complete(&entry.origins, vec![Outcome::Done], &mut told);
         assert!(told.is_empty() && !after.is_idle());
@@ -290,7 +325,7 @@ mod tests {
     fn what_is_not_answered_in_time_is_given_up_once() {
         let mut batches = Batches::new(node(1), 7);
         batches.submit(Command::Tick, Waiter::Nobody).expect("room");
-        let entry = batches.next_entry(NOW).expect("an entry");
+        let entry = batches.next_entry(NOW, 1).expect("an entry");
         assert!(batches.overdue(NOW.saturating_add(Duration::from_secs(9))).is_empty());
         assert_eq!(batches.overdue(NOW.saturating_add(ANSWER_TIMEOUT)).len(), 1);
         let mut told = Vec::new();
@@ -314,7 +349,7 @@ mod tests {
             taken += 1;
         }
         assert_eq!(taken as usize, COMMANDS_WAITING_MAX / COMMANDS_PER_BATCH_MAX);
-        let entry = leader.next_entry(NOW).expect("an entry");
+        let entry = leader.next_entry(NOW, 1).expect("an entry");
         assert_eq!(entry.commands.len(), COMMANDS_PER_ENTRY_MAX);
         assert_eq!(leader.take_theirs().len(), taken as usize - 4);
         assert!(!leader.is_waiting());

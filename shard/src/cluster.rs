@@ -3,6 +3,7 @@
 use super::peers::{FromPeer, Lane, PeerInput, PeerSend, Request};
 use super::waiter::Waiter;
 use crate::{QUEUE_QUANTUM, Shard};
+use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{Command, Origin};
 use novax_model::{Duration, NodeId, PartitionId};
@@ -10,6 +11,8 @@ use novax_model::{Duration, NodeId, PartitionId};
 /// So long may nobody lead before those who wait are told that nothing happens.
 const LEADERLESS_MAX: Duration = Duration::from_secs(5);
 
+/// Messages of Raft for one node share a message of a link up to about here.
+const RAFT_BYTES_TARGET: usize = 1 << 20;
 /// A batch that came back waits so long before it is sent again.
 const FORWARD_PAUSE: Duration = Duration::from_millis(20);
 
@@ -54,18 +57,22 @@ impl Shard {
     }
 
     fn forward(&mut self, partition: PartitionId, leader: NodeId) {
-        let now = self.now;
+        let (now, term) = (self.now, self.raft.term(partition));
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
-        (slot.leaderless_since, slot.led_from) = (None, None);
+        (slot.leaderless_since, slot.led_from, slot.ticking) = (None, None, false);
         let theirs = slot.batches.take_theirs();
         let mut mine = Vec::new();
         while now >= slot.forward_after
-            && let Some(batch) = slot.next_batch(now)
+            && let Some(batch) = slot.next_batch(now, term)
         {
             mine.push(batch);
         }
         for (origin, commands) in mine {
-            self.tell(leader, Request::Forward { partition, origin, commands });
+            let request = Request::Forward { partition, term, origin, commands };
+            let bytes = Bytes::from(request.encode());
+            let slot = self.slots.get_mut(&partition).expect("a group of this shard");
+            slot.batches.sent(origin.token, bytes.clone());
+            self.effects.peers.push(PeerSend { to: leader, lane: Lane::Request, bytes });
         }
         self.turn_away(partition, theirs);
     }
@@ -74,7 +81,7 @@ impl Shard {
         let now = self.now;
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         let since = *slot.leaderless_since.get_or_insert(now);
-        slot.led_from = None;
+        (slot.led_from, slot.ticking) = (None, false);
         let theirs = slot.batches.take_theirs();
         let given_up = now.since(since) >= LEADERLESS_MAX;
         let waiters = if given_up { slot.batches.give_up_waiting() } else { Vec::new() };
@@ -93,7 +100,11 @@ impl Shard {
     }
 
     fn tell(&mut self, to: NodeId, request: Request) {
-        self.effects.peers.push(PeerSend { to, lane: Lane::Request, bytes: request.encode() });
+        self.effects.peers.push(PeerSend {
+            to,
+            lane: Lane::Request,
+            bytes: request.encode().into(),
+        });
     }
 
     /// Takes what came from other nodes, at most a quantum.
@@ -135,29 +146,50 @@ impl Shard {
         }
     }
 
+    /// The first entry of a new term is applied: what earlier leaders were given and did not bring about goes to
+    /// the new one.
+    pub(super) fn begin_term(&mut self, partition: PartitionId, term: u64) {
+        let me = self.config.node;
+        let slot = self.slots.get_mut(&partition).expect("a group of this shard");
+        slot.applied_term = term;
+        let (sent, mut waiters) = slot.batches.lost_before(term);
+        // The last one first: each goes ahead of what waits.
+        for bytes in sent.iter().rev() {
+            match Request::decode(me, me, bytes) {
+                Ok(Request::Forward { origin, commands, .. }) => {
+                    waiters.append(&mut slot.batches.take_back(origin, commands));
+                }
+                other => unreachable!("only batches are sent to a leader, not {other:?}"),
+            }
+        }
+        self.answer_unavailable(waiters);
+    }
+
     /// What Raft has for other nodes, one message a node.
     pub(super) fn send_raft(&mut self) {
         self.raft.take_messages(&mut self.raft_messages);
+        let mut gathered: Vec<(NodeId, Vec<u8>)> = Vec::new();
         for message in self.raft_messages.drain(..) {
             let to = message.to();
-            let sends = &mut self.effects.peers;
-            let open = sends.iter_mut().rev().find(|send| send.to == to && send.lane == Lane::Raft);
-            match open {
-                Some(send) => message.encode(&mut send.bytes),
-                None => {
-                    let mut bytes = Vec::new();
-                    message.encode(&mut bytes);
-                    sends.push(PeerSend { to, lane: Lane::Raft, bytes });
-                }
-            }
+            let open = gathered
+                .iter()
+                .position(|(node, bytes)| *node == to && bytes.len() < RAFT_BYTES_TARGET);
+            let at = open.unwrap_or_else(|| {
+                gathered.push((to, Vec::new()));
+                gathered.len() - 1
+            });
+            message.encode(&mut gathered[at].1);
+        }
+        for (to, bytes) in gathered {
+            self.effects.peers.push(PeerSend { to, lane: Lane::Raft, bytes: bytes.into() });
         }
     }
 
     fn handle_peer_request(&mut self, from: NodeId, bytes: &[u8]) -> bool {
         let Ok(request) = Request::decode(from, self.config.node, bytes) else { return false };
         match request {
-            Request::Forward { partition, origin, commands } => {
-                self.handle_forward(partition, origin, commands)
+            Request::Forward { partition, term, origin, commands } => {
+                self.handle_forward(partition, term, origin, commands)
             }
             Request::Turned { partition, origin, commands } => {
                 let Some(slot) = self.slots.get_mut(&partition) else { return false };
@@ -177,10 +209,11 @@ impl Shard {
     fn handle_forward(
         &mut self,
         partition: PartitionId,
+        term: u64,
         origin: Origin,
         commands: Vec<Command>,
     ) -> bool {
-        let leads = self.raft.is_leader(partition);
+        let leads = self.raft.is_leader(partition) && self.raft.term(partition) == term;
         let Some(slot) = self.slots.get_mut(&partition) else { return false };
         if !leads {
             self.turn_away(partition, [(origin, commands)]);

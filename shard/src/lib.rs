@@ -382,7 +382,7 @@ impl Shard {
                 _ => continue,
             };
             let slot = self.slots.get_mut(&entry.partition).expect("a group of this shard");
-            let applied = slot.apply(&entry);
+            let (applied, before) = (slot.apply(&entry), slot.applied_term);
             let leads = entry.term == self.raft.term(entry.partition)
                 && entry.data.is_empty()
                 && entry.members.is_none()
@@ -390,6 +390,9 @@ impl Shard {
             self.counters.commands_applied.add(applied.completions.len() as u64);
             for (waiter, outcome) in applied.completions {
                 self.complete(waiter, Ok(outcome));
+            }
+            if entry.term > before {
+                self.begin_term(entry.partition, entry.term);
             }
             if leads {
                 self.begin_leading(entry.partition);

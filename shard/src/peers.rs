@@ -4,6 +4,7 @@
 //! Bytes come from a link that knows which node is at its other end; nothing else in them is believed
 //! before it was looked at. The format is in `docs/formats/peer.md`.
 
+use bytes::Bytes;
 use novax_charging::{Command, CorruptEntry, Entry, Origin, decode_entry};
 use novax_model::{NodeId, PartitionId, Timestamp};
 
@@ -24,7 +25,7 @@ pub struct PeerSend {
     /// How urgent.
     pub lane: Lane,
     /// What.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 /// What came from another node.
@@ -42,7 +43,7 @@ pub enum PeerInput {
     /// A message of Raft.
     Raft(novax_raft::PeerMessage),
     /// What was said on [`Lane::Request`].
-    Request(bytes::Bytes),
+    Request(Bytes),
     /// The link went down, and with it what was under way.
     LinkDown,
 }
@@ -54,6 +55,8 @@ pub enum Request {
     Forward {
         /// The partition.
         partition: PartitionId,
+        /// The term in which the receiver leads: in another one the sender has asked again.
+        term: u64,
         /// The batch.
         origin: Origin,
         /// Its commands.
@@ -114,8 +117,11 @@ impl Request {
             bytes
         };
         match self {
-            Request::Forward { partition, origin, commands } => {
-                batch(FORWARD, partition, origin, commands)
+            Request::Forward { partition, term, origin, commands } => {
+                let entry = Entry { time: Timestamp(term), commands, origins: vec![origin] };
+                let mut bytes = head(FORWARD, partition);
+                bytes.extend_from_slice(&entry.encode());
+                bytes
             }
             Request::Turned { partition, origin, commands } => {
                 batch(TURNED, partition, origin, commands)
@@ -139,11 +145,11 @@ impl Request {
         let partition = PartitionId(u16::from_le_bytes([low, high]));
         match kind {
             FORWARD => {
-                let (origin, commands) = batch(from, body)?;
-                Ok(Request::Forward { partition, origin, commands })
+                let (Timestamp(term), origin, commands) = batch(from, body)?;
+                Ok(Request::Forward { partition, term, origin, commands })
             }
             TURNED => {
-                let (origin, commands) = batch(me, body)?;
+                let (_, origin, commands) = batch(me, body)?;
                 Ok(Request::Turned { partition, origin, commands })
             }
             REFUSED => {
@@ -157,14 +163,14 @@ impl Request {
     }
 }
 
-/// One batch of one node.
-fn batch(of: NodeId, bytes: &[u8]) -> Result<(Origin, Vec<Command>), BadRequest> {
-    let Entry { commands, origins, .. } = decode_entry(bytes)?;
+/// One batch of one node, in the form of an entry; its time is a term here.
+fn batch(of: NodeId, bytes: &[u8]) -> Result<(Timestamp, Origin, Vec<Command>), BadRequest> {
+    let Entry { time, commands, origins } = decode_entry(bytes)?;
     let &[origin] = origins.as_slice() else { return Err(BadRequest::Origin) };
     if origin.node != of || origin.count as usize != commands.len() {
         return Err(BadRequest::Origin);
     }
-    Ok((origin, commands))
+    Ok((time, origin, commands))
 }
 
 /// The partition a message of [`Lane::Request`] is about: whose shard is to have it.
@@ -188,7 +194,7 @@ mod tests {
 
     fn forward() -> Request {
         let commands = vec![Command::Tick, Command::Tick];
-        Request::Forward { partition: PartitionId(300), origin: origin(), commands }
+        Request::Forward { partition: PartitionId(300), term: 3, origin: origin(), commands }
     }
 
     #[test]

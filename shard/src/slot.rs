@@ -29,6 +29,10 @@ pub struct Slot {
     pub caught_up: bool,
     /// While this node leads: the first outbox row made since. Nobody can have delivered it before.
     pub led_from: Option<u64>,
+    /// The term of the last entry applied.
+    pub applied_term: u64,
+    /// A tick is on its way through Raft: timers need no other before it is applied.
+    pub ticking: bool,
     /// Batches for the leader wait until then: it said that it is none.
     pub forward_after: Timestamp,
     /// Since when nobody is known to lead.
@@ -80,6 +84,8 @@ impl Slot {
             engine,
             caught_up: false,
             led_from: None,
+            applied_term: 0,
+            ticking: false,
             forward_after: Timestamp(0),
             leaderless_since: None,
             stalled: false,
@@ -162,16 +168,20 @@ impl Slot {
     }
 
     /// As leader: the next entry, if there is reason for one.
-    fn next_entry(&mut self, now: Timestamp) -> Option<Entry> {
+    fn next_entry(&mut self, now: Timestamp, term: u64) -> Option<Entry> {
         self.pack_block(now);
-        let timer_due = self.machine.next_deadline().is_some_and(|deadline| deadline <= now);
+        let timer_due =
+            !self.ticking && self.machine.next_deadline().is_some_and(|deadline| deadline <= now);
         let tick = || Entry { time: now, commands: vec![Command::Tick], origins: Vec::new() };
-        self.batches.next_entry(now).or_else(|| timer_due.then(tick))
+        // Whatever is applied lets timers fire.
+        let entry = self.batches.next_entry(now, term).or_else(|| timer_due.then(tick));
+        self.ticking |= entry.is_some();
+        entry
     }
 
     /// As leader: packs what waits into one entry and proposes it. Gives back whoever could not be served.
     pub fn propose(&mut self, now: Timestamp, raft: &mut MultiRaft) -> Vec<Origin> {
-        let Some(entry) = self.next_entry(now) else { return Vec::new() };
+        let Some(entry) = self.next_entry(now, raft.term(self.id)) else { return Vec::new() };
         match raft.propose(self.id, entry.encode()) {
             Ok(_) => Vec::new(),
             Err(_busy_or_not_leader) => entry.origins,
@@ -179,9 +189,9 @@ impl Slot {
     }
 
     /// As follower: the next batch for the leader.
-    pub fn next_batch(&mut self, now: Timestamp) -> Option<(Origin, Vec<Command>)> {
+    pub fn next_batch(&mut self, now: Timestamp, term: u64) -> Option<(Origin, Vec<Command>)> {
         self.pack_block(now);
-        self.batches.next_batch(now)
+        self.batches.next_batch(now, term)
     }
 
     /// Applies a committed entry and writes its rows to the store.
@@ -196,6 +206,7 @@ impl Slot {
             Err(error) => panic!("partition {} entry {}: {error}", self.id, committed.index),
         };
         let Applied { outcomes, origins, rows, outbox, sockets } = applied;
+        self.ticking = false;
         self.write_rows(rows, Some(committed.index));
         let mut completions = Vec::new();
         self.batches.complete(&origins, outcomes, &mut completions);

@@ -3,6 +3,8 @@
 use super::mesh::Mesh;
 use super::slot::Slot;
 use super::*;
+mod cluster;
+
 use crate::port::{CallFailed, Request, StationCall, Unavailable};
 use crate::stores;
 use crossbeam_queue::ArrayQueue;
@@ -29,12 +31,24 @@ struct World {
     /// Sends are taken at once, or never.
     reads: bool,
     connections: u32,
+    /// What is on its way to other nodes.
+    peers: Vec<PeerSend>,
     _worker: Worker,
     _dir: tempfile::TempDir,
 }
 
 impl World {
+    /// A node that stands alone.
     fn new() -> World {
+        let mut world = World::of_cluster(NodeId::FIRST, &[NodeId::FIRST]);
+        world.settle();
+        assert!(world.shard.is_caught_up());
+        assert!(world.peers.is_empty(), "a node that stands alone has nobody to tell");
+        world
+    }
+
+    /// A node of several.
+    fn of_cluster(node: NodeId, founders: &[NodeId]) -> World {
         let dir = tempfile::tempdir().expect("a directory");
         let worker = Worker::start(1).expect("a worker");
         let recovered = novax_raft::recover(dir.path()).expect("an empty log");
@@ -45,8 +59,8 @@ impl World {
             let path = dir.path().join(format!("p{number}"));
             let engine = Engine::open(&path, stores::store_options(), &worker).expect("a store");
             let config = PartitionConfig { partition: id, ..PartitionConfig::default() };
-            slots.push(Slot::new(id, Partition::new(config), engine, (NodeId::FIRST, 1)));
-            groups.push(GroupSpec::alone(NodeId::FIRST, id, 0));
+            slots.push(Slot::new(id, Partition::new(config), engine, (node, 1)));
+            groups.push(GroupSpec::new(id, 0, founders));
         }
         let log = LogConfig {
             dir: dir.path().join("log/shard-000"),
@@ -54,13 +68,8 @@ impl World {
             direct: false,
         };
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {});
-        let raft = MultiRaft::start(
-            RaftConfig::new(log, NodeId::FIRST),
-            &recovered,
-            &groups,
-            wake.clone(),
-        )
-        .expect("a log");
+        let raft = MultiRaft::start(RaftConfig::new(log, node), &recovered, &groups, wake.clone())
+            .expect("a log");
         let config = ShardConfig {
             heartbeat_interval_s: 300,
             message_bytes_max: 64 * 1024,
@@ -74,14 +83,14 @@ impl World {
             signing_key: Arc::new(novax_audit::Signer::new(ed25519_dalek::SigningKey::from_bytes(
                 &[7; 32],
             ))),
-            node: NodeId::FIRST,
+            node,
             run: 1,
         };
         let queues = vec![ArrayQueue::new(8)].into();
         let mesh = Mesh::new(0, queues, vec![wake].into());
         let now = Timestamp::from_millis(1_795_353_264_000);
         let shard = Shard::new(config, Arc::default(), mesh, raft, slots, None, now);
-        let mut world = World {
+        World {
             shard,
             requests: ArrayQueue::new(64),
             now,
@@ -91,12 +100,10 @@ impl World {
             writes_wait: false,
             reads: true,
             connections: 0,
+            peers: Vec::new(),
             _worker: worker,
             _dir: dir,
-        };
-        world.settle();
-        assert!(world.shard.is_caught_up());
-        world
+        }
     }
 
     /// Turns until nothing happens any more.
@@ -115,8 +122,8 @@ impl World {
 
     fn perform(&mut self, effects: Effects) -> bool {
         let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
-        assert!(peers.is_empty(), "a node that stands alone has nobody to tell");
         assert!(transfers.is_empty() && start_recv.is_empty(), "one shard keeps its sockets");
+        self.peers.extend(peers);
         let mut busy = !sends.is_empty() || !closes.is_empty() || !finishes.is_empty();
         for (conn, buffer) in sends {
             self.sent.entry(conn).or_default().extend_from_slice(&buffer);
@@ -177,6 +184,12 @@ impl World {
 
     /// A site, a station `CP` and a driver with 100 euros and token `TAG`, all in one partition.
     fn provision(&mut self) {
+        for (partition, command) in World::provisions() {
+            self.propose(partition, command);
+        }
+    }
+
+    fn provisions() -> Vec<(PartitionId, Command)> {
         let home = PartitionId(0);
         let (site, cp, driver) = (identity("site"), identity("CP"), identity("anna"));
         let tag = TokenUid::new("TAG").expect("valid");
@@ -190,26 +203,25 @@ impl World {
             platform_basis_points: 500,
         };
         let put = PutSite::new(site.clone(), None, terms.terms(&site));
-        self.propose(home, Command::PutSite(Box::new(put)));
-        self.propose(home, Command::PutStation { identity: cp, site, password: None });
-        let kind = DirectoryKind::Station;
-        self.propose(
-            PartitionId::of_directory("CP", PARTITIONS),
-            Command::PutDirectory { kind, id: "CP".into(), home },
-        );
-        let kind = DirectoryKind::Token;
-        self.propose(
-            PartitionId::of_directory("TAG", PARTITIONS),
-            Command::PutDirectory { kind, id: "TAG".into(), home },
-        );
-        let currency = Currency::EUR;
-        let (tokens, blocked) = (vec![tag], false);
-        self.propose(
-            home,
-            Command::PutDriver { driver: driver.clone(), salt: [7; 32], tokens, currency, blocked },
-        );
-        let key = TransferKey(7);
-        self.propose(home, Command::Deposit { key, driver, amount: 10_000 });
+        let named = |kind, id: &str| {
+            let at = PartitionId::of_directory(id, PARTITIONS);
+            (at, Command::PutDirectory { kind, id: id.into(), home })
+        };
+        let put_driver = Command::PutDriver {
+            driver: driver.clone(),
+            salt: [7; 32],
+            tokens: vec![tag],
+            currency: Currency::EUR,
+            blocked: false,
+        };
+        vec![
+            (home, Command::PutSite(Box::new(put))),
+            (home, Command::PutStation { identity: cp, site, password: None }),
+            named(DirectoryKind::Station, "CP"),
+            named(DirectoryKind::Token, "TAG"),
+            (home, put_driver),
+            (home, Command::Deposit { key: TransferKey(7), driver, amount: 10_000 }),
+        ]
     }
 
     fn accept(&mut self) -> ConnId {

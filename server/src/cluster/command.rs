@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn founders_are_read_or_refused_in_words() {
-        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let texts =
+            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let read = founders(&texts(&["1=a:1", "2=b:1"])).expect("sound");
         assert_eq!(read.len(), 2);
         for (wrong, word) in [

@@ -94,10 +94,8 @@ impl ClusterFile {
     /// [`ClusterError::System`].
     pub fn write(&self, folder: &Path) -> Result<(), ClusterError> {
         let path = folder.join(NAME);
-        std::fs::write(&path, self.text()).map_err(|error| ClusterError::System {
-            what: path.display().to_string(),
-            error,
-        })
+        std::fs::write(&path, self.text())
+            .map_err(|error| ClusterError::System { what: path.display().to_string(), error })
     }
 
     fn text(&self) -> String {

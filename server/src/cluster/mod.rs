@@ -94,13 +94,8 @@ pub fn found(
     };
     std::fs::create_dir_all(&home).map_err(system(&home))?;
     pki::create(&home, cluster, first.node)?;
-    let file = |node| ClusterFile {
-        cluster,
-        node,
-        partitions,
-        listen: None,
-        founders: founders.to_vec(),
-    };
+    let file =
+        |node| ClusterFile { cluster, node, partitions, listen: None, founders: founders.to_vec() };
     file(first.node).write(&home)?;
     let authority = Authority::load(&home, &Identity::load(&home, cluster, first.node)?)?;
     let mut made = vec![(first.node, home.clone())];

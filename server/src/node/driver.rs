@@ -13,8 +13,8 @@ use novax_shard::peers::{FromPeer, Lane, PeerSend};
 use novax_shard::{Effects, Shard};
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 /// After the order to stop, sockets have this long to read their close frames.
@@ -117,17 +117,15 @@ impl Driver {
     }
 
     /// A link takes it or says at once that it does not.
-    fn send_to_peer(&mut self, mut send: PeerSend) {
-        let bytes = std::mem::take(&mut send.bytes);
-        let body = bytes::Bytes::from(bytes);
+    fn send_to_peer(&mut self, send: &PeerSend) {
+        let body = send.bytes.clone();
         let message = match send.lane {
-            Lane::Raft => Message::Raft(body.clone()),
-            Lane::Request => Message::Request { token: 0, body: body.clone() },
+            Lane::Raft => Message::Raft(body),
+            Lane::Request => Message::Request { token: 0, body },
         };
         let sent = self.links.get().map(|links| links.send(send.to, message));
         if !matches!(sent, Some(Ok(()))) {
-            send.bytes = body.into();
-            self.shard.handle_unsent(&send);
+            self.shard.handle_unsent(send);
         }
     }
 
@@ -151,7 +149,7 @@ impl Driver {
     fn perform(&mut self, effects: Effects) {
         let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
         for send in peers {
-            self.send_to_peer(send);
+            self.send_to_peer(&send);
         }
         if let Some(write) = log_write {
             self.ring.write_file(write.id, write.fd, write.offset, write.blocks);

@@ -4,12 +4,12 @@ mod data;
 pub mod driver;
 pub mod tiers;
 
+use crate::cluster::{ClusterError, ClusterFile, INBOX_MAX, Inbox, Router};
 use crate::config::Config;
 use crate::control::{Control, Request, ShardPort};
 use crate::http;
 use crate::payments::Payments;
 use crate::ring::{Ring, RingConfig, RingHandle};
-use crate::cluster::{ClusterError, ClusterFile, INBOX_MAX, Inbox, Router};
 use crossbeam_queue::ArrayQueue;
 use data::DataDir;
 use driver::Driver;
@@ -19,8 +19,8 @@ use novax_charging::PartitionConfig;
 use novax_engine::tools::{ScrubFinding, ScrubPosition, Scrubber};
 use novax_engine::{Engine, Options, SharedCache, Worker};
 use novax_model::{Duration, Identity, NodeId, PartitionId};
-use novax_query::{Source, SourceError};
 use novax_peer::net::Links;
+use novax_query::{Source, SourceError};
 use novax_raft::{GroupSpec, LogConfig, MultiRaft, RaftConfig, Recovered};
 use novax_shard::counters::Counters;
 use novax_shard::mesh::{Mesh, MeshMessage};
@@ -30,8 +30,8 @@ use novax_shard::slot::Slot;
 use novax_shard::{Shard, ShardConfig, stores};
 use novax_tsdb::query::SeriesSource;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 use tiers::Tiers;
@@ -149,11 +149,7 @@ struct Recovery {
 }
 
 /// Opens stores and log. Blocking.
-fn recover(
-    config: &Config,
-    data: &DataDir,
-    life: (NodeId, u64),
-) -> Result<Recovery, NodeError> {
+fn recover(config: &Config, data: &DataDir, life: (NodeId, u64)) -> Result<Recovery, NodeError> {
     let recovered = novax_raft::recover(&data.path)?;
     let worker = Worker::start(1).map_err(system("start the storage worker"))?;
     let mut slots = Vec::new();
@@ -276,7 +272,12 @@ impl Node {
         if let Some(file) = &cluster.file {
             let router = Arc::new(Router::new(std::mem::take(&mut started.inboxes)));
             let made = crate::cluster::link(&data.path, file, run, router)?;
-            eprintln!("novax: {} of a cluster of {}, called at {}", file.node, file.founders.len(), made.address());
+            eprintln!(
+                "novax: {} of a cluster of {}, called at {}",
+                file.node,
+                file.founders.len(),
+                made.address()
+            );
             let _set_once = links.set(made);
         }
         started.catch_up()?;
@@ -634,9 +635,8 @@ impl Birth {
         let Ok(Wiring { rings, mesh }) = wiring.recv() else { return Ok(()) };
         let wake = waker(ring.handle());
         let node = self.config.node;
-        let group = |slot: &Slot| {
-            GroupSpec::new(slot.id, slot.machine.applied_index(), &self.founders)
-        };
+        let group =
+            |slot: &Slot| GroupSpec::new(slot.id, slot.machine.applied_index(), &self.founders);
         let groups: Vec<GroupSpec> = self.slots.iter().map(group).collect();
         let config = RaftConfig::new(self.log, node);
         let raft = MultiRaft::start(config, &self.recovered, &groups, wake.clone())?;

@@ -1,0 +1,201 @@
+//! Three nodes without rings or links: what each has for the others is carried by hand, or lost.
+
+use super::*;
+use crate::peers::{Lane, PeerInput};
+use std::collections::BTreeSet;
+
+struct Cluster {
+    worlds: Vec<Option<World>>,
+    now: Timestamp,
+    /// Links that carry nothing, both ways.
+    cut: BTreeSet<(usize, usize)>,
+}
+
+fn node(at: usize) -> NodeId {
+    NodeId::new(at as u64 + 1).expect("from 1")
+}
+
+impl Cluster {
+    fn new() -> Cluster {
+        let founders: Vec<NodeId> = (0..3).map(node).collect();
+        let worlds = founders.iter().map(|me| Some(World::of_cluster(*me, &founders))).collect();
+        let now = Timestamp::from_millis(1_795_353_264_000);
+        let mut cluster = Cluster { worlds, now, cut: BTreeSet::new() };
+        cluster.advance(3_000);
+        for world in cluster.worlds.iter().flatten() {
+            assert!(world.shard.is_caught_up(), "there is a leader, and each has heard of it");
+        }
+        cluster
+    }
+
+    fn world(&mut self, at: usize) -> &mut World {
+        self.worlds[at].as_mut().expect("it lives")
+    }
+
+    /// Turns and carries until nothing is on its way.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let mut sends = Vec::new();
+            for (at, world) in self.worlds.iter_mut().enumerate() {
+                let Some(world) = world else { continue };
+                world.now = self.now;
+                world.settle();
+                sends.extend(world.peers.drain(..).map(|send| (at, send)));
+            }
+            if sends.is_empty() {
+                return;
+            }
+            sends.into_iter().for_each(|(from, send)| self.carry(from, send));
+        }
+        panic!("the nodes do not come to rest");
+    }
+
+    fn carry(&mut self, from: usize, send: PeerSend) {
+        let to = usize::try_from(send.to.get() - 1).expect("small");
+        let is_cut = self.cut.contains(&(from.min(to), from.max(to)));
+        let Some(world) = self.worlds[to].as_mut().filter(|_| !is_cut) else { return };
+        let mut bytes: &[u8] = &send.bytes;
+        match send.lane {
+            Lane::Raft => {
+                while !bytes.is_empty() {
+                    let message = novax_raft::PeerMessage::decode(&mut bytes).expect("sound");
+                    world.shard.handle_peer(node(from), PeerInput::Raft(message));
+                }
+            }
+            Lane::Request => {
+                let bytes = bytes::Bytes::copy_from_slice(bytes);
+                world.shard.handle_peer(node(from), PeerInput::Request(bytes));
+            }
+        }
+        assert_eq!(world.shard.counters.peer_messages_bad.get(), 0, "nodes understand each other");
+    }
+
+    fn advance(&mut self, millis: u64) {
+        for _ in 0..millis / 50 {
+            self.now = self.now.saturating_add(Duration::from_millis(50));
+            self.settle();
+        }
+    }
+
+    fn leader(&self, partition: PartitionId) -> usize {
+        let leads = |world: &World| world.shard.slots[&partition].led_from.is_some();
+        let leaders: Vec<usize> =
+            (0..3).filter(|at| self.worlds[*at].as_ref().is_some_and(leads)).collect();
+        assert_eq!(leaders.len(), 1, "one leads");
+        leaders[0]
+    }
+
+    fn propose(&mut self, at: usize, partition: PartitionId, command: Command) {
+        let make = |reply| Request::Propose { partition, command, reply };
+        let mut answer = self.world(at).begin(make);
+        self.settle();
+        let outcome = answer.try_recv().expect("an answer").expect("available");
+        assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+    }
+
+    fn provision(&mut self, at: usize) {
+        for (partition, command) in World::provisions() {
+            self.propose(at, partition, command);
+        }
+    }
+
+    fn connect(&mut self, at: usize) -> ConnId {
+        let conn = self.world(at).connect("CP");
+        self.settle();
+        conn
+    }
+
+    fn say(&mut self, at: usize, conn: ConnId, text: &str) -> Vec<String> {
+        self.world(at).say(conn, text);
+        self.settle();
+        self.world(at).heard(conn)
+    }
+
+    fn states_agree(&mut self) {
+        self.advance(500);
+        for number in 0..PARTITIONS {
+            let partition = PartitionId(number);
+            let states: BTreeSet<(u64, u64)> = self
+                .worlds
+                .iter()
+                .flatten()
+                .map(|world| &world.shard.slots[&partition].machine)
+                .map(|machine| (machine.applied_index(), machine.state_hash()))
+                .collect();
+            assert_eq!(states.len(), 1, "equal at equal index: {states:?}");
+        }
+    }
+}
+
+const HOME: PartitionId = PartitionId(0);
+const STOP: &str = r#"[2,"2","StopTransaction",{"transactionId":1,"meterStop":9000,"timestamp":"2026-11-22T14:14:24Z"}]"#;
+
+#[test]
+fn any_node_takes_any_station_and_every_command() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.provision(first);
+    let conn = cluster.connect(second);
+    let heard = cluster.say(second, conn, START);
+    assert!(heard[0].contains("Accepted"), "{heard:?}");
+    let heard = cluster.say(second, conn, STOP);
+    assert!(heard[0].starts_with(r#"[3,"2""#), "{heard:?}");
+    cluster.states_agree();
+    let machine = &cluster.world(first).shard.slots[&HOME].machine;
+    assert_eq!(machine.totals().sessions_ended, 1);
+    assert_eq!(machine.station("CP").expect("a row").node, node(second));
+}
+
+#[test]
+fn when_the_leader_dies_sockets_stay_and_the_charge_goes_on() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let station = (leader + 1) % 3;
+    cluster.provision(station);
+    let conn = cluster.connect(station);
+    assert!(cluster.say(station, conn, START)[0].contains("Accepted"));
+    cluster.worlds[leader] = None;
+    assert_eq!(cluster.say(station, conn, STOP), Vec::<String>::new(), "nobody leads yet");
+    cluster.advance(2_000);
+    let heard = cluster.world(station).heard(conn);
+    assert!(heard.len() == 1 && heard[0].starts_with(r#"[3,"2""#), "{heard:?}");
+    assert_ne!(cluster.leader(HOME), leader);
+    cluster.states_agree();
+    assert_eq!(cluster.world(station).shard.slots[&HOME].machine.totals().sessions_ended, 1);
+}
+
+#[test]
+fn a_station_that_connects_elsewhere_loses_its_old_socket() {
+    let mut cluster = Cluster::new();
+    cluster.provision(0);
+    let old = cluster.connect(1);
+    let new = cluster.connect(2);
+    assert!(cluster.world(1).heard(old).iter().any(|text| text.starts_with("close")));
+    assert!(cluster.say(2, new, START)[0].contains("Accepted"));
+    cluster.states_agree();
+}
+
+#[test]
+fn a_leader_that_is_cut_off_answers_nothing_and_follows_when_it_is_back() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let other = (leader + 1) % 3;
+    cluster.provision(leader);
+    let conn = cluster.connect(leader);
+    for at in (0..3).filter(|at| *at != leader) {
+        cluster.cut.insert((leader.min(at), leader.max(at)));
+    }
+    assert_eq!(cluster.say(leader, conn, START), Vec::<String>::new(), "no majority, no answer");
+    cluster.advance(2_500);
+    // The station gives up and comes to another node, which has found a leader.
+    let again = cluster.connect(other);
+    assert!(cluster.say(other, again, START)[0].contains("Accepted"));
+    cluster.advance(10_000);
+    let heard = cluster.world(leader).heard(conn);
+    assert!(!heard.iter().any(|text| text.contains("Accepted")), "{heard:?}");
+    cluster.cut.clear();
+    cluster.advance(2_000);
+    cluster.states_agree();
+    assert_eq!(cluster.world(other).shard.slots[&HOME].machine.totals().live_sessions, 1);
+}
