@@ -13,7 +13,7 @@ pub use crate::port::{
 };
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{
-    Command, DirectoryKind, Funding, Outcome, PasswordHash, PutPriced, PutSite, Refusal,
+    Command, DirectoryKind, Funding, Outcome, PasswordHash, PutPriced, PutSite, Refusal, Salt,
 };
 use novax_model::{
     Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid, TransferKey,
@@ -234,6 +234,7 @@ impl Control {
     pub async fn put_driver(
         &self,
         driver: &Identity,
+        salt: Salt,
         tokens: Vec<TokenUid>,
         currency: Currency,
         blocked: bool,
@@ -245,8 +246,6 @@ impl Control {
         for token in &tokens {
             self.put_directory(DirectoryKind::Token, token.as_str(), home).await?;
         }
-        let mut salt = [0; 32];
-        getrandom::fill(&mut salt).expect("the system has random bytes");
         let driver = driver.clone();
         let command = Command::PutDriver { driver, salt, tokens, currency, blocked };
         self.propose_ok(home, command).await.map(|_| ())
