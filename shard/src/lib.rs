@@ -40,7 +40,7 @@ use connection::{Connection, Handoff};
 use counters::Counters;
 use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
-use novax_audit::Signer;
+pub use novax_audit::Signer;
 use novax_charging::{Command, Outcome, Partition};
 use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
 use novax_raft::{Event, LogWrite, MultiRaft};

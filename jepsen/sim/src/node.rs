@@ -455,6 +455,8 @@ fn shard_config(shape: Shape) -> ShardConfig {
         log_segments_max: LOG_SEGMENTS_MAX,
         partitions: shape.partitions,
         connections_max: 10_000,
-        signing_key: Arc::new(ed25519_dalek::SigningKey::from_bytes(&[7; 32])),
+        signing_key: Arc::new(novax_shard::Signer::new(ed25519_dalek::SigningKey::from_bytes(
+            &[7; 32],
+        ))),
     }
 }

@@ -105,6 +105,47 @@ fn an_auditor_verifies_the_journal_offline_and_a_changed_byte_is_named() {
     assert!(grown.1 <= size, "heads only grow");
 }
 
+#[test]
+fn an_auditor_who_kept_the_first_key_follows_to_the_next() {
+    let mut scene = Scene::new(&[]);
+    let data = scene.node.data().to_str().expect("a path in UTF-8").to_owned();
+    let (_, first) = audit(&["key", "--data", &data]);
+    let first = first.trim().to_owned();
+    let rotate = ["key", "rotate", "--data", &data, "--after-s", "0"];
+    let (code, words) = audit(&rotate);
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("stop it first"), "{words}");
+    let before = until("signed heads", || Some(signed(&scene)).filter(|heads| !heads.is_empty()));
+    assert!(scene.node.stop().success());
+    let (code, rotation) = audit(&rotate);
+    assert_eq!((code, rotation.trim().len()), (Some(0), 368), "{rotation}");
+    scene.node.restart(None).expect("ready again");
+    let hub = scene.node.addresses.ocpp;
+    scene.good = until("the station", || Station::connect(hub, "GOOD", Version::V16, None).ok());
+    assert_eq!(scene.good.boot().expect("answers"), "Accepted");
+    scene.the_neighbour_is_well();
+    let (partition, _, old) = before.first().expect("a head").clone();
+    let key_of = |head: &str| head[2 * 98..2 * 106].to_owned();
+    let grown = until("a head by the next key", || {
+        let heads = signed(&scene).into_iter();
+        heads.filter(|head| head.0 == partition).find(|head| key_of(&head.2) != key_of(&old))
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, kept) = (directory.path().join("journal"), directory.path().join("keys"));
+    let path = format!("/v1/audit/export?partition={partition}");
+    std::fs::write(&file, download(&scene.node, &path)).expect("written");
+    let (code, text) = verify(&file, &first, &["--head", old.as_str()]);
+    assert_eq!(code, Some(0), "the first key is enough: {text}");
+    let (code, text) = verify(&file, &first, &["--head", grown.2.as_str()]);
+    assert_ne!(code, Some(0), "nobody said whose this head is: {text}");
+    let (_, chain) = audit(&["key", "--data", &data]);
+    assert_eq!(chain, format!("{first}\n{rotation}"), "what was printed, and how it goes on");
+    std::fs::write(&kept, chain).expect("written");
+    let kept = kept.to_str().expect("a path in UTF-8");
+    let (code, text) = verify(&file, kept, &["--head", grown.2.as_str()]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
 fn bytes(text: &Value) -> Vec<u8> {
     let text = text.as_str().expect("hexadecimal digits");
     let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("digits"));

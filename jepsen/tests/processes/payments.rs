@@ -73,6 +73,14 @@ impl Till {
         self.station = Station::booted(hub, "GOOD", Version::V16);
     }
 
+    /// Brings the provider's messages to the node.
+    fn deliver(&self, how: Delivery) {
+        let url = format!("http://{}/v1/payments/webhooks/stripe", self.node.addresses.http);
+        let statuses = self.runtime.block_on(self.mock.deliver_webhooks(&url, how));
+        let statuses = statuses.expect("answers");
+        assert!(statuses.iter().all(|status| *status == 204), "{statuses:?}");
+    }
+
     /// Debits less credits of the provider's account.
     fn owed_by_provider(&self) -> i64 {
         let sql = "select coalesce(sum(debits_posted - credits_posted), 0) from accounts \
@@ -138,6 +146,46 @@ fn money_is_taken_once_whatever_answers_are_lost_and_whenever_the_node_is_killed
 }
 
 #[test]
+fn disputes_and_fees_are_booked_once_and_both_sides_agree() {
+    let mut till = Till::new("pm_card_visa");
+    let session = till.ask("first");
+    till.until(&session, "STARTING");
+    let order = till.station.order("RemoteStartTransaction", Duration::from_secs(20));
+    assert!(order.expect("open").is_some(), "the station is asked once the card is good");
+    let (transaction, status) = till.station.start("TAG-D", 1_000);
+    assert_eq!(status, "Accepted");
+    till.station.stop(transaction, 11_000);
+    till.until(&session, "SETTLED");
+    let capture = till.until_payment(&session, "CAPTURE", "SUCCEEDED");
+    let payment = capture["payment"].as_str().expect("named").to_owned();
+    // A fee, and a dispute that the provider tells of twice; then the node is killed.
+    till.mock.keep_fee(&payment, 18);
+    let dispute = till.mock.dispute(&payment, 1_500);
+    till.deliver(Delivery::Twice);
+    let balance = |till: &Till, name: &str| {
+        let sql = format!(
+            "select coalesce(sum(debits_posted - credits_posted), 0) from accounts where name = '{name}'"
+        );
+        till.node.psql(&sql).expect("readable").trim().parse::<i64>().expect("a number")
+    };
+    until("the dispute is booked", || (balance(&till, "chargeback") == 530).then_some(()));
+    till.kill();
+    let report = get(&till.node, "/v1/payments/reconciliation");
+    assert_eq!(report["alarming"], 0, "{report}");
+    assert_eq!(report["totals"][0]["disputed_here"], report["totals"][0]["disputed_there"]);
+    assert_eq!(report["totals"][0]["disputed_here"]["minor"], "530", "{report}");
+    assert_eq!(balance(&till, "psp-fee/stripe"), 1_518, "the fee and the dispute's");
+    assert_eq!(till.owed_by_provider(), 530 - 530 - 1_518);
+    // It is lost: the driver owes again.
+    till.mock.decide(&dispute, false);
+    till.deliver(Delivery::Twice);
+    until("the dispute is closed", || (balance(&till, "chargeback") == 0).then_some(()));
+    assert_eq!(balance(&till, "receivable/dora"), 530);
+    let report = get(&till.node, "/v1/payments/reconciliation");
+    assert_eq!(report["alarming"], 0, "{report}");
+}
+
+#[test]
 fn a_card_shown_at_the_station_charges_at_once_and_a_kill_before_its_answer_asks_again() {
     let mut till = Till::new("pm_card_visa");
     // No answer for as long as one is waited for; the node dies before.
@@ -161,10 +209,7 @@ fn a_declined_card_starts_nothing_and_messages_are_believed_only_when_signed() {
     let row = till.until(&session, "REFUSED");
     assert_eq!(row["reason"], "payment declined", "{row}");
     till.both_sides_agree();
-    let url = format!("http://{}/v1/payments/webhooks/stripe", till.node.addresses.http);
-    let statuses = till.runtime.block_on(till.mock.deliver_webhooks(&url, Delivery::Twice));
-    let statuses = statuses.expect("answers");
-    assert!(statuses.iter().all(|status| *status == 204), "{statuses:?}");
+    till.deliver(Delivery::Twice);
     let forged = till.node.client().post("/v1/payments/webhooks/stripe", None, &json!({}));
     assert_eq!(forged.expect("answers").status, 400);
 }

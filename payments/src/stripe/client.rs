@@ -240,6 +240,11 @@ impl Stripe {
     }
 }
 
+/// Some servers that speak Stripe's protocol know nothing of disputes and fees: they have none.
+fn is_unknown_list(error: &PaymentError) -> bool {
+    matches!(error, PaymentError::Refused(words) if words.ends_with(": status 404"))
+}
+
 fn not_taken(wait: Option<Duration>, reason: String) -> Attempt {
     Attempt::NotTaken { wait, reason }
 }
@@ -345,7 +350,10 @@ impl PaymentProvider for Stripe {
             rows.len() > rows_max
         };
         let (pages_max, all) = (rows_max / 100 + 1, Form::default());
-        let whole = self.walk("disputes", Some(since), pages_max, &all, look).await?;
+        let whole = match self.walk("disputes", Some(since), pages_max, &all, look).await {
+            Err(error) if is_unknown_list(&error) => return Ok(Vec::new()),
+            whole => whole?,
+        };
         if let Some(id) = nonsense {
             return Err(PaymentError::Nonsense(format!("the amounts of {id}")));
         }
@@ -368,7 +376,11 @@ impl PaymentProvider for Stripe {
             rows.len() > rows_max
         };
         let (pages_max, all) = (rows_max / 100 + 1, Form::default());
-        let whole = self.walk("balance_transactions", Some(since), pages_max, &all, look).await?;
+        let whole = self.walk("balance_transactions", Some(since), pages_max, &all, look).await;
+        let whole = match whole {
+            Err(error) if is_unknown_list(&error) => return Ok(Vec::new()),
+            whole => whole?,
+        };
         if whole.is_none() || rows.len() > rows_max {
             return Err(PaymentError::TooMany { rows_max });
         }
