@@ -41,14 +41,14 @@ fn check_passes(workload: &str, nemesis: &str, time_ms: u64) {
 #[test]
 fn every_workload_holds_while_the_node_is_killed() {
     for (workload, _) in WORKLOADS {
-        check_passes(workload, "kill-one", 3_500);
+        check_passes(workload, "kill-one", 2_500);
     }
 }
 
 #[test]
 fn a_node_keeps_its_promises_through_every_fault_of_processes_and_clocks() {
     for fault in ["pause-one", "delay", "clock-jump", "kill-one,pause-one,delay,clock-jump"] {
-        check_passes("bank", fault, 2_500);
+        check_passes("bank", fault, 2_000);
     }
 }
 
@@ -77,7 +77,7 @@ fn a_node_keeps_its_promises_through_every_fault_of_its_disk() {
 #[test]
 fn every_workload_notices_a_node_that_forgets() {
     for workload in ["register", "bank", "set", "telemetry", "sql"] {
-        let (report, evidence) = run(workload, "forget", 4_500);
+        let (report, evidence) = run(workload, "forget", 3_500);
         let Verdict::Failed { findings } = &report.verdict else {
             panic!("{workload}: {report:?}, {}", evidence.display());
         };

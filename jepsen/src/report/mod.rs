@@ -277,7 +277,7 @@ impl Axis {
 
 /// Tenths as a decimal.
 fn units(tenths: u64) -> String {
-    if tenths % 10 == 0 {
+    if tenths.is_multiple_of(10) {
         (tenths / 10).to_string()
     } else {
         format!("{}.{}", tenths / 10, tenths % 10)

@@ -8,7 +8,7 @@ use crate::harness::{Doing as _, HarnessError};
 use crate::http::Client;
 use crate::nemesis::clock::Clock;
 use crate::nemesis::disk::Disk;
-use crate::nemesis::net::Network;
+use crate::nemesis::net::{Network, Place};
 use crate::nemesis::process;
 use crate::nemesis::proxy::{Delay, Direction, Proxy};
 use crate::nemesis::tag::Tag;
@@ -195,7 +195,7 @@ impl One {
         };
         let place = network.map(|network| network.place(node));
         let launch = Launch {
-            prefix: place.map(|place| place.prefix()).unwrap_or_default(),
+            prefix: place.map(Place::prefix).unwrap_or_default(),
             environment: clock.as_ref().map(Clock::environment).unwrap_or_default(),
             data: disk.as_ref().map_or(folder.as_path(), Disk::folder).join("data"),
             log: folder.join("log"),

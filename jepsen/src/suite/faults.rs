@@ -206,9 +206,10 @@ fn victims(
         | Fault::Partition(Shape::Leader) => return leader.map(|leader| vec![leader]),
         Fault::Kill(Share::Minority) | Fault::Pause(Share::Minority) => spared.max(1),
         Fault::Kill(Share::Majority) | Fault::Pause(Share::Majority) => spared + 1,
-        Fault::Kill(Share::All) | Fault::Pause(Share::All) | Fault::Loss => nodes.len(),
-        // All of them, in an order by chance.
-        Fault::Partition(_) => nodes.len(),
+        // Shapes are of all nodes, in an order by chance.
+        Fault::Kill(Share::All) | Fault::Pause(Share::All) | Fault::Loss | Fault::Partition(_) => {
+            nodes.len()
+        }
         _ => 1,
     };
     nodes.truncate(count.min(nodes.len()));

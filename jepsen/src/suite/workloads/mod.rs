@@ -29,7 +29,7 @@ pub fn workload(name: &str, lanes: usize) -> Option<Box<dyn Workload + Send>> {
         "set" => Box::new(set::Set::default()),
         "telemetry" => Box::new(telemetry::Telemetry::new(lanes)),
         "sql" => Box::new(sql::Sql::default()),
-        "charge" => Box::new(charge::Charge::default()),
+        "charge" => Box::new(charge::Charge),
         _ => return None,
     })
 }
