@@ -59,6 +59,11 @@ impl SimDisk {
         world.power_cut_at = Some(world.operations + operations + 1);
     }
 
+    /// The power stays, whatever was asked for before.
+    pub fn keep_power(&self) {
+        self.lock_world().power_cut_at = None;
+    }
+
     /// Whether the power is gone: every operation fails from now on.
     #[must_use]
     pub fn is_power_gone(&self) -> bool {
@@ -95,6 +100,12 @@ impl SimDisk {
     /// Each operation counts as taking so long.
     pub fn set_delay_us(&self, delay_us: u64) {
         self.lock_world().delay_us = delay_us;
+    }
+
+    /// Whether its operations count as taking no time: then a log makes its files on the thread that needs them, and
+    /// all that happens depends on what is called alone.
+    pub fn set_instant(&self, instant: bool) {
+        self.lock_world().instant = instant;
     }
 
     /// How long all operations would have taken on a disk with the delays that were asked for.
@@ -213,6 +224,10 @@ impl Drop for SimLock {
 }
 
 impl Disk for SimDisk {
+    fn is_instant(&self) -> bool {
+        self.lock_world().instant
+    }
+
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut world = self.lock_world();
         world.power()?;

@@ -4,10 +4,10 @@
 
 use crate::control::Request;
 use crate::ring::{Completion, FileBlock, Ring, RingHandle};
-use crate::shard::{Effects, Shard};
 use crossbeam_queue::ArrayQueue;
 use novax_model::{Duration, Timestamp};
 use novax_raft::Block;
+use novax_shard::{Effects, Shard};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -126,7 +126,8 @@ impl Driver {
     }
 
     fn perform(&mut self, effects: Effects) {
-        let Effects { sends, closes, finishes, transfers, start_recv, log_write } = effects;
+        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
+        assert!(peers.is_empty(), "a node that stands alone has nobody to tell");
         if let Some(write) = log_write {
             self.ring.write_file(write.id, write.fd, write.offset, write.blocks);
         }

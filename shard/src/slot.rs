@@ -1,0 +1,251 @@
+//! One partition on its shard: the state machine, its store, and the commands on their way through Raft.
+
+use super::batches::Batches;
+use super::waiter::{StationReplyTo, Waiter};
+use novax_charging::{Applied, Command, Entry, Origin, Outcome, Partition, RowWrite};
+use novax_engine::tools::Scrubber;
+use novax_engine::{Batch, Engine};
+use novax_model::{Duration, Identity, MeterTick, NodeId, PartitionId, Timestamp};
+use novax_raft::{Committed, MultiRaft};
+use novax_tsdb::{BLOCK_TICKS_MAX, BlockBuilder};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// Meter ticks wait this long to share a block.
+const BLOCK_AGE_MAX: Duration = Duration::from_millis(40);
+/// A block is proposed when it is about this large.
+const BLOCK_BYTES_MAX: usize = 64 * 1024;
+
+/// A partition on its shard.
+#[derive(Debug)]
+pub struct Slot {
+    /// Its number.
+    pub id: PartitionId,
+    /// Its state.
+    pub machine: Partition,
+    /// Its rows.
+    pub engine: Engine,
+    /// A command of this life has been applied: the state is as new as anything acknowledged before.
+    pub caught_up: bool,
+    /// While this node leads: the first outbox row made since. Nobody can have delivered it before.
+    pub led_from: Option<u64>,
+    /// Batches for the leader wait until then: it said that it is none.
+    pub forward_after: Timestamp,
+    /// Since when nobody is known to lead.
+    pub leaderless_since: Option<Timestamp>,
+    /// The store cannot keep up: no entries until it can.
+    pub stalled: bool,
+    /// Outbox rows that are being delivered.
+    pub delivering: BTreeSet<u64>,
+    scrubber: Option<Scrubbing>,
+    batch: Batch,
+    /// Commands on their way.
+    pub batches: Batches,
+    block: BlockBuilder,
+    block_since: Option<Timestamp>,
+    block_waiters: Vec<StationReplyTo>,
+}
+
+/// The scrubber of a slot's store, and when it was put there by both clocks: the shard's time is an argument.
+#[derive(Debug)]
+struct Scrubbing {
+    scrubber: Scrubber,
+    since: Instant,
+    since_at: Timestamp,
+}
+
+/// What applying an entry brought.
+#[derive(Debug)]
+pub struct SlotApplied {
+    /// Outcomes and who waits for them.
+    pub completions: Vec<(Waiter, Outcome)>,
+    /// New outbox rows.
+    pub outbox: Vec<u64>,
+    /// Stations whose socket changed.
+    pub sockets: Vec<Identity>,
+}
+
+impl Slot {
+    /// A recovered partition, on a node in one of its lives.
+    #[must_use]
+    pub fn new(
+        id: PartitionId,
+        machine: Partition,
+        engine: Engine,
+        (node, run): (NodeId, u64),
+    ) -> Slot {
+        Slot {
+            id,
+            machine,
+            engine,
+            caught_up: false,
+            led_from: None,
+            forward_after: Timestamp(0),
+            leaderless_since: None,
+            stalled: false,
+            delivering: BTreeSet::new(),
+            batches: Batches::new(node, run),
+            scrubber: None,
+            batch: Batch::new(),
+            block: BlockBuilder::new(),
+            block_since: None,
+            block_waiters: Vec::new(),
+        }
+    }
+
+    /// Has the store's tables read again, slowly and for ever, by the store's worker.
+    pub fn scrub(&mut self, scrubber: Scrubber, since: Instant, since_at: Timestamp) {
+        self.scrubber = Some(Scrubbing { scrubber, since, since_at });
+    }
+
+    /// Lets the scrubber go on. Cheap.
+    pub fn tend_scrubber(&mut self, now: Timestamp) {
+        let Some(Scrubbing { scrubber, since, since_at }) = &mut self.scrubber else { return };
+        let passed = Duration::from_micros(now.0.saturating_sub(since_at.0));
+        if let Err(error) = scrubber.poll(&self.engine, *since + passed) {
+            eprintln!("novax: the scrubber of partition {}: {error}", self.id);
+        }
+    }
+
+    /// Whether nothing is on its way through Raft or waits to be.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.batches.is_idle() && self.block_since.is_none()
+    }
+
+    /// Gathers meter ticks; `reply` is answered when their block is committed.
+    ///
+    /// # Errors
+    /// Gives the reply back when the block that gathers is full.
+    pub fn submit_ticks(
+        &mut self,
+        now: Timestamp,
+        series: u64,
+        ticks: &[MeterTick],
+        reply: Option<StationReplyTo>,
+    ) -> Result<(), Option<StationReplyTo>> {
+        if self.block.len() + ticks.len() > BLOCK_TICKS_MAX {
+            return Err(reply);
+        }
+        for tick in ticks {
+            self.block.push(series, *tick);
+        }
+        self.block_waiters.extend(reply);
+        self.block_since.get_or_insert(now);
+        Ok(())
+    }
+
+    /// When the gathered ticks should be proposed at the latest.
+    #[must_use]
+    pub fn block_deadline(&self) -> Option<Timestamp> {
+        self.block_since.map(|since| since.saturating_add(BLOCK_AGE_MAX))
+    }
+
+    /// Whether the gathered ticks have waited long enough or are many.
+    fn block_is_due(&self, now: Timestamp) -> bool {
+        self.block_deadline().is_some_and(|deadline| deadline <= now)
+            || self.block.bytes_estimate() >= BLOCK_BYTES_MAX
+    }
+
+    /// Puts the gathered ticks ahead of the commands that wait, if it is time or commands go anyway: a stop
+    /// that came after them must find them applied.
+    fn pack_block(&mut self, now: Timestamp) {
+        let due = self.block_is_due(now) || self.batches.is_waiting();
+        if self.block_since.is_none() || !due {
+            return;
+        }
+        let builder = std::mem::replace(&mut self.block, BlockBuilder::new());
+        let waiters = std::mem::take(&mut self.block_waiters);
+        self.block_since = None;
+        let command = Command::Telemetry { block: builder.finish() };
+        self.batches.submit_first(command, Waiter::Stations(waiters));
+    }
+
+    /// As leader: the next entry, if there is reason for one.
+    fn next_entry(&mut self, now: Timestamp) -> Option<Entry> {
+        self.pack_block(now);
+        let timer_due = self.machine.next_deadline().is_some_and(|deadline| deadline <= now);
+        let tick = || Entry { time: now, commands: vec![Command::Tick], origins: Vec::new() };
+        self.batches.next_entry(now).or_else(|| timer_due.then(tick))
+    }
+
+    /// As leader: packs what waits into one entry and proposes it. Gives back whoever could not be served.
+    pub fn propose(&mut self, now: Timestamp, raft: &mut MultiRaft) -> Vec<Origin> {
+        let Some(entry) = self.next_entry(now) else { return Vec::new() };
+        match raft.propose(self.id, entry.encode()) {
+            Ok(()) => Vec::new(),
+            Err(_busy_or_not_leader) => entry.origins,
+        }
+    }
+
+    /// As follower: the next batch for the leader.
+    pub fn next_batch(&mut self, now: Timestamp) -> Option<(Origin, Vec<Command>)> {
+        self.pack_block(now);
+        self.batches.next_batch(now)
+    }
+
+    /// Applies a committed entry and writes its rows to the store.
+    ///
+    /// # Panics
+    /// When a committed entry does not decode: this node must not go on with another state than the
+    /// log's.
+    pub fn apply(&mut self, committed: &Committed) -> SlotApplied {
+        assert_eq!(committed.partition, self.id, "an entry goes to its own partition");
+        let applied = match self.machine.apply(committed.index, &committed.data) {
+            Ok(applied) => applied,
+            Err(error) => panic!("partition {} entry {}: {error}", self.id, committed.index),
+        };
+        let Applied { outcomes, origins, rows, outbox, sockets } = applied;
+        self.write_rows(rows, Some(committed.index));
+        let mut completions = Vec::new();
+        self.batches.complete(&origins, outcomes, &mut completions);
+        if !self.caught_up {
+            // Rows and sockets of the past: they are looked at when the state is whole.
+            return SlotApplied { completions, outbox: Vec::new(), sockets: Vec::new() };
+        }
+        SlotApplied { completions, outbox, sockets }
+    }
+
+    fn write_rows(&mut self, rows: Vec<RowWrite>, mark: Option<u64>) {
+        for row in rows {
+            match row.value {
+                Some(value) => self.batch.put_owned(row.keyspace as u8, row.key, value),
+                None => self.batch.delete_owned(row.keyspace as u8, row.key),
+            }
+        }
+        if let Some(mark) = mark {
+            self.batch.set_mark(mark);
+        }
+        self.engine.write(&mut self.batch);
+    }
+
+    /// Moves the store on: starts what is due, takes in what is done. `flush` wants everything durable.
+    /// Answers how far it is. A failed job is told once and tried again by the store itself; meanwhile the log keeps
+    /// what the store has not.
+    pub fn tend_store(&mut self, flush: bool, memtable_bytes_max: usize) -> u64 {
+        if flush || self.engine.unflushed_bytes() >= memtable_bytes_max {
+            // What is in open heads must be in the tables before the mark says so.
+            self.write_heads();
+            self.engine.flush();
+        }
+        match self.engine.poll() {
+            Ok(progress) => {
+                self.stalled = progress.stalled;
+                progress.flushed_mark
+            }
+            Err(error) => {
+                eprintln!("novax: the store of partition {}: {error}", self.id);
+                self.stalled = self.engine.progress().stalled;
+                self.engine.flushed_mark()
+            }
+        }
+    }
+
+    /// Writes open series heads into the store, so that a snapshot or a flush has them.
+    pub fn write_heads(&mut self) {
+        let rows = self.machine.seal_heads();
+        if !rows.is_empty() {
+            self.write_rows(rows, None);
+        }
+    }
+}

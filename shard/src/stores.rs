@@ -1,0 +1,62 @@
+//! How the stores of a node are opened, by the node and by the tools that look after them, and how a state is
+//! made of their rows.
+//!
+//! Rows that are kept by time lie in windows of time, so that old ones leave whole; all others in levels.
+
+use novax_charging::rows::{Keyspace, window_time};
+use novax_charging::{Partition, PartitionConfig, RestoreError};
+use novax_engine::{Compaction, Engine, KeyspaceOptions, Options};
+
+/// What each table of a partition is for. Sizes are the engine's own defaults.
+#[must_use]
+pub fn store_options() -> Options {
+    let in_windows = |keyspace: Keyspace| {
+        let compaction =
+            Compaction::TimeWindow { window: keyspace.window_us()?, time_of: window_time };
+        Some((keyspace as u8, KeyspaceOptions { compaction, ..KeyspaceOptions::default() }))
+    };
+    Options {
+        keyspaces: Keyspace::COUNT,
+        keyspace: Keyspace::ALL.into_iter().filter_map(in_windows).collect(),
+        ..Options::default()
+    }
+}
+
+/// A partition's state from the rows of its store.
+///
+/// # Errors
+/// When the rows are not a state.
+pub fn restore(config: PartitionConfig, engine: &mut Engine) -> Result<Partition, RestoreError> {
+    let snapshot = engine.snapshot();
+    // Series chunks are asked only in stores from before there were heads.
+    let has_heads = snapshot.range(Keyspace::Heads as u8, &[], None).next().is_some();
+    let is_wanted = |keyspace: &Keyspace| {
+        keyspace.is_restored() && !(has_heads && *keyspace == Keyspace::Series)
+    };
+    let keyspaces = Keyspace::ALL.iter().copied().filter(is_wanted);
+    let rows = keyspaces.flat_map(|keyspace| {
+        snapshot
+            .range(keyspace as u8, &[], None)
+            .map(move |row| row.map(|(key, value)| (keyspace, key, value)))
+    });
+    Partition::restore(config, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_and_rollups_lie_in_windows_and_state_in_levels() {
+        let options = store_options();
+        let windows: Vec<u8> = options.keyspace.keys().copied().collect();
+        let expected = [
+            Keyspace::Series,
+            Keyspace::RollupsMinute,
+            Keyspace::RollupsQuarter,
+            Keyspace::RollupsHour,
+        ];
+        assert_eq!(windows, expected.map(|keyspace| keyspace as u8));
+        assert_eq!(options.keyspaces, Keyspace::COUNT);
+    }
+}
