@@ -152,18 +152,12 @@ const SLOW_CABLE_KBIT_PER_S: u32 = 512;
 const SLOW_DISK_WRITES_PER_S: u32 = 60;
 const FULL_DISK_FREE_BYTES: u64 = 256 << 10;
 
-/// Installs a fault. What it gives must be healed, unless the outcome is *skipped*.
-///
-/// # Errors
-/// When a tool of the test fails.
-pub fn install(
-    fault: Fault,
-    cluster: &mut dyn Cluster,
-    random: &mut Random,
-) -> Result<(Outcome, InForce), HarnessError> {
+/// Installs a fault. What it gives must be healed, unless the outcome is *skipped*. When a tool of the test fails,
+/// the outcome is *indeterminate*.
+pub fn install(fault: Fault, cluster: &mut dyn Cluster, random: &mut Random) -> (Outcome, InForce) {
     let nodes = cluster.nodes();
     let skipped =
-        |why: &str| Ok((Outcome::Skipped(why.to_owned()), InForce { fault, victims: Vec::new() }));
+        |why: &str| (Outcome::Skipped(why.to_owned()), InForce { fault, victims: Vec::new() });
     let Some(victims) = victims(fault, &nodes, cluster.leader(), random) else {
         return skipped("nobody knows who leads");
     };
@@ -183,8 +177,11 @@ pub fn install(
         );
     }
     let mut in_force = InForce { fault, victims };
-    let outcome = in_force.install(cluster, random)?;
-    Ok((outcome, in_force))
+    // What failed half way may be in force: it is handed out to be healed.
+    let outcome = in_force
+        .install(cluster, random)
+        .unwrap_or_else(|error| Outcome::Indeterminate(error.to_string()));
+    (outcome, in_force)
 }
 
 /// The nodes a fault is about, `None` when the leader is wanted and nobody knows it.
@@ -350,16 +347,10 @@ impl InForce {
     /// When it cannot be undone.
     pub fn heal(self, cluster: &mut dyn Cluster) -> Result<Outcome, HarnessError> {
         match self.fault {
-            Fault::Kill(_) | Fault::Forget => {
-                for node in &self.victims {
-                    cluster.start(*node)?;
-                }
-            }
-            Fault::Pause(_) => {
-                for node in &self.victims {
-                    cluster.resume(*node)?;
-                }
-            }
+            Fault::Kill(_) | Fault::Forget => each(&self.victims, |node| {
+                if cluster.is_up(node) { Ok(()) } else { cluster.start(node).map(drop) }
+            })?,
+            Fault::Pause(_) => each(&self.victims, |node| cluster.resume(node))?,
             Fault::Partition(_) | Fault::CutClients | Fault::Loss | Fault::SlowCable => {
                 if let Some(network) = cluster.network() {
                     network.heal()?;
@@ -405,6 +396,14 @@ impl InForce {
     }
 }
 
+/// Does it to each, whatever comes of the others; the first error counts.
+fn each(
+    nodes: &[NodeId],
+    mut act: impl FnMut(NodeId) -> Result<(), HarnessError>,
+) -> Result<(), HarnessError> {
+    nodes.iter().fold(Ok(()), |went, node| went.and(act(*node)))
+}
+
 fn list(nodes: &[NodeId]) -> String {
     let numbers: Vec<String> = nodes.iter().map(|node| format!("n{}", node.get())).collect();
     numbers.join(" ")
@@ -446,6 +445,113 @@ mod tests {
             assert_eq!(count(Fault::Kill(Share::All), of) as u64, of);
             assert_eq!(count(Fault::Kill(Share::Leader), of), 1);
         }
+    }
+
+    /// Nodes that only remember what was done to them. One of them cannot be paused.
+    #[derive(Debug, Default)]
+    struct Pretended {
+        done: Vec<String>,
+        stubborn: Option<NodeId>,
+    }
+
+    impl Pretended {
+        fn note(&mut self, what: &str, node: NodeId) -> Result<(), HarnessError> {
+            self.done.push(format!("{what} {}", node.get()));
+            if what == "pause" && self.stubborn == Some(node) {
+                return Err(HarnessError::Scene("it does not stop".to_owned()));
+            }
+            Ok(())
+        }
+    }
+
+    impl Cluster for Pretended {
+        fn nodes(&self) -> Vec<NodeId> {
+            nodes(3)
+        }
+
+        fn endpoints(&self) -> Vec<crate::suite::cluster::Endpoint> {
+            Vec::new()
+        }
+
+        fn leader(&self) -> Option<NodeId> {
+            None
+        }
+
+        fn start(&mut self, node: NodeId) -> Result<Duration, HarnessError> {
+            self.note("start", node).map(|()| Duration::ZERO)
+        }
+
+        fn kill(&mut self, node: NodeId) -> Result<(), HarnessError> {
+            self.note("kill", node)
+        }
+
+        fn put_down(&mut self, node: NodeId) -> Result<(), HarnessError> {
+            self.note("put down", node)
+        }
+
+        fn is_up(&mut self, _node: NodeId) -> bool {
+            false
+        }
+
+        fn pause(&mut self, node: NodeId) -> Result<(), HarnessError> {
+            self.note("pause", node)
+        }
+
+        fn resume(&mut self, node: NodeId) -> Result<(), HarnessError> {
+            self.note("resume", node)
+        }
+
+        fn network(&mut self) -> Option<&mut crate::nemesis::net::Network> {
+            None
+        }
+
+        fn disk(&mut self, _node: NodeId) -> Option<&mut crate::nemesis::disk::Disk> {
+            None
+        }
+
+        fn join_disk(&mut self, _node: NodeId) -> Result<(), HarnessError> {
+            Ok(())
+        }
+
+        fn clock(&self, _node: NodeId) -> Option<&crate::nemesis::clock::Clock> {
+            None
+        }
+
+        fn delay(&mut self, _node: NodeId, _direction: Direction, _delay: Delay) -> bool {
+            false
+        }
+
+        fn data(&self, _node: NodeId) -> Option<std::path::PathBuf> {
+            None
+        }
+
+        fn unexpected(&mut self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_fault_says_how_it_went_and_what_went_half_way_is_undone() {
+        let mut random = Random::new(2, 2);
+        let mut cluster = Pretended::default();
+        let (outcome, in_force) = install(Fault::Kill(Share::All), &mut cluster, &mut random);
+        assert!(matches!(outcome, Outcome::Installed(_)), "{outcome:?}");
+        in_force.heal(&mut cluster).expect("healed");
+        let count =
+            |done: &[String], what| done.iter().filter(|line| line.starts_with(what)).count();
+        assert_eq!((count(&cluster.done, "kill"), count(&cluster.done, "start")), (3, 3));
+        for fault in [Fault::Loss, Fault::DiskFull, Fault::ClockJump, Fault::Delay] {
+            let (outcome, _) = install(fault, &mut cluster, &mut random);
+            assert!(matches!(outcome, Outcome::Skipped(_)), "{fault:?}: {outcome:?}");
+        }
+        let mut cluster = Pretended { stubborn: NodeId::new(2), ..Pretended::default() };
+        let (outcome, in_force) = install(Fault::Pause(Share::All), &mut cluster, &mut random);
+        assert_eq!(
+            outcome,
+            Outcome::Indeterminate("the scene cannot be set: it does not stop".to_owned())
+        );
+        in_force.heal(&mut cluster).expect("healed");
+        assert_eq!(count(&cluster.done, "resume"), 3, "whoever was or may be paused goes on");
     }
 
     #[test]

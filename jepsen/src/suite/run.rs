@@ -153,25 +153,21 @@ impl Run {
             }
             let pick = usize::try_from(random.between(0, count)).unwrap_or(0);
             let (name, fault) = faults[pick];
-            let in_force = match faults::install(fault, cluster, &mut random) {
-                Ok((outcome, in_force)) => {
-                    self.say(stage.recorder, name, "install", &outcome);
-                    self.outcomes.push((name.to_owned(), outcome.clone()));
-                    if matches!(outcome, Outcome::Skipped(_)) {
-                        continue;
-                    }
-                    in_force
+            let (outcome, in_force) = faults::install(fault, cluster, &mut random);
+            self.say(stage.recorder, name, "install", &outcome);
+            self.outcomes.push((name.to_owned(), outcome.clone()));
+            match &outcome {
+                Outcome::Skipped(_) => continue,
+                Outcome::Installed(_) => {
+                    sleep_until(Instant::now() + between(&mut random, stage.plan.pace));
                 }
-                Err(error) => {
-                    let outcome = Outcome::Indeterminate(error.to_string());
-                    self.say(stage.recorder, name, "install", &outcome);
-                    self.note(error);
-                    return;
+                // The tools do not work: what there is of it is undone, and nothing more is tried.
+                Outcome::Indeterminate(why) => {
+                    self.note(HarnessError::Scene(format!("{name} was perhaps installed: {why}")));
                 }
-            };
-            let hold = between(&mut random, stage.plan.pace);
-            sleep_until(Instant::now() + hold);
-            if !self.heal(stage.recorder, name, in_force, cluster) {
+            }
+            let healed = self.heal(stage.recorder, name, in_force, cluster);
+            if !healed || matches!(outcome, Outcome::Indeterminate(_)) {
                 return;
             }
         }
