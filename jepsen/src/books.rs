@@ -132,7 +132,15 @@ pub fn pages(client: &Client, path: &str) -> io::Result<Vec<Value>> {
 }
 
 fn series(client: &Client, station: &str) -> io::Result<BTreeSet<(String, i64)>> {
-    let mut found = BTreeSet::new();
+    Ok(ticks(client, station)?.into_iter().collect())
+}
+
+/// Time and register of each tick of a station's connector, as the node lists them.
+///
+/// # Errors
+/// When the node does not answer, or without end.
+pub fn ticks(client: &Client, station: &str) -> io::Result<Vec<(String, i64)>> {
+    let mut found = Vec::new();
     let mut from = "2020-01-01T00:00:00Z".to_owned();
     for _ in 0..PAGES_MAX {
         let path = format!("/v1/connectors/{station}/1/1/series?from={from}");

@@ -19,10 +19,8 @@ use std::time::{Duration, Instant};
 /// What all chargers of a run share.
 #[derive(Debug)]
 pub struct Shared {
-    /// Where the hub takes stations.
-    pub hub: SocketAddr,
-    /// Its API, for the drivers' app.
-    pub client: Client,
+    /// Where the hub takes stations, and its API for the drivers' app: at each of its nodes.
+    pub hubs: Vec<(SocketAddr, Client)>,
     /// What happens is written here.
     pub journal: Journal,
     /// Begin nothing new.
@@ -43,6 +41,8 @@ pub struct Charger {
     last_stamp_ms: u64,
     transactions: u32,
     doing: Doing,
+    /// Which hub it talks to; another after each connection that broke.
+    hub: usize,
 }
 
 /// What a charger is about.
@@ -99,6 +99,7 @@ impl Charger {
             last_stamp_ms: 0,
             transactions: 0,
             doing: Doing::Nothing,
+            hub: 0,
         }
     }
 
@@ -109,7 +110,7 @@ impl Charger {
     pub fn run(mut self) -> io::Result<()> {
         let mut away_since = Instant::now();
         loop {
-            let talked = Station::connect(self.shared.hub, &self.station, self.version, None)
+            let talked = Station::connect(self.hub().0, &self.station, self.version, None)
                 .and_then(|mut station| {
                     away_since = Instant::now();
                     self.talk(&mut station)
@@ -118,9 +119,17 @@ impl Charger {
                 Ok(()) => return Ok(()),
                 Err(error) if away_since.elapsed() > RECONNECT_PATIENCE => return Err(error),
                 // A station waits a little before it tries again.
-                Err(_) => std::thread::sleep(Duration::from_millis(self.random.between(20, 120))),
+                Err(_) => {
+                    self.hub += 1;
+                    std::thread::sleep(Duration::from_millis(self.random.between(20, 120)));
+                }
             }
         }
+    }
+
+    fn hub(&self) -> &(SocketAddr, Client) {
+        let hubs = &self.shared.hubs;
+        &hubs[self.hub % hubs.len()]
     }
 
     fn talk(&mut self, station: &mut Station) -> io::Result<()> {
@@ -163,7 +172,7 @@ impl Charger {
 
     fn ask(&mut self, station: &mut Station, key: String) -> io::Result<Doing> {
         let body = json!({"station": self.station, "evse": 1, "connector": 1, "token": self.token});
-        let answer = self.shared.client.post("/v1/sessions", Some(&key), &body)?;
+        let answer = self.hub().1.post("/v1/sessions", Some(&key), &body)?;
         match answer.status {
             202 => {
                 let session = answer.json["id"].as_str().unwrap_or_default().to_owned();

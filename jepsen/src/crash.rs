@@ -7,6 +7,7 @@ use crate::charger::{Charger, Shared};
 use crate::checker;
 use crate::folder::copy_folder;
 use crate::history::{Event, Journal, Line};
+use crate::http::Client;
 use crate::node::{Node, tariff};
 use crate::random::Random;
 use crate::station::{Version, now_ms};
@@ -17,6 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What to do.
@@ -86,8 +88,7 @@ pub fn run(plan: &Plan) -> io::Result<Report> {
     let journal = Journal::create(&plan.evidence.join("history.jsonl"))?;
     let mut node = Node::start(&["--shards", "2", "--log-segment-bytes", "4MiB"]);
     let shared = Arc::new(Shared {
-        hub: node.addresses.ocpp,
-        client: node.client(),
+        hubs: vec![(node.addresses.ocpp, node.client())],
         journal,
         ending: AtomicBool::new(false),
     });
@@ -142,8 +143,13 @@ fn names(number: u32) -> (String, String, String) {
     (format!("CRASH-{number:03}"), format!("driver-{number:03}"), format!("TOKEN-{number:03}"))
 }
 
-fn provision(plan: &Plan, shared: &Shared) -> io::Result<()> {
-    let client = &shared.client;
+fn client(shared: &Shared) -> io::Result<&Client> {
+    let (_, client) = shared.hubs.first().ok_or_else(|| io::Error::other("no hub"))?;
+    Ok(client)
+}
+
+pub(crate) fn provision(chargers: u32, shared: &Shared) -> io::Result<()> {
+    let client = client(shared)?;
     let send = |path: &str, key: Option<&str>, body: &serde_json::Value| -> io::Result<()> {
         let answer = client.post(path, key, body)?;
         if answer.status == 200 {
@@ -153,7 +159,7 @@ fn provision(plan: &Plan, shared: &Shared) -> io::Result<()> {
         }
     };
     let split = json!({"site_host_basis_points": 1000, "platform_basis_points": 500});
-    for number in 0..plan.chargers.div_ceil(4) {
+    for number in 0..chargers.div_ceil(4) {
         // Every other site has less power than its stations would draw.
         let mut site =
             json!({"site": format!("site-{number}"), "tariff": tariff(), "split": split});
@@ -162,7 +168,7 @@ fn provision(plan: &Plan, shared: &Shared) -> io::Result<()> {
         }
         send("/v1/sites", None, &site)?;
     }
-    for number in 0..plan.chargers {
+    for number in 0..chargers {
         let (station, driver, token) = names(number);
         let site = format!("site-{}", number / 4);
         send("/v1/stations", None, &json!({"station": station, "site": site}))?;
@@ -175,29 +181,47 @@ fn provision(plan: &Plan, shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-fn play(plan: &Plan, node: &mut Node, shared: &Arc<Shared>) -> io::Result<Books> {
-    provision(plan, shared)?;
-    let chargers: Vec<_> = (0..plan.chargers)
-        .map(|number| {
-            let (station, _, token) = names(number);
-            let version = if number % 2 == 0 { Version::V16 } else { Version::V201 };
-            let random = Random::new(plan.seed, u64::from(number) + 1);
-            let leaves_running = number % 6 == 0;
-            let charger =
-                Charger::new(Arc::clone(shared), &station, &token, version, random, leaves_running);
-            std::thread::spawn(move || charger.run())
-        })
-        .collect();
-    let killed = kill(plan, node, shared);
-    // The stations end what they began even when the killing failed: there is more to see then.
+/// Chargers at work, each on a thread of its own.
+pub(crate) type AtWork = Vec<JoinHandle<io::Result<()>>>;
+
+/// Sets so many chargers to work.
+pub(crate) fn begin(chargers: u32, seed: u64, shared: &Arc<Shared>) -> AtWork {
+    let begin_one = |number| {
+        let (station, _, token) = names(number);
+        let version = if number % 2 == 0 { Version::V16 } else { Version::V201 };
+        let random = Random::new(seed, u64::from(number) + 1);
+        let leaves_running = number % 6 == 0;
+        let charger =
+            Charger::new(Arc::clone(shared), &station, &token, version, random, leaves_running);
+        std::thread::spawn(move || charger.run())
+    };
+    (0..chargers).map(begin_one).collect()
+}
+
+/// Lets them end what they began.
+pub(crate) fn end(chargers: AtWork, shared: &Shared) -> io::Result<()> {
     shared.ending.store(true, Ordering::Relaxed);
     let mut ended = Ok(());
     for charger in chargers {
         let result = charger.join().map_err(|_| io::Error::other("a charger panicked"))?;
         ended = ended.and(result);
     }
+    ended
+}
+
+/// The stations of so many chargers.
+pub(crate) fn stations(chargers: u32) -> Vec<String> {
+    (0..chargers).map(|number| names(number).0).collect()
+}
+
+fn play(plan: &Plan, node: &mut Node, shared: &Arc<Shared>) -> io::Result<Books> {
+    provision(plan.chargers, shared)?;
+    let chargers = begin(plan.chargers, plan.seed, shared);
+    let killed = kill(plan, node, shared);
+    // The stations end what they began even when the killing failed: there is more to see then.
+    let ended = end(chargers, shared);
     killed.and(ended)?;
-    let stations: Vec<String> = (0..plan.chargers).map(|number| names(number).0).collect();
+    let stations = stations(plan.chargers);
     let books = settle(shared, &stations)?;
     // What is said after one more crash is what counts.
     node.kill();
@@ -245,10 +269,10 @@ fn kill(plan: &Plan, node: &mut Node, shared: &Shared) -> io::Result<()> {
 const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The books once nothing is under way any more, or as they are when that does not come.
-fn settle(shared: &Shared, stations: &[String]) -> io::Result<Books> {
+pub(crate) fn settle(shared: &Shared, stations: &[String]) -> io::Result<Books> {
     let limit = Instant::now() + SETTLE_PATIENCE;
     loop {
-        let books = Books::read(&shared.client, stations)?;
+        let books = Books::read(client(shared)?, stations)?;
         let under_way =
             |state: &str| !matches!(state, "SETTLED" | "CHARGING" | "EXPIRED" | "REJECTED");
         let busy = books.sessions.iter().any(|session| under_way(&session.state));
@@ -259,7 +283,7 @@ fn settle(shared: &Shared, stations: &[String]) -> io::Result<Books> {
     }
 }
 
-fn count(history: &[Line]) -> Counts {
+pub(crate) fn count(history: &[Line]) -> Counts {
     let mut counts = Counts::default();
     let mut began = std::collections::BTreeMap::new();
     for line in history {

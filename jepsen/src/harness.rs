@@ -36,6 +36,14 @@ pub enum HarnessError {
     /// nothing was tested.
     #[error("the scene cannot be set: {0}")]
     Scene(String),
+    /// A node did not become ready after it was started again: its fault, and a finding rather than a broken run.
+    #[error("node {node} does not come back: {said}")]
+    NodeDown {
+        /// Which.
+        node: u64,
+        /// What it said last.
+        said: String,
+    },
     /// What a history can hold is full: the run was planned too long.
     #[error("the history holds {0} lines, and no more")]
     HistoryFull(u64),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,15 +35,46 @@ pub struct Client {
     pub address: SocketAddr,
     /// Its key.
     pub key: String,
+    /// An answer that takes longer counts as none.
+    pub patience: Duration,
 }
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoAnswer {
+    /// There was no connection: the request certainly had no effect.
+    #[error("no connection: {0}")]
+    NotSent(std::io::Error),
+    /// The connection broke, or the answer took too long, or is none: whether it had an effect is not known.
+    #[error("no answer: {0}")]
+    Unknown(std::io::Error),
+}
+
+impl From<NoAnswer> for std::io::Error {
+    fn from(error: NoAnswer) -> std::io::Error {
+        match error {
+            NoAnswer::NotSent(error) | NoAnswer::Unknown(error) => error,
+        }
+    }
+}
+
+/// How long most tests wait.
+const PATIENCE: Duration = Duration::from_secs(70);
+
 impl Client {
+    /// A client that waits long.
+    #[must_use]
+    pub fn new(address: SocketAddr, key: &str) -> Client {
+        Client { address, key: key.to_owned(), patience: PATIENCE }
+    }
+
     /// GET.
     ///
     /// # Errors
     /// When no answer came; nothing is known then.
     pub fn get(&self, path: &str) -> std::io::Result<Answer> {
-        self.request("GET", path, None, "")
+        Ok(self.ask("GET", path, None, "")?)
     }
 
     /// POST, with an idempotency key if the route wants one.
@@ -51,7 +82,7 @@ impl Client {
     /// # Errors
     /// When no answer came; whether it took effect is not known then.
     pub fn post(&self, path: &str, key: Option<&str>, body: &Value) -> std::io::Result<Answer> {
-        self.request("POST", path, key, &body.to_string())
+        Ok(self.ask("POST", path, key, &body.to_string())?)
     }
 
     /// PUT of a text.
@@ -59,18 +90,36 @@ impl Client {
     /// # Errors
     /// When no answer came; whether it took effect is not known then.
     pub fn put(&self, path: &str, text: &str) -> std::io::Result<Answer> {
-        self.request("PUT", path, None, text)
+        Ok(self.ask("PUT", path, None, text)?)
     }
 
-    fn request(
+    /// Any request.
+    ///
+    /// # Errors
+    /// When no answer came, with what that means.
+    pub fn ask(
         &self,
         method: &str,
         path: &str,
         key: Option<&str>,
         body: &str,
+    ) -> Result<Answer, NoAnswer> {
+        let patience = self.patience.min(Duration::from_secs(5));
+        let mut socket =
+            TcpStream::connect_timeout(&self.address, patience).map_err(NoAnswer::NotSent)?;
+        self.talk(&mut socket, method, path, key, body).map_err(NoAnswer::Unknown)
+    }
+
+    fn talk(
+        &self,
+        socket: &mut TcpStream,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        body: &str,
     ) -> std::io::Result<Answer> {
-        let mut socket = TcpStream::connect_timeout(&self.address, Duration::from_secs(5))?;
-        socket.set_read_timeout(Some(Duration::from_secs(70)))?;
+        let until = Instant::now() + self.patience;
+        socket.set_write_timeout(Some(self.patience))?;
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
              Connection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
@@ -84,8 +133,20 @@ impl Client {
         head += "\r\n";
         socket.write_all(head.as_bytes())?;
         socket.write_all(body.as_bytes())?;
-        let mut bytes = Vec::new();
-        socket.read_to_end(&mut bytes)?;
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 16 << 10]);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(std::io::ErrorKind::TimedOut.into());
+            }
+            socket.set_read_timeout(Some(left))?;
+            match socket.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         parse(&bytes).ok_or_else(|| std::io::Error::other("not an HTTP answer"))
     }
 }

@@ -12,6 +12,8 @@
 //! * [`history`]: what a run's stations were promised; [`books`]: what the node says in the end
 //! * [`checker`]: whether the books keep the promises
 //! * [`charger`]: a station that charges through crashes; [`crash`]: the run
+//! * [`report`]: what came of a run, and a page about it
+//! * [`suite`]: runs of workloads while something breaks
 //! * [`store_crash`]: the store alone, in a process that is killed
 
 pub mod books;
@@ -27,7 +29,9 @@ pub mod nemesis;
 pub mod node;
 pub mod op;
 pub mod random;
+pub mod report;
 pub mod socket;
 pub mod station;
 pub mod store_crash;
+pub mod suite;
 pub mod verdict;

@@ -47,11 +47,25 @@ pub struct Addresses {
     pub sql: SocketAddr,
 }
 
+/// Where and how a node is started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Words before the command: for a namespace of its own, say.
+    pub prefix: Vec<String>,
+    /// What is added to its environment.
+    pub environment: Vec<(String, String)>,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// What it says on its error output goes here.
+    pub log: PathBuf,
+    /// Flags of `novax serve`.
+    pub flags: Vec<String>,
+}
+
 /// A node process. Killed when dropped.
 #[derive(Debug)]
 pub struct Node {
-    data: PathBuf,
-    flags: Vec<String>,
+    launch: Launch,
     child: Child,
     /// The same over restarts.
     pub addresses: Addresses,
@@ -69,15 +83,49 @@ impl Node {
         let data = directory.path().join("data");
         let any = "127.0.0.1:0".parse().expect("an address");
         let ports = Addresses { ocpp: any, http: any, sql: any };
-        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let (child, addresses) = spawn(&data, ports, &flags).expect("the node becomes ready");
-        Node { data, flags, child, addresses, _directory: Some(directory) }
+        let launch = Launch {
+            prefix: Vec::new(),
+            environment: Vec::new(),
+            log: data.with_extension("log"),
+            data,
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+        };
+        let (child, addresses) = spawn(&launch, ports).expect("the node becomes ready");
+        Node { launch, child, addresses, _directory: Some(directory) }
+    }
+
+    /// Starts a node anywhere.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_at(launch: Launch, addresses: Addresses) -> io::Result<Node> {
+        let (child, addresses) = spawn(&launch, addresses)?;
+        Ok(Node { launch, child, addresses, _directory: None })
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// SIGKILL, whether or not it has ended by itself.
+    ///
+    /// # Errors
+    /// When the system does not do it.
+    pub fn end(&mut self) -> io::Result<()> {
+        if self.child.try_wait()?.is_none() {
+            self.child.kill()?;
+        }
+        self.child.wait().map(drop)
     }
 
     /// The data directory.
     #[must_use]
     pub fn data(&self) -> &Path {
-        &self.data
+        &self.launch.data
     }
 
     /// The process id.
@@ -89,7 +137,7 @@ impl Node {
     /// What it wrote to its error output, over all its lives.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(log_path(&self.data)).unwrap_or_default()
+        std::fs::read_to_string(&self.launch.log).unwrap_or_default()
     }
 
     /// SIGKILL, and wait until it is gone.
@@ -127,9 +175,9 @@ impl Node {
     /// When it does not become ready.
     pub fn restart(&mut self, flags: Option<&[&str]>) -> io::Result<()> {
         if let Some(flags) = flags {
-            self.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+            self.launch.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         }
-        let (child, addresses) = spawn(&self.data, self.addresses, &self.flags)?;
+        let (child, addresses) = spawn(&self.launch, self.addresses)?;
         self.child = child;
         self.addresses = addresses;
         Ok(())
@@ -141,8 +189,9 @@ impl Node {
     /// When it has no key.
     #[must_use]
     pub fn client(&self) -> Client {
-        let key = std::fs::read_to_string(self.data.join("api.key")).expect("a node has a key");
-        Client { address: self.addresses.http, key: key.trim().to_owned() }
+        let key =
+            std::fs::read_to_string(self.launch.data.join("api.key")).expect("a node has a key");
+        Client::new(self.addresses.http, key.trim())
     }
 
     /// What `psql` prints for a statement: values parted by `|`, a line a row.
@@ -150,17 +199,7 @@ impl Node {
     /// # Errors
     /// When psql is not there, or the statement fails; with psql's own words.
     pub fn psql(&self, statement: &str) -> io::Result<String> {
-        let (ip, port) = (self.addresses.sql.ip(), self.addresses.sql.port());
-        let target = format!("host={ip} port={port} user=novax dbname=novax");
-        let ran = Command::new("psql")
-            .args([target.as_str(), "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement])
-            .env("PGPASSWORD", self.client().key)
-            .output()?;
-        if !ran.status.success() {
-            let error = String::from_utf8_lossy(&ran.stderr);
-            return Err(io::Error::other(format!("{statement}: {error}")));
-        }
-        String::from_utf8(ran.stdout).map_err(io::Error::other)
+        psql(self.addresses.sql, &self.client().key, statement)
     }
 
     /// The value of a counter on the metrics page, added up over shards.
@@ -194,13 +233,12 @@ impl Drop for Node {
     }
 }
 
-fn log_path(data: &Path) -> PathBuf {
-    data.with_extension("log")
-}
-
-fn spawn(data: &Path, ports: Addresses, flags: &[String]) -> io::Result<(Child, Addresses)> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(log_path(data))?;
-    let mut child = Command::new(novax())
+fn spawn(launch: &Launch, ports: Addresses) -> io::Result<(Child, Addresses)> {
+    let Launch { prefix, environment, data, log, flags } = launch;
+    let errors = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+    let mut words = prefix.iter().map(PathBuf::from).chain([novax()]);
+    let mut child = Command::new(words.next().unwrap_or_default())
+        .args(words)
         .arg("serve")
         .arg("--data")
         .arg(data)
@@ -208,11 +246,12 @@ fn spawn(data: &Path, ports: Addresses, flags: &[String]) -> io::Result<(Child, 
         .args(["--http", &ports.http.to_string()])
         .args(["--sql", &ports.sql.to_string()])
         .args(flags)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         // A configuration file lying about must not change what is tested.
         .current_dir(data.parent().unwrap_or(Path::new("/")))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(log)
+        .stderr(errors)
         .spawn()?;
     let mut lines = BufReader::new(child.stdout.take().expect("piped"));
     match read_addresses(&mut lines) {
@@ -224,7 +263,7 @@ fn spawn(data: &Path, ports: Addresses, flags: &[String]) -> io::Result<(Child, 
         Err(error) => {
             let _ = child.kill();
             let status = child.wait()?;
-            let log = std::fs::read_to_string(log_path(data)).unwrap_or_default();
+            let log = std::fs::read_to_string(log).unwrap_or_default();
             Err(io::Error::other(format!("{error}: the node ended with {status}\n{log}")))
         }
     }
@@ -250,6 +289,25 @@ fn read_addresses(lines: &mut impl io::BufRead) -> io::Result<Addresses> {
         (Some(ocpp), Some(http), Some(sql)) => Ok(Addresses { ocpp, http, sql }),
         _ => Err(io::Error::other("not ready")),
     }
+}
+
+/// What `psql` prints for a statement at an address: values parted by `|`, a line a row. A statement that takes
+/// longer than a minute fails.
+///
+/// # Errors
+/// When psql is not there, or the statement fails; with psql's own words.
+pub fn psql(address: SocketAddr, password: &str, statement: &str) -> io::Result<String> {
+    let (ip, port) = (address.ip(), address.port());
+    let target = format!("host={ip} port={port} user=novax dbname=novax connect_timeout=5");
+    let ran = Command::new("timeout")
+        .args(["60", "psql", &target, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement])
+        .env("PGPASSWORD", password)
+        .output()?;
+    if !ran.status.success() {
+        let error = String::from_utf8_lossy(&ran.stderr);
+        return Err(io::Error::other(format!("{statement}: {error}")));
+    }
+    String::from_utf8(ran.stdout).map_err(io::Error::other)
 }
 
 /// The tariff of the tests: 39.5 cents a kWh, 50 cents a session, 19 % tax, 20 euros held.

@@ -20,6 +20,7 @@ cargo xtask <command>
   test                                   install what the tests need and run all of them
   bench <name> [options]                 print figures: start-charge, connections; engine, tsdb, ledger (with peers)
   jepsen [--kills N] [--seed S]          kill a node under load, restart it, check every promise
+  jepsen --workload W [--nemesis F]      break a node in every other way under load, and check; --list shows how
   crash-store [--kills N] [--seed S]     kill a process that writes to a store, reopen it, check every promise
   fuzz [--seconds N] [TARGET..]          fuzz what reads foreign bytes (needs cargo-fuzz and nightly)
   lint                                   rustfmt, and clippy over everything

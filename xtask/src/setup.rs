@@ -48,7 +48,10 @@ pub(crate) fn run() -> Result {
 }
 
 /// A command, how it shows that it is there, and the Debian package that brings it.
-const COMMANDS: [(&str, &str, &str); 5] = [
+const COMMANDS: [(&str, &str, &str); 8] = [
+    ("ip", "-V", "iproute2"),
+    ("nft", "--version", "nftables"),
+    ("faketime", "--version", "faketime"),
     ("psql", "--version", "postgresql-client"),
     ("chromium", "--version", "chromium"),
     ("node", "--version", "nodejs"),

@@ -109,7 +109,7 @@ impl Proxy {
         }
     }
 
-    /// Bytes that got through.
+    /// Bytes that were passed on.
     #[must_use]
     pub fn bytes(&self, direction: Direction) -> u64 {
         self.shared.lane(direction).bytes.load(Ordering::Relaxed)
@@ -233,10 +233,11 @@ fn write(mut to: &TcpStream, receive: &Receiver<Chunk>, shared: &Shared, directi
             }
             std::thread::sleep(if left.is_zero() { TICK } else { left.min(TICK) });
         }
+        // Counted before: whoever has read them finds them counted.
+        lane.bytes.fetch_add(u64::try_from(bytes.len()).unwrap_or(0), Ordering::Relaxed);
         if to.write_all(&bytes).is_err() {
             break;
         }
-        lane.bytes.fetch_add(u64::try_from(bytes.len()).unwrap_or(0), Ordering::Relaxed);
     }
     // The reader has ended, or the writer cannot go on: both sides learn of it.
     let _ = to.shutdown(Shutdown::Write);
