@@ -28,7 +28,7 @@ pub(crate) type AccrualId = (Identity, TermsId, Month);
 
 impl Month {
     /// The month that the site's wall shows at a time.
-    fn of(zone: &Zone, at: Timestamp) -> Month {
+    pub(crate) fn of(zone: &Zone, at: Timestamp) -> Month {
         let text = zone.offset_at(at).local(at).day.text();
         let number = |from, to| text.as_deref()?.get(from..to)?.parse::<u32>().ok();
         // Beyond the table, in the year 10000, months are no more.
@@ -163,6 +163,19 @@ impl State {
             let of = open.corrections.get_mut(place).expect("a checked contract names them");
             let amount = i128::try_from(share.amount).unwrap_or(i128::MAX);
             *of = of.saturating_add(if is_new { amount } else { -amount });
+        }
+        self.put_accrual(open);
+    }
+
+    /// Counts what parties gave back of a session, in the month that runs.
+    pub(crate) fn accrue_refund(&mut self, row: &SessionRow, before: &[Amount], after: &[Amount]) {
+        let id = self.open_month(&row.site, row.deal.contract, &row.deal.zone, self.now());
+        let mut open = self.accruals.get(&id).expect("opened above").clone();
+        assert_eq!(before.len(), after.len(), "of the same contract");
+        open.corrections.resize(after.len(), 0);
+        for (of, (before, after)) in open.corrections.iter_mut().zip(before.iter().zip(after)) {
+            let given = after.checked_sub(*before).expect("sums of debits only grow");
+            *of = of.saturating_sub(i128::try_from(given).unwrap_or(i128::MAX));
         }
         self.put_accrual(open);
     }

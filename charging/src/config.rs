@@ -21,6 +21,9 @@ pub struct PartitionConfig {
     pub hold_check_after: Duration,
     /// How long nothing may be heard of a transaction until it is billed up to the last value heard.
     pub silence_close_after: Duration,
+    /// How long after a connector was said to be free its transaction may still run, though no more
+    /// energy is seen: then it is billed up to the last value heard.
+    pub free_close_after: Duration,
     /// How long a hold lasts unless it is renewed; longer than `silence_close_after`, so that it
     /// outlives its session unless the clock jumps.
     pub hold_lifetime: Duration,
@@ -69,6 +72,8 @@ pub struct PartitionConfig {
     pub keys_kept: Duration,
     /// Most timers fired by one entry; the rest fire with the next.
     pub timers_per_entry_max: usize,
+    /// Most documents whose period is not longer over than `keys_kept`.
+    pub documents_max: usize,
     /// No session delivers more: a meter that says so is not believed.
     pub session_energy_max: WattHours,
     /// A vehicle stops charging below this, so a connector gets this much or nothing.
@@ -83,6 +88,7 @@ impl Default for PartitionConfig {
             outbox_deadline: Duration::from_secs(15 * 60),
             hold_check_after: Duration::from_secs(10 * 60),
             silence_close_after: Duration::from_secs(72 * 60 * 60),
+            free_close_after: Duration::from_secs(30 * 60),
             hold_lifetime: Duration::from_secs(7 * 24 * 60 * 60),
             continue_after_boot: Duration::from_secs(15 * 60),
             clock_ahead_max: Duration::from_secs(60 * 60),
@@ -106,6 +112,7 @@ impl Default for PartitionConfig {
             payer_sessions_max: 200_000,
             keys_kept: Duration::from_secs(180 * 24 * 60 * 60),
             timers_per_entry_max: 1_000,
+            documents_max: 2_000_000,
             session_energy_max: WattHours(1_000_000),
             // 6 A at 230 V, the least a vehicle charges with (IEC 61851).
             connector_power_min: Watts(1_380),

@@ -2,16 +2,18 @@
 //!
 //! Each is idempotent: sent again after a lost answer it changes nothing and says the same.
 
-use crate::accounts::Name;
+use crate::accounts::{Name, wallet_id};
 use crate::command::{Outcome, PasswordHash, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::payment::Funding;
 use crate::rows::{
-    DirectoryKind, DirectoryRow, DriverRow, Protocol, StationRow, StationState, TokenRow,
+    DirectoryKind, DirectoryRow, DriverRow, Protocol, Salt, StationRow, StationState, TokenRow,
 };
 use crate::state::State;
 use novax_ledger::{Code, LedgerError, Leg};
-use novax_model::{Amount, Currency, Identity, PartitionId, Timestamp, TokenUid, TransferKey};
+use novax_model::{
+    Amount, Currency, Identity, NodeId, PartitionId, Timestamp, TokenUid, TransferKey,
+};
 
 impl State {
     /// Where the rows of an id live.
@@ -108,9 +110,9 @@ impl State {
     pub(crate) fn put_driver(
         &mut self,
         driver: &Identity,
+        salt: Salt,
         tokens: &[TokenUid],
-        currency: Currency,
-        blocked: bool,
+        (currency, blocked): (Currency, bool),
     ) -> Result<Outcome, Refusal> {
         let foreign =
             |token: &TokenUid| self.tokens.get(token).is_some_and(|row| row.driver != *driver);
@@ -133,13 +135,17 @@ impl State {
                 return Err(Refusal::Full);
             }
         }
-        let wallet = self.open(Name::Driver(driver), currency)?;
+        // Who is known keeps the salt of the first time.
+        let salt = known.as_ref().map_or(salt, |row| row.salt);
+        let wallet = wallet_id(&salt, driver, currency);
+        let wallet = self.open(Name::Driver(driver, wallet), currency)?;
         for token in tokens {
             self.put_token_row(TokenRow { token: token.clone(), driver: driver.clone() });
         }
         let driver = driver.clone();
         let funding = known.map_or(Funding::Wallet, |row| row.funding);
-        self.put_driver_row(DriverRow { driver, currency, blocked, wallet, tokens: all, funding });
+        let tokens = all;
+        self.put_driver_row(DriverRow { driver, currency, blocked, wallet, tokens, funding, salt });
         Ok(Outcome::Done)
     }
 
@@ -198,6 +204,7 @@ pub(crate) fn new_station(
         password,
         connected: false,
         epoch: 0,
+        node: NodeId::FIRST,
         protocol: None,
         vendor: "".into(),
         model: "".into(),
@@ -208,5 +215,6 @@ pub(crate) fn new_station(
         next_transaction_id: 1,
         next_remote_start_id: 1,
         parked: Vec::new(),
+        meter_key: None,
     }
 }

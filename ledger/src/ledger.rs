@@ -12,17 +12,18 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::account::{Account, NAME_BYTES_MAX, NAME_ERASED, Opening};
 use crate::accounts::Accounts;
+use crate::changes::Changes;
 use crate::code::Code;
 use crate::error::LedgerError;
 use crate::fingerprint::{digest, fingerprint, undo_fingerprint};
 use crate::holds::Holds;
-use crate::journal::{AccountEntry, JournalRow};
+use crate::journal::JournalRow;
 use crate::keys::{KeyRow, Keys, Known, NewKey, Undone};
 use crate::plan::{Book, Header, Plan};
 use crate::receipt::{Posted, Receipt};
 use crate::totals::Totals;
 use crate::transfer::{Hold, HoldId, LEGS_MAX, Leg, Stamp};
-use crate::undo;
+use crate::undo::{self, Exchange};
 
 /// The ledger of one partition.
 #[derive(Debug, Default)]
@@ -61,22 +62,6 @@ pub struct Rows {
     pub holds: Vec<Hold>,
     /// All keys that are not forgotten.
     pub keys: Vec<(TransferKey, KeyRow)>,
-}
-
-/// Rows that changed since they were last taken, each table in order of its key.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Accounts opened or touched, each once.
-    pub accounts: Vec<Account>,
-    /// Holds placed or raised (`Some`) or resolved (`None`), each once.
-    pub holds: Vec<(HoldId, Option<Hold>)>,
-    /// Lines of the journal.
-    pub journal: Vec<JournalRow>,
-    /// Lines of the accounts that keep their history, in order of journal number, debit first.
-    pub entries: Vec<AccountEntry>,
-    /// Sets booked, or changed by what became of their holds or by a refund (`Some`), and sets
-    /// whose keys are forgotten (`None`), each once.
-    pub keys: Vec<(TransferKey, Option<KeyRow>)>,
 }
 
 /// A set to book, whoever worked its legs out.
@@ -159,8 +144,12 @@ impl Ledger {
         if legs.len() > LEGS_MAX {
             return Err(LedgerError::TooManyLegs(legs.len()));
         }
+        // What is asked of memory before the fingerprint is worked out is there after it.
+        let is_likely_known = self.keys.likely_slot(key).is_some();
+        let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
+        self.plan.look_up(book, legs);
         let fingerprint = fingerprint(legs);
-        if let Some(known) = self.known(key, fingerprint)? {
+        if is_likely_known && let Some(known) = self.known(key, fingerprint)? {
             return Ok(repeat(known));
         }
         self.work_out(&Request { stamp, key, fingerprint, reverses: None }, legs)
@@ -192,7 +181,7 @@ impl Ledger {
         let mut legs = std::mem::take(&mut self.undo_legs);
         let request = Request { stamp, key, fingerprint, reverses: Some(original) };
         let result = undo::mirror(original, lines, code, &mut legs)
-            .and_then(|()| self.work_out(&request, &legs).map(|_| ()));
+            .and_then(|()| self.look_up_and_work_out(&request, &legs));
         self.undo_legs = legs;
         result?;
         self.keys.undo(original, None);
@@ -224,6 +213,36 @@ impl Ledger {
         let mut legs = std::mem::take(&mut self.undo_legs);
         let request = Request { stamp, key, fingerprint, reverses: Some(original) };
         let result = undo::pro_rata(original, lines, refunded, amount, code, &mut legs)
+            .and_then(|()| self.look_up_and_work_out(&request, &legs));
+        self.undo_legs = legs;
+        result?;
+        self.keys.undo(original, Some(refunded + amount));
+        Ok(self.receipt())
+    }
+
+    /// As [`Ledger::refund`], of a set that was paid in one currency and shared out in another. Of the
+    /// latter the parties give back in proportion, all but `kept`; what that is worth in the former
+    /// the caller says, in `back`.
+    ///
+    /// # Errors
+    /// As [`Ledger::refund`]; [`LedgerError::NotAnExchange`] when `back` is not in one other currency.
+    pub fn refund_exchanged(
+        &mut self,
+        stamp: Stamp,
+        key: TransferKey,
+        original: TransferKey,
+        lines: &[JournalRow],
+        amount: Amount,
+        exchange: &Exchange<'_>,
+    ) -> Result<Receipt<'_>, LedgerError> {
+        let fingerprint = undo_fingerprint(original, Some(amount), exchange.code);
+        if let Some(known) = self.known(key, fingerprint)? {
+            return Ok(repeat(known));
+        }
+        let refunded = self.check_undoable(original, lines)?;
+        let mut legs = std::mem::take(&mut self.undo_legs);
+        let request = Request { stamp, key, fingerprint, reverses: Some(original) };
+        let result = undo::exchanged(original, lines, refunded, amount, exchange, &mut legs)
             .and_then(|()| self.work_out(&request, &legs).map(|_| ()));
         self.undo_legs = legs;
         result?;
@@ -258,7 +277,7 @@ impl Ledger {
             let header = self.header(stamp, hold.key, None);
             let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
             self.plan.work_out_expiry(book, &self.totals, &header, slot);
-            self.book(stamp.at);
+            self.book(stamp.at, None);
             expired.push(hold.id());
         }
         expired
@@ -289,7 +308,7 @@ impl Ledger {
     ) -> Result<Amount, LedgerError> {
         let known = self.keys.get(original).ok_or(LedgerError::OriginalMissing(original))?;
         undo::check_lines(original, known, lines)?;
-        match self.keys.undone(original, known) {
+        match self.keys.undone(known) {
             Undone::No => Ok(0),
             Undone::Refunded(amount) => Ok(amount),
             Undone::Reversed => Err(LedgerError::AlreadyReversed(original)),
@@ -309,6 +328,13 @@ impl Ledger {
         }
     }
 
+    fn look_up_and_work_out(&mut self, request: &Request, legs: &[Leg]) -> Result<(), LedgerError> {
+        let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
+        self.plan.look_up(book, legs);
+        self.work_out(request, legs).map(|_| ())
+    }
+
+    /// After [`Plan::look_up`] of the same legs.
     fn work_out(&mut self, request: &Request, legs: &[Leg]) -> Result<Receipt<'_>, LedgerError> {
         let header = self.header(request.stamp, request.key, request.reverses);
         let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
@@ -324,25 +350,33 @@ impl Ledger {
             holds: u8::try_from(placed).expect("the set is bounded"),
             undone: if request.reverses.is_some() { Undone::Never } else { Undone::No },
         };
-        self.keys.insert(request.key, new);
-        self.book(header.at);
+        let slot = self.keys.insert(request.key, new);
+        self.book(header.at, Some(slot));
         Ok(self.receipt())
     }
 
-    /// Carries the plan out. Nothing here can fail; a broken invariant stops the process.
-    fn book(&mut self, at: Timestamp) {
+    /// Carries the plan out; `key` is the slot of the set's key, if it is a set of its own. Nothing
+    /// here can fail; a broken invariant stops the process.
+    fn book(&mut self, at: Timestamp, key: Option<u32>) {
         for touched in &self.plan.touched {
-            self.accounts.set_balances(touched.slot, touched.after, at);
+            self.accounts.set_balances(touched.slot, &touched.after, at);
         }
         for held in &self.plan.held {
+            let placed_by = match held.slot {
+                Some(slot) => self.holds.on(slot).key,
+                None => key.expect("only a set places holds"),
+            };
             match (held.slot, held.resolution) {
-                (None, None) => self.holds.insert(held.hold, true),
+                (None, None) => {
+                    let on = held.on(&self.plan.touched, placed_by);
+                    self.holds.insert(held.hold, on, true);
+                }
                 (None, Some(_)) => {}
                 (Some(slot), None) => self.holds.update(slot, held.hold),
                 (Some(slot), Some(_)) => self.holds.remove(slot),
             }
             if let Some(resolution) = held.resolution {
-                self.keys.resolve(held.hold.id(), resolution);
+                self.keys.resolve(placed_by, held.hold.id(), resolution);
             }
         }
         std::mem::swap(&mut self.totals, &mut self.plan.totals);
@@ -408,15 +442,14 @@ impl Ledger {
     }
 
     /// What changed since the last call, beside [`Ledger::head`].
-    pub fn take_changes(&mut self) -> Changes {
-        let (journal, entries) = self.plan.take_rows();
-        Changes {
-            accounts: self.accounts.take_changes(),
-            holds: self.holds.take_changes(),
-            journal,
-            entries,
-            keys: self.keys.take_changes(),
-        }
+    pub fn take_changes(&mut self) -> Changes<'_> {
+        self.plan.take_rows();
+        self.accounts.take_changes();
+        self.holds.take_changes();
+        self.keys.take_changes();
+        let Ledger { accounts, holds, keys, plan, .. } = self;
+        let (journal, entries) = plan.taken();
+        Changes { accounts, holds, keys, journal, entries }
     }
 
     pub(crate) fn set_head(&mut self, head: Head) {

@@ -47,6 +47,7 @@ const FLOORS: [(&str, &[&str]); 24] = [
     ("wire", &["model"]),
     ("charging", &["model", "ledger", "tariff", "settlement", "audit", "scheduler", "tsdb"]),
     ("raft", &["model", "log"]),
+    ("peer", &["model"]),
     (
         "shard",
         &["model", "log", "engine", "tsdb", "tariff", "settlement", "wire", "charging", "raft"],
@@ -71,6 +72,7 @@ const FLOORS: [(&str, &[&str]); 24] = [
             "wire",
             "charging",
             "raft",
+            "peer",
             "shard",
             "cold",
             "query",
@@ -87,7 +89,7 @@ const FLOORS: [(&str, &[&str]); 24] = [
         "fuzz",
         &[
             "model", "wire", "charging", "tsdb", "engine", "ledger", "raft", "tariff", "payments",
-            "audit",
+            "audit", "peer",
         ],
     ),
     ("xtask", &[]),

@@ -8,8 +8,8 @@ use novax_charging::{
     SessionState, SignedEnergy, SimpleTerms, StartTransaction, TransactionRef, encode_entry, rows,
 };
 use novax_model::{
-    ConnectorRef, Currency, Duration, Identity, Measurand, MeterTick, PartitionId, SessionId,
-    Timestamp, TokenUid, TransferKey, WattHours, Watts,
+    ConnectorRef, Currency, Duration, Identity, Measurand, MeterTick, NodeId, PartitionId,
+    SessionId, Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_tsdb::query::{Rank, Stretch, range};
 use novax_tsdb::{BlockBuilder, OpenPart};
@@ -116,7 +116,13 @@ fn admin() -> impl Strategy<Value = Command> {
             password: None
         }),
         (driver(), card(), any::<bool>()).prop_map(|(driver, token, blocked)| {
-            Command::PutDriver { driver, tokens: vec![token], currency: Currency::EUR, blocked }
+            Command::PutDriver {
+                driver,
+                salt: [7; 32],
+                tokens: vec![token],
+                currency: Currency::EUR,
+                blocked,
+            }
         }),
         (0..9_u128, driver(), amount()).prop_map(|(key, driver, amount)| Command::Deposit {
             key: TransferKey(key),
@@ -129,11 +135,15 @@ fn admin() -> impl Strategy<Value = Command> {
 fn station_says() -> impl Strategy<Value = Command> {
     let status = prop::sample::select(vec![ConnectorStatus::Available, ConnectorStatus::Faulted]);
     prop_oneof![
-        Just(Command::LeaderStarted),
+        (1..3_u64, 0..6_u64).prop_map(|(node, before)| Command::SocketsClosed {
+            node: NodeId::new(node).expect("not zero"),
+            before,
+        }),
         (station(), 0..6_u64).prop_map(|(identity, epoch)| Command::StationConnected {
             identity,
             epoch,
-            protocol: Protocol::V16
+            protocol: Protocol::V16,
+            node: NodeId::FIRST
         }),
         (station(), 0..6_u64)
             .prop_map(|(identity, epoch)| Command::StationDisconnected { identity, epoch }),
@@ -198,7 +208,7 @@ fn charge() -> impl Strategy<Value = Command> {
     let signed = prop::option::weighted(
         0.1,
         (prop::option::of(register()), register())
-            .prop_map(|(start, stop)| SignedEnergy { start, stop }),
+            .prop_map(|(start, stop)| SignedEnergy { start, stop }.into()),
     );
     let end = (station(), transaction(), prop::option::of(register()), stamp(), signed).prop_map(
         |(identity, transaction, meter_stop, at, signed)| {
@@ -343,7 +353,12 @@ fn setup() -> Vec<Command> {
             site: id("garage"),
             password: None,
         });
-        commands.push(Command::StationConnected { identity: identity.clone(), epoch: 1, protocol });
+        commands.push(Command::StationConnected {
+            identity: identity.clone(),
+            epoch: 1,
+            protocol,
+            node: NodeId::FIRST,
+        });
         let text = |text: &str| text.into();
         let (vendor, model) = (text("v"), text("m"));
         let (firmware, serial) = (text("1"), text("2"));
@@ -353,6 +368,7 @@ fn setup() -> Vec<Command> {
         let tokens = vec![token(card)];
         commands.push(Command::PutDriver {
             driver: id(driver),
+            salt: [7; 32],
             tokens,
             currency: Currency::EUR,
             blocked: false,

@@ -14,8 +14,8 @@ use novax_charging::{
 };
 use novax_ledger::JournalRow;
 use novax_model::{
-    ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
-    TokenUid, TransferKey, WattHours, Watts,
+    ConnectorRef, Currency, Identity, Measurand, MeterTick, NodeId, PartitionId, SessionId,
+    Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_tsdb::BlockBuilder;
 
@@ -46,6 +46,11 @@ impl<'a> Words<'a> {
 
     pub(crate) fn number(&mut self, name: &str) -> Option<i64> {
         self.option(name).map(|text| text.parse().expect(name))
+    }
+
+    /// All words that are left.
+    pub(crate) fn rest(&mut self) -> Vec<&'a str> {
+        std::mem::take(&mut self.0)
     }
 
     fn flag(&mut self, name: &str) -> bool {
@@ -111,7 +116,10 @@ fn payer(words: &mut Words<'_>) -> PayerRef {
         return PayerRef::Held { driver, partition, amount, currency: Currency::EUR, attempt };
     }
     if let Some(driver) = words.option("card-of") {
-        return PayerRef::Card { driver: id(driver), card: crate::cards::card(driver) };
+        let text = format!("receivable/{driver}");
+        let debts = novax_audit::commitment::commit(&[7; 32], &text, Currency::EUR);
+        let (driver, card) = (id(driver), crate::cards::card(driver));
+        return PayerRef::Card { driver, card, debts };
     }
     if words.flag("unknown-payer") {
         return PayerRef::Refused(Refusal::UnknownToken);
@@ -128,6 +136,9 @@ fn outcome_text(outcome: &Outcome) -> String {
     };
     match outcome {
         Outcome::Done => "done".to_owned(),
+        Outcome::Refused(Refusal::BadDocument(words)) => {
+            format!("no document: {}", plain_names(words))
+        }
         Outcome::Refused(refusal) => format!("refused {}", refusal_text(refusal)),
         Outcome::Deposited { available } => format!("deposited, available {available}"),
         Outcome::Started { session, transaction_id, refusal } => {
@@ -149,6 +160,8 @@ fn outcome_text(outcome: &Outcome) -> String {
             format!("held {amount} of {driver} in attempt {attempt}")
         }
         Outcome::Captured { amount } => format!("captured {amount}"),
+        Outcome::Issued { id, is_new: true, .. } => format!("issued {id}"),
+        Outcome::Issued { id, is_new: false, .. } => format!("was issued as {id}"),
         Outcome::Refunded { amount } => format!("refunded {amount}"),
         Outcome::Session { state: Some(state) } => format!("session {}", state.as_str()),
         Outcome::Session { state: None } => "session never heard of".to_owned(),
@@ -234,8 +247,8 @@ impl World {
     }
 
     /// The journal's lines of a session's bill, as whoever asks for a refund brings them.
-    fn bill(&self, session: SessionId) -> Vec<JournalRow> {
-        let node = &self.nodes[0];
+    fn bill(&self, node: usize, session: SessionId) -> Vec<JournalRow> {
+        let node = &self.nodes[node];
         let Some(bill) = node.partition.bill(session) else { return Vec::new() };
         let rows = node.rows::<JournalRow>(Keyspace::Transfers);
         let of_it = bill.first..bill.first + u64::from(bill.rows);
@@ -276,7 +289,8 @@ impl World {
                 self.charge(node, verb, &mut words)
             }
             "answer" => self.answer(node, &mut words),
-            "rate" | "close-books" | "write-off" | "park" | "until" => {
+            "erase" => self.erase(node, &mut words),
+            "rate" | "close-books" | "write-off" | "pay-out" | "park" | "until" => {
                 self.books(node, verb, &mut words)
             }
             "wait" => {
@@ -285,6 +299,9 @@ impl World {
                 self.step(node, Command::Tick);
                 String::new()
             }
+            "invoice" | "credit" | "statement" | "documents" => {
+                self.documents(node, verb, &mut words)
+            }
             "deliver" => self.deliver(node, &mut words),
             "card" | "psp" => {
                 let words = std::mem::take(&mut words.0);
@@ -292,7 +309,7 @@ impl World {
             }
             "restart" => {
                 self.nodes[node].partition = self.nodes[node].restored();
-                self.step(node, Command::LeaderStarted)
+                self.step(node, Command::SocketsClosed { node: NodeId::FIRST, before: u64::MAX })
             }
             "show" => self.show(node, &mut words),
             other => panic!("no such command: {other}"),
@@ -327,7 +344,10 @@ impl World {
                 self.step(node, Command::PutStation { identity, site, password: None });
                 let identity = name.clone();
                 let protocol = Protocol::V16;
-                self.step(node, Command::StationConnected { identity, epoch: 1, protocol });
+                self.step(
+                    node,
+                    Command::StationConnected { identity, epoch: 1, protocol, node: NodeId::FIRST },
+                );
                 self.boot(node, name)
             }
             "driver" => {
@@ -335,7 +355,10 @@ impl World {
                 let amount: u128 = words.next().parse().unwrap();
                 let (driver, currency) = (name.clone(), currency(words));
                 let tokens = vec![token];
-                self.step(node, Command::PutDriver { driver, tokens, currency, blocked: false });
+                self.step(
+                    node,
+                    Command::PutDriver { driver, salt: [7; 32], tokens, currency, blocked: false },
+                );
                 self.deposits += 1;
                 let key = TransferKey(self.deposits);
                 self.step(node, Command::Deposit { key, driver: name, amount })
@@ -343,7 +366,10 @@ impl World {
             _ => {
                 let (driver, currency) = (name, Currency::EUR);
                 let tokens = Vec::new();
-                self.step(node, Command::PutDriver { driver, tokens, currency, blocked: true })
+                self.step(
+                    node,
+                    Command::PutDriver { driver, salt: [7; 32], tokens, currency, blocked: true },
+                )
             }
         }
     }
@@ -361,7 +387,10 @@ impl World {
             "connect" => {
                 let epoch = words.next().parse().unwrap();
                 let protocol = Protocol::V16;
-                self.step(node, Command::StationConnected { identity, epoch, protocol })
+                self.step(
+                    node,
+                    Command::StationConnected { identity, epoch, protocol, node: NodeId::FIRST },
+                )
             }
             "disconnect" => {
                 let epoch = words.next().parse().unwrap();
@@ -415,8 +444,8 @@ impl World {
                 let (sequence, amount) =
                     (words.next().parse().unwrap(), words.next().parse().unwrap());
                 Command::Refund(Refund {
-                    lines: self.bill(session),
-                    ..crate::cards::refund(&self.nodes[0], session, sequence, amount)
+                    lines: self.bill(node, session),
+                    ..crate::cards::refund(&self.nodes[node], session, sequence, amount)
                 })
             }
             "stop" => Command::RequestStop { session: session(first) },
@@ -426,9 +455,12 @@ impl World {
                 meter_stop: words.number("meter").map(WattHours),
                 at,
                 reason: "Local".into(),
-                signed: words.number("signed").map(|stop| SignedEnergy {
-                    start: words.number("signed-start").map(WattHours),
-                    stop: WattHours(stop),
+                signed: words.number("signed").map(|stop| {
+                    SignedEnergy {
+                        start: words.number("signed-start").map(WattHours),
+                        stop: WattHours(stop),
+                    }
+                    .into()
                 }),
             }),
             "place-hold" => {
