@@ -5,6 +5,7 @@ use crate::command::{
     Command, CorruptEntry, Entry, Origin, Outcome, RowWrite, TransactionRef, decode_entry,
 };
 use crate::config::PartitionConfig;
+use crate::finished::Past;
 use crate::payment::PaymentRow;
 use crate::rows::{
     ConnectorRow, DirectoryKind, DirectoryRow, DriverRow, OutboxRow, SessionRow, SiteRow,
@@ -195,6 +196,21 @@ impl Partition {
         let number = self.state.find_station(identity)?;
         let session = self.state.station(number).transactions.get(transaction)?;
         self.session(*session)
+    }
+
+    /// Where a transaction runs, or ran, or was refused, as far as its station's memory goes.
+    #[must_use]
+    pub fn connector_of(
+        &self,
+        identity: &str,
+        transaction: &TransactionRef,
+    ) -> Option<ConnectorRef> {
+        if let Some(session) = self.session_by_transaction(identity, transaction) {
+            return Some(session.connector);
+        }
+        let past = &self.state.station(self.state.find_station(identity)?).past;
+        let is_it = |past: &&Past| past.transaction.as_ref() == Some(transaction);
+        past.values().rev().find(is_it).map(|past| past.connector)
     }
 
     /// The live session of a remote start.

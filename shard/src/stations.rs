@@ -308,7 +308,10 @@ impl Shard {
         let machine = &self.slots[&partition].machine;
         let known = machine.session_by_transaction(identity.as_str(), &event.transaction);
         let kind = ReplyKind::TransactionEvent { token: event.token.is_some() };
-        let connector = event.connector.or(known.map(|session| session.connector));
+        let connector = event.connector.or_else(|| {
+            // Only the first event of a transaction says where it is.
+            machine.connector_of(identity.as_str(), &event.transaction)
+        });
         let expected = event
             .remote_start_id
             .and_then(|id| machine.session_by_remote_start(identity.as_str(), id))
@@ -323,8 +326,16 @@ impl Shard {
             self.end(partition, identity, end, reply);
             return;
         }
-        let connector = connector.unwrap_or(ConnectorRef { evse: 1, connector: 1 });
-        let token = event.token.or(expected);
+        let (connector, token) = match (connector, event.token.or(expected)) {
+            (Some(connector), token) => (connector, token),
+            (None, Some(token)) if unknown => (ConnectorRef { evse: 1, connector: 1 }, Some(token)),
+            // Of no transaction that is known, at no EVSE that is said: on the meter of another, its values
+            // would be billed to whoever charges there.
+            (None, _) => {
+                self.reply_outcome(&reply, &Ok(Outcome::Done));
+                return;
+            }
+        };
         match token {
             Some(token) if unknown => {
                 // Without a register in the event, what the meter said last is where it stands.

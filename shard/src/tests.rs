@@ -339,6 +339,40 @@ fn commands_that_come_while_the_log_is_written_share_the_next_entry() {
 }
 
 #[test]
+fn values_of_a_transaction_without_a_place_stand_on_no_other_meter() {
+    let mut world = World::new();
+    world.provision();
+    let conn = world.connect_as("CP", "ocpp2.0.1");
+    let event = |phase: &str, name: &str, register: u32, more: &str| {
+        format!(
+            r#"[2,"{phase}{register}","TransactionEvent",{{"eventType":"{phase}","timestamp":"2026-11-22T13:14:24Z","triggerReason":"Authorized","seqNo":1,"transactionInfo":{{"transactionId":"{name}"}},"meterValue":[{{"timestamp":"2026-11-22T13:14:25Z","sampledValue":[{{"value":{register},"measurand":"Energy.Active.Import.Register","unitOfMeasure":{{"unit":"Wh"}}}}]}}]{more}}}]"#
+        )
+    };
+    let card = |tag: &str, evse: u16| {
+        format!(
+            r#","evse":{{"id":{evse},"connectorId":1}},"idToken":{{"idToken":"{tag}","type":"ISO14443"}}"#
+        )
+    };
+    world.say(conn, &event("Started", "one", 1_000, &card("TAG", 1)));
+    // Refused, and it goes on all the same; later events do not say where.
+    world.say(conn, &event("Started", "two", 70_000, &card("NOBODY", 2)));
+    world.settle();
+    world.say(conn, &event("Updated", "two", 70_500, ""));
+    world.say(conn, &event("Updated", "never heard of", 90_000, ""));
+    world.settle();
+    world.advance(1);
+    assert_eq!(world.heard(conn).len(), 4, "all are answered");
+    let machine = &world.shard.slots[&PartitionId(0)].machine;
+    let energy = |evse| {
+        let row = machine.connector("CP", ConnectorRef { evse, connector: 1 }).expect("a row");
+        row.live.get(novax_model::Measurand::Energy)
+    };
+    assert_eq!((energy(1), energy(2)), (Some(1_000), Some(70_500)));
+    let session = machine.session_at("CP", ConnectorRef { evse: 1, connector: 1 });
+    assert_eq!(session.expect("it charges").energy().0, 0);
+}
+
+#[test]
 fn a_station_that_never_answers_is_silent_and_the_next_call_goes_out() {
     let mut world = World::new();
     world.provision();

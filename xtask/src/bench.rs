@@ -61,6 +61,13 @@ pub(crate) fn crash_store(arguments: &[String]) -> Result {
     run_command(crash.args(arguments))
 }
 
+/// `cargo xtask sim`: simulated worlds, with all assertions of a debug build.
+pub(crate) fn sim(arguments: &[String]) -> Result {
+    run("cargo", &["build", "-q", "-p", "novax-sim", "--bin", "sim"])?;
+    let mut sim = command(&text(&target().join("debug/sim"))?, &[]);
+    run_command(sim.args(arguments))
+}
+
 /// `cargo xtask fuzz [TARGET..]`: all targets one after the other, or those that are named.
 pub(crate) fn fuzz(arguments: &[String]) -> Result {
     let known = fuzz_targets()?;

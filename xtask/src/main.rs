@@ -21,6 +21,8 @@ cargo xtask <command>
   bench <name> [options]                 print figures: start-charge, connections; engine, tsdb, ledger (with peers)
   jepsen [--kills N] [--seed S]          kill a node under load, restart it, check every promise
   jepsen --workload W [--nemesis F]      break a node in every other way under load, and check; --list shows how
+  sim [--seed N] [--count N] [--seconds S] [--nodes 1]
+                                         a whole hub in one thread, its faults from a seed
   crash-store [--kills N] [--seed S]     kill a process that writes to a store, reopen it, check every promise
   fuzz [--seconds N] [TARGET..]          fuzz what reads foreign bytes (needs cargo-fuzz and nightly)
   lint                                   rustfmt, and clippy over everything
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         "test" => test::run(),
         "bench" => bench::run_bench(rest),
         "jepsen" => bench::jepsen(rest),
+        "sim" => bench::sim(rest),
         "crash-store" => bench::crash_store(rest),
         "fuzz" => bench::fuzz(rest),
         "lint" => test::lint_everything(),

@@ -4,7 +4,7 @@ use crate::shell::{self, command, run_command, step, target};
 use crate::{Result, setup};
 
 /// Crates whose clippy run needs no second build of the query engine's dependencies.
-const LINTED: [&str; 19] = [
+const LINTED: [&str; 21] = [
     "novax-model",
     "novax-log",
     "novax-engine",
@@ -19,9 +19,11 @@ const LINTED: [&str; 19] = [
     "novax-wire",
     "novax-charging",
     "novax-raft",
+    "novax-shard",
     "novax-cold",
     "novax-console",
     "novax-jepsen",
+    "novax-sim",
     "novax-benches",
     "xtask",
 ];

@@ -92,10 +92,10 @@ fn check_transaction(
             return;
         }
     };
+    let driver = &truth.drivers[of.driver];
     if !accepted || !of.stopped {
         return;
     }
-    let driver = &truth.drivers[of.driver];
     if session.driver.as_ref().is_none_or(|name| name.as_str() != driver.name) {
         findings.push(format!("{place}: charged by {}, billed {}", driver.name, brief(session)));
     }

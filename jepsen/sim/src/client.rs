@@ -169,7 +169,7 @@ async fn ask(control: Control, op: Op) -> Done {
             control.deposit(&key, &identity(&name), amount).await.map(|_| ())
         }
         Op::Start { evse, start, token: uid, .. } => {
-            let AppStart { station, key } = start;
+            let AppStart { station, key, .. } = start;
             let connector = ConnectorRef { evse, connector: 1 };
             let (station, token) = (identity(&station), token(&uid));
             let request = StartCharge { key, station, connector, token };

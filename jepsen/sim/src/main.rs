@@ -23,6 +23,9 @@ struct Args {
     /// Stations; without it the seed decides.
     #[arg(long)]
     stations: Option<usize>,
+    /// Nodes of the hub; one, until nodes can be joined.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
+    nodes: u16,
     /// Runs each seed twice and compares: the same seed is the same run.
     #[arg(long)]
     twice: bool,

@@ -22,6 +22,9 @@ pub struct Plan {
     pub sites: usize,
     /// Between two losses of power, about; `None`: the power stays.
     pub crash_every: Option<Duration>,
+    /// At this loss of power the disk goes back to what it was at the first: a node that forgets. Such a run must
+    /// fail; it shows that a run would notice.
+    pub forgets_at: Option<u64>,
 }
 
 /// Paid into the wallet of a driver who never runs dry, in cents.
@@ -45,6 +48,7 @@ impl Plan {
             shards_max: 1 + u16::try_from(rng.below(3)).expect("small"),
             sites: 1 + rng.below_usize(5),
             crash_every: (!rng.one_in(8)).then(|| Duration::from_secs(crash_s)),
+            forgets_at: None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::provider::{Provider, Reply};
 use crate::station::{self, Act, Station};
 use crate::truth::{AppStart, Means, Truth};
 use novax_charging::{Keyspace, PaymentRow, Refusal, rows};
-use novax_log::sim::Rng;
+use novax_log::sim::{Rng, SimDisk};
 use novax_model::{Duration, PartitionId, Timestamp};
 use novax_shard::{ConnId, Effects};
 use std::collections::VecDeque;
@@ -132,6 +132,8 @@ pub struct World {
     deposits: u64,
     ending: bool,
     counts: Counts,
+    /// The disk as it was found after the first loss of power, for a node that is to forget.
+    first_crash: Option<SimDisk>,
     digest: u64,
 }
 
@@ -163,6 +165,7 @@ impl World {
             deposits: 0,
             ending: false,
             counts: Counts::default(),
+            first_crash: None,
             digest: 0xcbf2_9ce4_8422_2325,
             rng,
             plan,
@@ -329,6 +332,11 @@ impl World {
                 self.send_to_station(socket, Vec::new());
             }
         }
+        if self.plan.forgets_at == Some(self.counts.crashes) {
+            self.node.disk = self.first_crash.take().unwrap_or_default();
+        } else if self.counts.crashes == 1 && self.plan.forgets_at.is_some() {
+            self.first_crash = Some(self.node.disk.copy());
+        }
         self.node.check_replay()?;
         let off = Duration::from_millis(50 + self.rng.below(20_000));
         self.agenda.put_in(off, Event::PowerIsBack);
@@ -386,7 +394,6 @@ impl World {
         }
         seat.turn_at = Timestamp::MAX;
         let Some(effects) = self.node.turn(shard, now) else { return };
-        if std::env::var_os("SIM_TRACE").is_some() && self.counts.events < 400 { eprintln!("{} turn {shard} {effects:?}", now.0 - BEGINNING.0); }
         self.perform(shard, effects);
         let Some(up) = &mut self.node.up else { return };
         let seat = &mut up.seats[shard];
@@ -784,7 +791,9 @@ impl World {
             // One of the newest: it may still run.
             let newest = self.truth.apps.len().min(8);
             let skip = count - 1 - self.rng.below_usize(newest);
-            let session = *self.truth.apps.keys().nth(skip).expect("below the count");
+            let (session, start) = self.truth.apps.iter().nth(skip).expect("below the count");
+            let (session, place) = (*session, (start.station.clone(), start.evse));
+            self.truth.cancelled.insert(place);
             self.ask(Op::Stop(session));
         }
         let delay = Duration::from_secs(30 + self.rng.below(200));

@@ -266,7 +266,9 @@ impl Station {
             Doing::Charging(charging) => charging.until.min(charging.next_meter),
         };
         let evses = self.evses.iter().map(evse).min().unwrap_or(Timestamp::MAX);
-        evses.min(self.link.wakeup(!self.tell.is_empty())).min(self.last_heartbeat.saturating_add(HEARTBEAT))
+        evses
+            .min(self.link.wakeup(!self.tell.is_empty()))
+            .min(self.last_heartbeat.saturating_add(HEARTBEAT))
     }
 
     /// Takes an event and appends what is to be done, in order.
@@ -341,7 +343,7 @@ impl Station {
             evse.doing = Doing::Asking;
             let station = self.setup.identity.clone();
             let key = format!("{station}-{number}-{visits}");
-            acts.push(Act::App(number, AppStart { station, key }));
+            acts.push(Act::App(number, AppStart { station, evse: number, key }));
         } else {
             self.begin(number, driver, None, truth);
         }

@@ -1,0 +1,53 @@
+//! Simulated worlds by their seeds: they keep their promises, repeat, and notice a hub that does not.
+
+use novax_model::Duration;
+use novax_sim::WorldError;
+use novax_sim::plan::Plan;
+use novax_sim::world::{Counts, World};
+
+/// A small world with faults of all kinds.
+fn plan(seed: u64) -> Plan {
+    Plan {
+        duration: Duration::from_secs(400),
+        stations: 6,
+        crash_every: Some(Duration::from_secs(60)),
+        ..Plan::of(seed)
+    }
+}
+
+fn run(plan: Plan) -> (Result<Counts, WorldError>, u64) {
+    let mut world = World::new(plan);
+    let counts = world.run();
+    (counts, world.digest())
+}
+
+#[test]
+fn simulated_worlds_keep_every_promise() {
+    let mut all = Counts::default();
+    for seed in 1..=12 {
+        let (counts, _) = run(plan(seed));
+        let counts = counts.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        all.crashes += counts.crashes;
+        all.stops += counts.stops;
+        all.promises += counts.promises;
+    }
+    assert!(all.crashes > 20 && all.stops > 100 && all.promises > 20, "too little: {all:?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let (first, digest) = run(plan(77));
+    let (second, again) = run(plan(77));
+    assert_eq!(digest, again, "{first:?} {second:?}");
+    let (_, other) = run(plan(78));
+    assert_ne!(digest, other);
+}
+
+#[test]
+fn a_node_that_forgets_is_noticed() {
+    for seed in 1..=3 {
+        let (counts, _) = run(Plan { forgets_at: Some(3), ..plan(seed) });
+        let error = counts.expect_err("what was acknowledged is gone");
+        assert!(!matches!(error, WorldError::Broken(_)), "seed {seed}: {error}");
+    }
+}
