@@ -28,7 +28,7 @@ pub(crate) type AccrualId = (Identity, TermsId, Month);
 
 impl Month {
     /// The month that the site's wall shows at a time.
-    fn of(zone: &Zone, at: Timestamp) -> Month {
+    pub(crate) fn of(zone: &Zone, at: Timestamp) -> Month {
         let text = zone.offset_at(at).local(at).day.text();
         let number = |from, to| text.as_deref()?.get(from..to)?.parse::<u32>().ok();
         // Beyond the table, in the year 10000, months are no more.

@@ -69,6 +69,8 @@ pub struct PartitionConfig {
     pub keys_kept: Duration,
     /// Most timers fired by one entry; the rest fire with the next.
     pub timers_per_entry_max: usize,
+    /// Most documents whose period is not longer over than `keys_kept`.
+    pub documents_max: usize,
     /// No session delivers more: a meter that says so is not believed.
     pub session_energy_max: WattHours,
     /// A vehicle stops charging below this, so a connector gets this much or nothing.
@@ -106,6 +108,7 @@ impl Default for PartitionConfig {
             payer_sessions_max: 200_000,
             keys_kept: Duration::from_secs(180 * 24 * 60 * 60),
             timers_per_entry_max: 1_000,
+            documents_max: 2_000_000,
             session_energy_max: WattHours(1_000_000),
             // 6 A at 230 V, the least a vehicle charges with (IEC 61851).
             connector_power_min: Watts(1_380),

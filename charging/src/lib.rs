@@ -20,14 +20,16 @@
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
 //! * `cards`, `card_refund`: what is asked of payment providers
+//! * [`erase`]: a driver is forgotten
 //! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
 //! * `fx`: wallets in another currency than the tariff
+//! * `documents`: numbers for invoices and the like. `evidence`: what meters signed
 //! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
-//! * [`command`], [`rows`], [`payment`]: what the log and the store say
+//! * [`command`], [`rows`], [`document`], [`payment`]: what the log and the store say
 
 mod accounts;
 mod accruals;
@@ -38,6 +40,10 @@ mod card_refund;
 mod cards;
 pub mod command;
 pub mod config;
+pub mod document;
+mod documents;
+pub mod erase;
+mod evidence;
 mod finished;
 mod fx;
 mod hash;
@@ -75,18 +81,26 @@ mod tree;
 
 pub use books::Ageing;
 pub use command::{
-    Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SignedEnergy,
+    Answer, Command, CorruptEntry, EndTransaction, EraseDriver, Erasure, Outcome, PasswordHash,
+    PayerRef, PeerCommand, PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite,
     SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    erased_name,
 };
 pub use config::PartitionConfig;
+pub use document::{
+    Billing, BillingRow, DocumentId, DocumentKind, DocumentPart, DocumentRow, IssueDocument,
+    SeriesRow, Signed, SignedEnergy, SignedNature, SignedRow, SignedValue,
+};
+pub use documents::Invoicing;
 pub use partition::{Applied, Partition, Totals};
 pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
+pub use price::{BillItem, Itemised, itemise};
 pub use restore::RestoreError;
 pub use rows::{
     AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
-    DriverRow, FxRateRow, Keyspace, OutboxKind, OutboxRow, ParkedStop, Payer, PayerSessionRow,
-    Place, Price, PricedRow, Protocol, Segment, SessionRow, SessionState, SignalRow, SiteRow,
-    StationRow, StationState, TaxPart, TermsId, TermsRow, TokenRow, TreeHeadRow,
+    DriverRow, FxRateRow, Keyspace, Location, OutboxKind, OutboxRow, ParkedStop, Payer,
+    PayerSessionRow, Place, Price, PricedRow, Protocol, Salt, Segment, SessionRow, SessionState,
+    SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId, TermsRow, TokenRow,
+    TreeHeadRow,
 };
 pub use simple::SimpleTerms;

@@ -4,7 +4,7 @@
 //! one beyond reason, changes nothing but doubt; only a value that is low twice, growing, is a meter
 //! that began anew, and then each stretch in which it grew counts (window 13).
 
-use crate::command::SignedEnergy;
+use crate::document::SignedEnergy;
 use crate::rows::SessionRow;
 use novax_model::WattHours;
 

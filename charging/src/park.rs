@@ -125,7 +125,7 @@ impl State {
             meter_stop: end.meter_stop,
             at: end.at,
             reason: end.reason.clone(),
-            signed: end.signed,
+            signed: end.signed.clone().filter(|signed| signed.fits()),
         };
         if self.station(station).row.parked.contains(&stop) {
             return false;

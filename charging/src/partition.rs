@@ -226,6 +226,18 @@ impl Partition {
         Purpose::Settle.key(session, 0)
     }
 
+    /// The key under which the n-th correction of a bill is booked, from 1: its true stop changed it.
+    #[must_use]
+    pub fn adjust_key(session: SessionId, n: u32) -> novax_model::TransferKey {
+        Purpose::Adjust.key(session, n)
+    }
+
+    /// The key under which the n-th refund of a bill is booked, from 1.
+    #[must_use]
+    pub fn refund_key(session: SessionId, n: u32) -> novax_model::TransferKey {
+        Purpose::Refund.key(session, n)
+    }
+
     /// Where the journal has the bill of a session: what a refund must bring along.
     #[must_use]
     pub fn bill(&self, session: SessionId) -> Option<novax_ledger::KeyRow> {
@@ -338,10 +350,15 @@ impl State {
             | Command::PutSignal { .. }
             | Command::PutFunding { .. }
             | Command::PutPriced(_)
+            | Command::EraseDriver(_)
+            | Command::RemoveDirectory { .. }
+            | Command::PutMeterKey { .. }
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::CloseBooks { .. }
             | Command::WriteOff { .. }
             | Command::ParkMoney { .. }
+            | Command::PayOut { .. }
+            | Command::IssueDocument(_)
             | Command::PutFxRate(_) => self.execute_books(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }
@@ -389,12 +406,15 @@ impl State {
             Command::PutSite(put) => self.put_site(*put),
             Command::PutSignal { site, kind, sample } => self.put_signal(site, kind, sample),
             Command::PutPriced(put) => self.put_priced(*put),
+            Command::PutMeterKey { identity, key } => self.put_meter_key(&identity, key),
             Command::PutStation { identity, site, password } => {
                 self.put_station(&identity, &site, password)
             }
-            Command::PutDriver { driver, tokens, currency, blocked } => {
-                self.put_driver(&driver, &tokens, currency, blocked)
+            Command::PutDriver { driver, salt, tokens, currency, blocked } => {
+                self.put_driver(&driver, salt, &tokens, (currency, blocked))
             }
+            Command::EraseDriver(erase) => self.erase_driver(*erase),
+            Command::RemoveDirectory { kind, id, home } => self.remove_directory(kind, &id, home),
             Command::PutFunding { driver, funding } => self.put_funding(&driver, funding),
             Command::Deposit { key, driver, amount } => self.deposit(key, &driver, amount),
             _ => unreachable!("execute sends admin commands alone"),
@@ -404,8 +424,10 @@ impl State {
     fn execute_books(&mut self, command: Command) -> Result<Outcome, crate::command::Refusal> {
         match command {
             Command::PutFxRate(rate) => self.put_fx_rate(rate),
+            Command::IssueDocument(ask) => self.issue_document(&ask),
             Command::CloseBooks { until } => self.close_books(until),
             Command::WriteOff { key, driver, amount } => self.write_off(key, &driver, amount),
+            Command::PayOut { key, driver, amount } => self.pay_out(key, &driver, amount),
             Command::ParkMoney { key, with, currency, amount } => {
                 self.park_money(key, with, currency, amount)
             }

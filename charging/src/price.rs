@@ -8,8 +8,8 @@ use crate::state::State;
 use crate::terms::Terms;
 use novax_model::{Micros, SessionId, Timestamp, WattHours};
 use novax_settlement::share::proportional;
-use novax_settlement::tax::{self, Priced};
-use novax_tariff::{Cost, Dimension, Rating, Reading, TaxIncluded};
+use novax_settlement::tax::{self, PartCharge, Priced, TaxCategory};
+use novax_tariff::{Cost, Dimension, Rating, Reading, Tariff, TaxIncluded};
 
 /// How energy flows from some moment on, as far as prices ask.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +33,72 @@ impl Flow {
     }
 }
 
-/// The cost of a session in minor units, taxed as its deal says.
-fn charges(deal: &Deal, cost: &Cost) -> Charges {
+/// A line of a bill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BillItem {
+    /// What for.
+    pub dimension: Dimension,
+    /// For a reservation.
+    pub reserved: bool,
+    /// Counted: watt-hours, microseconds or 1.
+    pub volume: i64,
+    /// The same in whole steps: what is billed.
+    pub billed_volume: i64,
+    /// As listed, adjusted.
+    pub price: Micros,
+    /// In minor units.
+    pub charge: PartCharge,
+}
+
+/// A bill line by line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Itemised {
+    /// Its lines, in the order in which their prices were first used.
+    pub items: Vec<BillItem>,
+    /// By tax.
+    pub categories: Vec<TaxCategory>,
+}
+
+/// A session's bill line by line; `None` where what was counted is not what was booked: its bill could
+/// not be booked, or it was billed before prices were counted.
+#[must_use]
+pub fn itemise(row: &SessionRow, tariff: &Tariff) -> Option<Itemised> {
+    let cost = row.rating.as_ref()?.cost(tariff, &row.deal.adjustment, true);
+    let (_, taxed) = taxed(&row.deal, &cost);
+    if taxed.gross != row.charges.total() || taxed.net != row.charges.net() {
+        return None;
+    }
+    let lines = cost.lines.iter().map(|line| BillItem {
+        dimension: line.dimension,
+        reserved: line.reserved,
+        volume: line.volume,
+        billed_volume: line.billed_volume,
+        price: line.price,
+        charge: PartCharge::default(),
+    });
+    let mut items: Vec<BillItem> = lines.collect();
+    if items.len() != taxed.parts.len() {
+        // The least price of a session that used no price.
+        let (volume, price) = (1, Micros(cost.total.0.max(0)));
+        let fee = BillItem {
+            dimension: Dimension::Flat,
+            reserved: false,
+            volume,
+            billed_volume: volume,
+            price,
+            charge: PartCharge::default(),
+        };
+        items = vec![fee];
+    }
+    assert_eq!(items.len(), taxed.parts.len(), "a charge for each line");
+    for (item, charge) in items.iter_mut().zip(&taxed.parts) {
+        item.charge = *charge;
+    }
+    Some(Itemised { items, categories: taxed.categories })
+}
+
+/// What was paid for, and what each came to in minor units, taxed as the deal says.
+fn taxed(deal: &Deal, cost: &Cost) -> (Vec<Dimension>, tax::Charges) {
     let weights: Vec<u128> =
         cost.lines.iter().map(|line| u128::try_from(line.amount.0).unwrap_or(0)).collect();
     // Energy that went back into the grid is not paid for.
@@ -67,8 +131,14 @@ fn charges(deal: &Deal, cost: &Cost) -> Charges {
     let prices: Vec<Priced> = priced.iter().map(|(_, priced)| *priced).collect();
     let taxed = tax::apply(&deal.treatment, deal.currency, included, &prices, deal.rounding)
         .expect("a rating of a tariff that was checked stays within bounds");
+    (priced.into_iter().map(|(dimension, _)| dimension).collect(), taxed)
+}
+
+/// The cost of a session in minor units, taxed as its deal says.
+fn charges(deal: &Deal, cost: &Cost) -> Charges {
+    let (priced, taxed) = taxed(deal, cost);
     let mut charges = Charges { tax: taxed.tax, ..Charges::default() };
-    for ((dimension, _), part) in priced.iter().zip(&taxed.parts) {
+    for (dimension, part) in priced.iter().zip(&taxed.parts) {
         let sum = match dimension {
             Dimension::Energy => &mut charges.energy,
             Dimension::Flat => &mut charges.fee,

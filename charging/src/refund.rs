@@ -7,6 +7,7 @@
 
 use crate::accounts::{Name, Purpose};
 use crate::command::{Outcome, PeerCommand, Refund, Refusal};
+use crate::document::Billing;
 use crate::money::Debtor;
 use crate::rows::{PayerSessionRow, SessionState};
 use crate::state::State;
@@ -18,6 +19,10 @@ impl State {
     pub(crate) fn refund(&mut self, ask: &Refund) -> Result<Outcome, Refusal> {
         let (session, sequence, amount) = (ask.session, ask.sequence, ask.amount);
         let psp = self.psp_of(&ask.lines).map(|psp| (psp, self.given_to(psp)));
+        // Whoever was forgotten cannot be given anything.
+        if ask.lines.iter().any(|row| self.is_nobodys(row.debit)) {
+            return Err(Refusal::UnknownDriver);
+        }
         let original = Purpose::Settle.key(session, 0);
         let key = Purpose::Refund.key(session, sequence);
         if psp.is_some() && self.ledger.set(key).is_none() {
@@ -26,6 +31,9 @@ impl State {
         let stamp = self.stamp(self.now());
         let booked = self.ledger.refund(stamp, key, original, &ask.lines, amount, Code::Refund);
         let is_new = booked.map(|receipt| receipt.is_new()).map_err(|error| refused(&error))?;
+        if is_new {
+            self.note_booking(session, Billing::Refund, sequence);
+        }
         if is_new && let Some((to, currency)) = self.payer_of(&ask.lines) {
             let command = PeerCommand::Refund { session, sequence, amount, currency };
             self.queue_peer(to, command);
@@ -75,6 +83,7 @@ impl State {
         let Some(billed) = row.billed.checked_sub(amount).filter(|_| amount > 0) else {
             return Err(Refusal::NotRefundable);
         };
+        self.note_late_change();
         let booked = self.book_peer_refund(&row, key, (row.billed, billed), row.owed());
         match booked {
             Ok(owed) => {
@@ -84,7 +93,7 @@ impl State {
             }
             Err(error) => {
                 let text = format!("session {session}: the refund was not booked: {error}");
-                self.except(&row.driver, &text);
+                self.except_driver(&text);
                 Err(Refusal::NotRefundable)
             }
         }
@@ -97,7 +106,8 @@ impl State {
         bills: (Amount, Amount),
         owed: Amount,
     ) -> Result<Amount, String> {
-        let debtor = Debtor { wallet: row.wallet, driver: Some(&row.driver) };
+        let wallet = self.wallet_or_suspense(row.wallet, row.currency);
+        let debtor = Debtor { wallet, driver: Some(&row.driver) };
         let mut legs = Vec::with_capacity(6);
         let (name, money) = (Name::Clearing(row.partition), (row.bill_currency(), row.fx.as_ref()));
         let (_, owed) = self.bring_difference(debtor, name, money, bills, owed, &mut legs)?;

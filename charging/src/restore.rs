@@ -5,6 +5,7 @@
 
 use crate::accruals::Month;
 use crate::config::PartitionConfig;
+use crate::documents::StoredDocuments;
 use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::payment::PaymentRow;
@@ -66,6 +67,7 @@ struct Sorted {
     accruals: Vec<AccrualRow>,
     rates: Vec<FxRateRow>,
     priced: std::collections::BTreeSet<Vec<u8>>,
+    documents: StoredDocuments,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
@@ -166,6 +168,10 @@ impl Sorted {
                 self.payments.insert(key.to_vec(), archive(keyspace, &value)?);
             }
             Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
+            Keyspace::Documents => {
+                let read = self.documents.take(key, &value);
+                read.map_err(|error| RestoreError::Row { keyspace, error })?;
+            }
             Keyspace::FxRates => self.rates.push(archive(keyspace, &value)?),
             // Written once, never read back by the state machine.
             Keyspace::Transfers
@@ -175,7 +181,8 @@ impl Sorted {
             | Keyspace::RollupsHour
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes
-            | Keyspace::Documents => {}
+            | Keyspace::SignedValues
+            | Keyspace::Billings => {}
         }
         Ok(())
     }
@@ -220,6 +227,11 @@ impl Sorted {
         let head =
             Head { next_journal: state.meta.next_journal, closed_until: state.meta.closed_until };
         let (accounts, holds, keys) = (self.accounts, self.holds, self.keys);
+        for account in &accounts {
+            if let Some(driver) = crate::accounts::debtor_of(&account.name) {
+                state.debts.entry(driver).or_default().insert(account.currency, account.id);
+            }
+        }
         state.ledger = Ledger::restore(novax_ledger::Rows { head, accounts, holds, keys })?;
         for row in self.outbox {
             state.index_outbox_row(&row);
@@ -236,6 +248,7 @@ impl Sorted {
             rows.push(row);
         }
         state.restore_sessions(self.sessions)?;
+        self.documents.assemble(&mut state).map_err(RestoreError::Inconsistent)?;
         state.forget_cards();
         for row in self.payers {
             state.payers.insert(row.session, row.clone());
@@ -306,9 +319,13 @@ impl State {
     /// Sessions in the order in which they finished: memories keep the newest.
     fn restore_sessions(&mut self, mut sessions: Vec<SessionRow>) -> Result<(), RestoreError> {
         sessions.sort_by_key(|row| (row.heard, row.session));
+        let since = self.documents_since();
         for row in sessions {
             if is_billed(&row) {
                 self.counters.count_ended(&row);
+            }
+            if row.heard >= since {
+                self.documents.note_bill(&row);
             }
             let station = self.find_station(row.identity.as_str());
             let open = row.state.is_live() || row.state == SessionState::Settling;

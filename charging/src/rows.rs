@@ -30,11 +30,14 @@
 //! | tree_nodes | level u8, index u64 | hash of a Merkle node, 32 bytes |
 //! | tree_nodes | 255, journal number u64 of a transaction's first row | which leaf it is, u64 |
 //! | tree_heads | size u64 | [`TreeHeadRow`] |
-//! | documents | - | nothing yet: the number is kept for numbered documents |
+//! | documents | see [`crate::document`] | series, documents and what they say |
 //! | payments | session u128, operation u32 | [`crate::PaymentRow`] |
 //! | priced | kind u8, id text | [`PricedRow`] |
+//! | signed_values | session u128 | [`crate::document::SignedRow`] |
+//! | billings | see [`crate::document`] | [`crate::document::BillingRow`] |
 
-use crate::command::{PasswordHash, PeerCommand, SignedEnergy, StationCommand, TransactionRef};
+use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
+use crate::document::Signed;
 use crate::payment::{Funding, PaymentRow};
 use novax_audit::{SignedHead, Tree, TreeHead};
 use novax_model::{
@@ -114,11 +117,15 @@ pub enum Keyspace {
     Payments = 28,
     /// Tariffs, contracts and rule books by name, as their authors wrote them.
     Priced = 29,
+    /// What meters signed, as stations sent it.
+    SignedValues = 30,
+    /// Where the journal has what was booked of sessions, by session and by time.
+    Billings = 31,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 30;
+    pub const COUNT: u8 = 32;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -152,6 +159,8 @@ impl Keyspace {
         Keyspace::Documents,
         Keyspace::Payments,
         Keyspace::Priced,
+        Keyspace::SignedValues,
+        Keyspace::Billings,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -185,6 +194,8 @@ impl Keyspace {
                 | Keyspace::RollupsHour
                 | Keyspace::AccountEntries
                 | Keyspace::TreeNodes
+                | Keyspace::SignedValues
+                | Keyspace::Billings
         )
     }
 
@@ -295,6 +306,8 @@ pub struct MetaRow {
     pub log_chain: [u8; 32],
     /// End of the last closed period of the books.
     pub closed_until: Timestamp,
+    /// The last entry that changed a row of a session that was over: rows read before it may be old.
+    pub late_change: u64,
 }
 
 /// Terms by what they say: 128 bits of SHA-256 over their canonical form.
@@ -391,6 +404,54 @@ pub struct Price {
     pub hold: Amount,
 }
 
+/// Where a site is, for people and for roaming partners. Empty texts: not told.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Location {
+    /// What people call it.
+    pub name: Box<str>,
+    /// Street and number.
+    pub address: Box<str>,
+    /// Its town.
+    pub city: Box<str>,
+    /// Where the country has them.
+    pub postal_code: Box<str>,
+    /// Where it matters.
+    pub state: Box<str>,
+    /// ISO 3166-1 alpha-2.
+    pub country: Box<str>,
+    /// Decimal degrees: `51.047599`.
+    pub latitude: Box<str>,
+    /// Decimal degrees: `3.729944`.
+    pub longitude: Box<str>,
+    /// OCPI `ConnectorType` of its connectors: `IEC_62196_T2`.
+    pub connector_standard: Box<str>,
+    /// OCPI `PowerType` of its connectors: `AC_3_PHASE`, `DC`.
+    pub power_type: Box<str>,
+    /// Cables hang there; otherwise there are sockets.
+    pub cable: bool,
+}
+
+impl Location {
+    /// All its texts.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let Location { name, address, city, postal_code, state, country, .. } = self;
+        let Location { latitude, longitude, connector_standard, power_type, .. } = self;
+        let texts = [
+            name,
+            address,
+            city,
+            postal_code,
+            state,
+            country,
+            latitude,
+            longitude,
+            connector_standard,
+            power_type,
+        ];
+        texts.into_iter().map(|text| &**text)
+    }
+}
+
 /// A site: OCPI Location.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct SiteRow {
@@ -402,6 +463,8 @@ pub struct SiteRow {
     pub place: Place,
     /// In order of time: at most one is in force, the rest is announced.
     pub prices: Vec<Price>,
+    /// Where it is, for people.
+    pub location: Location,
 }
 
 impl SiteRow {
@@ -510,7 +573,7 @@ pub struct ParkedStop {
     /// Why, as the station wrote it.
     pub reason: Box<str>,
     /// What the meter signed.
-    pub signed: Option<SignedEnergy>,
+    pub signed: Option<Box<Signed>>,
 }
 
 /// A charging station.
@@ -548,6 +611,8 @@ pub struct StationRow {
     pub next_remote_start_id: i32,
     /// Stops of transactions that nobody knows, oldest first; a bounded number.
     pub parked: Vec<ParkedStop>,
+    /// The public key of its meter, in hex, base64 or PEM.
+    pub meter_key: Option<Box<str>>,
 }
 
 impl StationRow {
@@ -642,6 +707,9 @@ pub struct ConnectorRow {
     pub limit: Option<Watts>,
 }
 
+/// Random bytes that keep a name from being guessed from its commitment.
+pub type Salt = [u8; novax_audit::commitment::SALT_BYTES];
+
 /// A driver.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct DriverRow {
@@ -657,6 +725,9 @@ pub struct DriverRow {
     pub tokens: Vec<TokenUid>,
     /// What the driver pays with.
     pub funding: Funding,
+    /// Of the commitments that are the ids of the driver's accounts. Forgotten with the driver, they
+    /// lead to nobody.
+    pub salt: Salt,
 }
 
 /// Who owns a token.
@@ -1158,6 +1229,6 @@ mod tests {
             assert_eq!(keyspace as usize, number);
         }
         let hashed = Keyspace::ALL.into_iter().filter(|keyspace| keyspace.is_hashed()).count();
-        assert_eq!(hashed, 25);
+        assert_eq!(hashed, 27);
     }
 }

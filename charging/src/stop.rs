@@ -105,10 +105,12 @@ impl State {
                 self.doubt(row, "nobody knows where the meter stood at its start", register);
             }
         }
-        if let Some(signed) = end.signed
-            && let Some(doubt) = take_signed(row, signed, energy_max)
+        let Some(signed) = &end.signed else { return };
+        self.keep_signed(row, signed);
+        if let Some(energy) = signed.energy
+            && let Some(doubt) = take_signed(row, energy, energy_max)
         {
-            self.doubt(row, doubt, signed.stop);
+            self.doubt(row, doubt, energy.stop);
         }
     }
 
@@ -130,6 +132,7 @@ impl State {
         let past = self.station_mut(station).past.get_mut(&key).expect("the caller found it");
         if let Some(row) = past.awaits_stop.take() {
             let mut row = *row;
+            self.note_late_change();
             if row.estimated {
                 let (before, was) = (row.adjusted, row.charges.total());
                 self.adjust(&mut row, end);

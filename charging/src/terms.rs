@@ -24,6 +24,8 @@ use std::sync::Arc;
 
 /// Prices that one site may have in force or announced.
 pub(crate) const PRICES_MAX: usize = 32;
+/// Bytes of each text of a location.
+const LOCATION_BYTES_MAX: usize = 255;
 /// What is held when a tariff does not say: the price of this much energy, an hour and all fees.
 const USUAL_WH: i128 = 25_000;
 
@@ -103,7 +105,7 @@ impl State {
     /// Creates or changes a site. A limit that is lifted is not taken back from transactions that
     /// already run; it ends with them.
     pub(crate) fn put_site(&mut self, put: PutSite) -> Result<Outcome, Refusal> {
-        let PutSite { site, limit, place, from, terms } = put;
+        let PutSite { site, limit, place, from, terms, location } = put;
         if limit.is_some_and(|limit| limit.0 < 0) {
             return Err(Refusal::Full);
         }
@@ -127,7 +129,13 @@ impl State {
         if prices.len() > PRICES_MAX {
             return Err(Refusal::Full);
         }
-        let row = SiteRow { site: site.clone(), limit, place, prices };
+        let before = self.sites.get(&site).map(|known| known.row.location.clone());
+        let location = location.or(before).unwrap_or_default();
+        if location.texts().any(|text| text.len() > LOCATION_BYTES_MAX) {
+            let text = format!("a text of a location has at most {LOCATION_BYTES_MAX} bytes");
+            return Err(Refusal::BadTerms(text.into()));
+        }
+        let row = SiteRow { site: site.clone(), limit, place, prices, location };
         if let Some(known) = self.touch_site(&site) {
             let limit_changed = known.row.limit != row.limit;
             known.row = row;

@@ -1,6 +1,6 @@
 //! The node: rings under the shards of `novax-shard`, and the control plane.
 //!
-//! Floors, top first: `commands` > `node` > `http` > `control` > `ring`. Beside them: `cli`, `config`, `doctor` and
+//! Floors, top first: `commands` > `node` > `http` > `ring`. Beside them: `cli`, `config`, `doctor` and
 //! `store` and `tariffs` (while no node runs), `audit` (for auditors) and `fleet` (a client); `pricing` is
 //! below `http` and `tariffs`.
 
@@ -9,7 +9,6 @@ pub mod cli;
 pub mod cold;
 pub mod commands;
 pub mod config;
-pub mod control;
 pub mod doctor;
 pub mod fleet;
 pub mod http;
@@ -19,3 +18,5 @@ pub mod pricing;
 pub mod ring;
 pub mod store;
 pub mod tariffs;
+
+pub use novax_shard::control;

@@ -4,8 +4,9 @@
 //! driver turns both into ring operations, the simulator into events of its world. Nothing in here blocks
 //! or reads a clock; stores and log are reached through the seams of `engine` and `log`.
 //!
-//! Floors, top first: `lib` with `accept`, `stations`, `requests`, `outbound` (all of them parts of one [`Shard`]) >
-//! `mesh`, `slot` > `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`, `counters`, `conn`.
+//! Floors, top first: `lib` with `accept`, `stations`, `requests`, `outbound` (all of them parts of one
+//! [`Shard`]) > `mesh`, `slot` > `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`, `counters`,
+//! `conn`. Beside them `control`, the way in from other threads, which uses `port` and `counters`.
 //!
 //! **Invariants**
 //! * A reply leaves only after its entry is committed and applied.
@@ -15,6 +16,7 @@
 mod accept;
 mod conn;
 pub mod connection;
+pub mod control;
 pub mod counters;
 pub mod gateway;
 pub mod mesh;
@@ -36,7 +38,7 @@ use counters::Counters;
 use ed25519_dalek::SigningKey;
 use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
-use novax_charging::{Command, Outcome};
+use novax_charging::{Command, Outcome, Partition};
 use novax_model::{Duration, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
 use port::{Asked, Unavailable};
@@ -211,6 +213,12 @@ impl Shard {
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
         self.slots.values().all(|slot| slot.caught_up)
+    }
+
+    /// The state of a partition of this shard, for whoever looks from the shard's own thread.
+    #[must_use]
+    pub fn machine(&self, partition: PartitionId) -> Option<&Partition> {
+        self.slots.get(&partition).map(|slot| &slot.machine)
     }
 
     /// Sets the time of what follows.

@@ -76,6 +76,9 @@ pub enum StatementError {
     /// The time zone is none this build knows: the site's place is at fault.
     #[error("{0:?} is no time zone of the table")]
     UnknownZone(String),
+    /// What was kept of a document is none: the store, or another build, is at fault.
+    #[error("what is kept of the document cannot be read: {0}")]
+    Unreadable(String),
     /// More rows than one document may have: ask for a shorter period.
     #[error("{what}: {got} rows, and one document has {max} at most")]
     TooMany {
@@ -102,6 +105,7 @@ impl StatementError {
             StatementError::Overflow { .. } => "overflow",
             StatementError::NotInOriginal { .. } => "not_in_original",
             StatementError::UnknownZone(_) => "unknown_zone",
+            StatementError::Unreadable(_) => "unreadable",
             StatementError::TooMany { .. } => "too_many_rows",
         }
     }

@@ -5,6 +5,7 @@
 //! add up.
 
 use novax_model::{Currency, Micros, SessionId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// Minor units of a currency (cents), with a sign.
 pub type Minor = i128;
@@ -183,7 +184,7 @@ pub struct PeriodFacts {
 }
 
 /// What a line of a bill is for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Dimension {
     /// Energy; volumes in watt-hours, price per kWh.
     Energy,
@@ -313,17 +314,38 @@ pub enum SignedNature {
 }
 
 /// A period of books.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Period {
     /// Its first moment.
+    #[serde(with = "crate::stored::time")]
     pub from: Timestamp,
     /// The first moment after it.
+    #[serde(with = "crate::stored::time")]
     pub until: Timestamp,
     /// IANA name: how its times are shown.
     pub zone: Box<str>,
 }
 
 impl Period {
+    /// The month `2026-11` by the clocks of a zone; `None` when there is no such month or zone.
+    #[must_use]
+    pub fn month(text: &str, zone: &str) -> Option<Period> {
+        let tz = jiff::tz::TimeZone::get(zone).ok()?;
+        let (year, month) = text.split_once('-')?;
+        let digits =
+            |text: &str, len| text.len() == len && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(year, 4) || !digits(month, 2) {
+            return None;
+        }
+        let first = jiff::civil::Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok()?;
+        let next = first.last_of_month().tomorrow().ok()?;
+        let midnight = |date: jiff::civil::Date| {
+            let at = date.to_zoned(tz.clone()).ok()?.timestamp().as_microsecond();
+            u64::try_from(at).ok().map(Timestamp)
+        };
+        Some(Period { from: midnight(first)?, until: midnight(next)?, zone: zone.into() })
+    }
+
     /// Whether a moment is in it.
     #[must_use]
     pub fn contains(&self, at: Timestamp) -> bool {
@@ -345,26 +367,30 @@ pub struct AccountFacts {
 }
 
 /// An entry of an account.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EntryFacts {
     /// Its number in the journal.
     pub number: u64,
     /// When it was booked.
+    #[serde(with = "crate::stored::time")]
     pub booked: Timestamp,
     /// When it counts.
+    #[serde(with = "crate::stored::time")]
     pub effective: Timestamp,
     /// What it is.
     pub kind: EntryKind,
     /// What it belongs to: the session's id, a payout's number.
     pub reference: Box<str>,
     /// Positive is for the owner.
+    #[serde(with = "crate::stored::text")]
     pub amount: Minor,
     /// The balance after it.
+    #[serde(with = "crate::stored::text")]
     pub balance: Minor,
 }
 
 /// What an entry of a partner's account is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum EntryKind {
     /// Of a session's net.
     Share,
@@ -381,21 +407,24 @@ pub enum EntryKind {
 }
 
 /// What heads a document.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DocumentFacts {
     /// The series it is numbered in: one a legal entity and kind.
     pub series: Box<str>,
     /// Without gaps in its series, from 1: given by the ledger's order.
     pub number: u64,
     /// When it was issued.
+    #[serde(with = "crate::stored::time")]
     pub issued: Timestamp,
     /// When it has to be paid.
+    #[serde(with = "crate::stored::maybe_time")]
     pub due: Option<Timestamp>,
     /// Who sells (or settles).
     pub seller: LegalParty,
     /// Who buys (or is settled with).
     pub buyer: LegalParty,
     /// Of all amounts.
+    #[serde(with = "crate::stored::currency")]
     pub currency: Currency,
     /// What it is about.
     pub period: Period,
@@ -406,11 +435,12 @@ pub struct DocumentFacts {
 }
 
 /// Another document.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DocumentReference {
     /// Its number with its series: `INV-17`.
     pub number: Box<str>,
     /// When it was issued.
+    #[serde(with = "crate::stored::time")]
     pub issued: Timestamp,
 }
 
@@ -423,7 +453,7 @@ impl DocumentFacts {
 }
 
 /// A party to a contract.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LegalParty {
     /// As registered.
     pub name: Box<str>,
@@ -441,4 +471,28 @@ pub struct LegalParty {
     pub tax_number: Option<Box<str>>,
     /// Where questions go.
     pub email: Option<Box<str>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_that_of_the_clock_on_the_wall() {
+        // zone, month, its first moment and the first after it, by UTC
+        let cases = [
+            ("UTC", "2026-11", "2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"),
+            ("Europe/Berlin", "2026-10", "2026-09-30T22:00:00Z", "2026-10-31T23:00:00Z"),
+            ("Asia/Shanghai", "2026-12", "2026-11-30T16:00:00Z", "2026-12-31T16:00:00Z"),
+        ];
+        for (zone, month, from, until) in cases {
+            let at = |text| Timestamp::parse_rfc3339(text).unwrap();
+            let expected = Period { from: at(from), until: at(until), zone: zone.into() };
+            assert_eq!(Period::month(month, zone), Some(expected), "{zone} {month}");
+        }
+        for bad in ["", "2026", "2026-13", "2026-1", "2026-00", "26-01", "2026-11-01", "+026-01"] {
+            assert_eq!(Period::month(bad, "UTC"), None, "{bad}");
+        }
+        assert_eq!(Period::month("2026-11", "Mars/Base"), None);
+    }
 }

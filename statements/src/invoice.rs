@@ -15,9 +15,10 @@ use crate::facts::{
 };
 use crate::report::same_currency;
 use novax_model::{Currency, Micros, SessionId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// What a document is (BT-3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InvoiceKind {
     /// 380.
     Invoice,
@@ -28,7 +29,7 @@ pub enum InvoiceKind {
 }
 
 /// An invoice, credit note or receipt.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Invoice {
     /// What it is.
     pub kind: InvoiceKind,
@@ -43,37 +44,44 @@ pub struct Invoice {
 }
 
 /// A line (BG-25).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InvoiceLine {
     /// BT-126, from 1. A credit note keeps the original's.
     pub number: u32,
     /// The session's record (BT-128).
     pub cdr: Box<str>,
     /// Its session.
+    #[serde(with = "crate::stored::text")]
     pub session: SessionId,
     /// Where.
     pub site: Box<str>,
     /// When the session began and ended (BG-26).
+    #[serde(with = "crate::stored::time")]
     pub from: Timestamp,
     /// See [`InvoiceLine::from`].
+    #[serde(with = "crate::stored::time")]
     pub until: Timestamp,
     /// BT-153.
     pub item: InvoiceItem,
     /// BT-129, in millionths of the unit.
+    #[serde(with = "crate::stored::micros")]
     pub quantity: Micros,
     /// BT-146: as listed where that gives the net, otherwise derived from the net. Either way,
     /// quantity times price is the net again.
+    #[serde(with = "crate::stored::micros")]
     pub price: Micros,
     /// BT-131.
+    #[serde(with = "crate::stored::text")]
     pub net: Minor,
     /// What the ledger booked as tax of it.
+    #[serde(with = "crate::stored::text")]
     pub tax_booked: Minor,
     /// BT-151 and BT-152.
     pub rate: TaxRate,
 }
 
 /// What a line is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InvoiceItem {
     /// A price of the tariff.
     Priced {
@@ -103,7 +111,7 @@ impl InvoiceItem {
 }
 
 /// How something is taxed.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct TaxRate {
     /// UNTDID 5305.
     pub code: TaxCode,
@@ -112,7 +120,7 @@ pub struct TaxRate {
 }
 
 /// A category of tax, by UNTDID 5305.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum TaxCode {
     /// S.
     Standard,
@@ -138,32 +146,41 @@ impl TaxCode {
 }
 
 /// The tax of all that is taxed alike (BG-23).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TaxBreakdown {
     /// BT-118 and BT-119.
     pub rate: TaxRate,
     /// BT-116.
+    #[serde(with = "crate::stored::text")]
     pub taxable: Minor,
     /// BT-117 of each tax, rounded once.
+    #[serde(with = "crate::stored::texts")]
     pub amounts: Vec<Minor>,
     /// What the ledger booked for the same lines.
+    #[serde(with = "crate::stored::text")]
     pub booked: Minor,
 }
 
 /// Totals (BG-22).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InvoiceTotals {
     /// BT-106 and, there being no allowances, BT-109.
+    #[serde(with = "crate::stored::text")]
     pub net: Minor,
     /// BT-110.
+    #[serde(with = "crate::stored::text")]
     pub tax: Minor,
     /// BT-112.
+    #[serde(with = "crate::stored::text")]
     pub gross: Minor,
     /// BT-113.
+    #[serde(with = "crate::stored::text")]
     pub paid: Minor,
     /// BT-114.
+    #[serde(with = "crate::stored::text")]
     pub rounding: Minor,
     /// BT-115.
+    #[serde(with = "crate::stored::text")]
     pub due: Minor,
 }
 
@@ -218,11 +235,57 @@ pub fn credit_note(
         }
     }
     let mut document = document.clone();
-    document.original = Some(DocumentReference {
+    document.original = Some(reference(original));
+    finish(InvoiceKind::CreditNote, document, kept, 0)
+}
+
+/// What of a session on an invoice is taken back, as the ledger booked it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CreditedSession {
+    /// Which session.
+    pub session: SessionId,
+    /// Before tax; positive.
+    pub net: Minor,
+    /// Tax of it; positive.
+    pub tax: Minor,
+}
+
+/// Takes back what sessions of an invoice were given back: one line each, which keeps the number of the
+/// session's first line.
+///
+/// # Errors
+/// A session that the original does not have, or whose lines are not taxed alike.
+pub fn credit_sessions(
+    document: &DocumentFacts,
+    original: &Invoice,
+    sessions: &[CreditedSession],
+) -> Result<Invoice, StatementError> {
+    same_currency(original.document.currency, document.currency)?;
+    let mut kept = Vec::with_capacity(sessions.len());
+    for credited in sessions {
+        let of_session = || original.lines.iter().filter(|line| line.session == credited.session);
+        let first = of_session().next().ok_or_else(|| StatementError::NotInOriginal {
+            what: format!("session {}", credited.session),
+        })?;
+        if of_session().any(|line| line.rate != first.rate) {
+            let field = "the tax category of what is given back";
+            return Err(StatementError::Missing { field, format: "a credit note" });
+        }
+        let price = price(credited.net, ONE, document.currency)?;
+        let (item, quantity) = (InvoiceItem::Correction, ONE);
+        let (net, tax_booked) = (credited.net, credited.tax);
+        kept.push(InvoiceLine { item, quantity, price, net, tax_booked, ..first.clone() });
+    }
+    let mut document = document.clone();
+    document.original = Some(reference(original));
+    finish(InvoiceKind::CreditNote, document, kept, 0)
+}
+
+fn reference(original: &Invoice) -> DocumentReference {
+    DocumentReference {
         number: original.document.full_number().into(),
         issued: original.document.issued,
-    });
-    finish(InvoiceKind::CreditNote, document, kept, 0)
+    }
 }
 
 fn issue(
@@ -287,7 +350,11 @@ fn lines_of(
         lines.push(made);
     }
     if facts.lines.is_empty() {
-        for category in &facts.categories {
+        // One that only corrections are taxed by has no line of its own.
+        let billed = |category: &&CategoryFacts| {
+            category.net != 0 || category.taxes.iter().any(|tax| tax.amount != 0)
+        };
+        for category in facts.categories.iter().filter(billed) {
             let tax = sum("taxes", category.taxes.iter().map(|tax| tax.amount))?;
             let amounts = [category.net, tax];
             let rate = rate(facts, Some(category));

@@ -10,6 +10,7 @@
 //! * [`revenue_report`], [`settlement_statement`]: what was earned, and by whom
 //! * [`invoice()`], [`receipt`], [`credit_note`]: what is paid for it
 //! * [`ocmf`]: meter values signed by the meter
+//! * [`Stored`]: documents as they are kept
 //! * [`Printed`]: any of them as JSON, CSV or HTML
 
 mod cdr;
@@ -25,14 +26,16 @@ mod print;
 mod report;
 mod settlement;
 mod sheet;
+mod stored;
 
 pub use cdr::{Credit, OcpiVersion, cdr, credit_cdr};
 pub use country::alpha3;
 pub use error::StatementError;
 pub use invoice::{
-    Invoice, InvoiceItem, InvoiceKind, InvoiceLine, InvoiceTotals, TaxBreakdown, TaxCode, TaxRate,
-    credit_note, invoice, receipt,
+    CreditedSession, Invoice, InvoiceItem, InvoiceKind, InvoiceLine, InvoiceTotals, TaxBreakdown,
+    TaxCode, TaxRate, credit_note, credit_sessions, invoice, receipt,
 };
 pub use report::{BookedTotals, GroupBy, RevenueReport, RevenueRow, revenue_report};
 pub use settlement::{KindSum, PartnerSession, SettlementStatement, settlement_statement};
 pub use sheet::{Language, Printed, Sheet};
+pub use stored::{Stamp, Stored};

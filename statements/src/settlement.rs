@@ -8,16 +8,18 @@ use crate::error::StatementError;
 use crate::facts::{AccountFacts, DocumentFacts, EntryFacts, EntryKind, Minor, SessionFacts};
 use crate::report::same_currency;
 use novax_model::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a partner earned and got in a period.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SettlementStatement {
     /// Its number, parties and period.
     pub document: DocumentFacts,
     /// The partner's name in contracts and accounts.
     pub party: Box<str>,
     /// What was owed to the partner before.
+    #[serde(with = "crate::stored::text")]
     pub opening: Minor,
     /// Sessions the partner has a share of, in order of booking.
     pub sessions: Vec<PartnerSession>,
@@ -26,34 +28,39 @@ pub struct SettlementStatement {
     /// By kind, in the order of [`EntryKind`]; kinds without an entry are left out.
     pub sums: Vec<KindSum>,
     /// What is owed to the partner after.
+    #[serde(with = "crate::stored::text")]
     pub closing: Minor,
 }
 
 /// A partner's share of a session.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PartnerSession {
     /// The record's id.
     pub cdr: Box<str>,
     /// Where.
     pub site: Box<str>,
     /// When its bill was booked.
+    #[serde(with = "crate::stored::time")]
     pub booked: Timestamp,
     /// Delivered.
     pub energy_wh: i64,
     /// The net of the session.
+    #[serde(with = "crate::stored::text")]
     pub net: Minor,
     /// The partner's.
+    #[serde(with = "crate::stored::text")]
     pub share: Minor,
 }
 
 /// The entries of a kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct KindSum {
     /// Which kind.
     pub kind: EntryKind,
     /// How many.
     pub entries: u64,
     /// What they come to.
+    #[serde(with = "crate::stored::text")]
     pub amount: Minor,
 }
 

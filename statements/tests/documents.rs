@@ -5,11 +5,13 @@ mod common;
 use common::{account, at, bill, document, golden, march, session};
 use novax_model::{Currency, Micros, Timestamp};
 use novax_statements::facts::{
-    AccountFacts, CorrectionFacts, Dimension, EntryKind, Minor, SessionFacts, ShareFacts,
+    AccountFacts, CorrectionFacts, Dimension, DocumentFacts, EntryKind, Minor, SessionFacts,
+    ShareFacts,
 };
 use novax_statements::{
-    BookedTotals, GroupBy, Invoice, Language, Printed, StatementError, TaxCode, credit_note,
-    invoice, receipt, revenue_report, settlement_statement,
+    BookedTotals, CreditedSession, GroupBy, Invoice, Language, Printed, Stamp, StatementError,
+    Stored, TaxCode, credit_note, credit_sessions, invoice, receipt, revenue_report,
+    settlement_statement,
 };
 use proptest::prelude::*;
 
@@ -464,4 +466,61 @@ proptest! {
             assert_eq!(made.closing, 1000 + earned - 77, "{party}");
         }
     }
+}
+
+fn stamp(document: &DocumentFacts) -> Stamp {
+    Stamp {
+        series: document.series.clone(),
+        number: document.number,
+        issued: document.issued,
+        due: document.due,
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_document_prints_as_the_document_did() {
+    let sessions = [session(1), session(2)];
+    let books: Minor = sessions.iter().map(|facts| facts.gross).sum();
+    let made = invoice(&document("INV", 7), &sessions, books).unwrap();
+    let (party, entries) = ("site-host/harbour", [(EntryKind::Payout, "p1", -500)]);
+    let account = account(party, &sessions, &entries);
+    let statement =
+        settlement_statement(&document("SET", 3), party, &[account], &sessions).unwrap();
+    for stored in [Stored::Invoice(made), Stored::Settlement(statement)] {
+        let document = match &stored {
+            Stored::Invoice(invoice) => invoice.document.clone(),
+            Stored::Settlement(statement) => statement.document.clone(),
+        };
+        let facts = stored.facts();
+        let text = std::str::from_utf8(&facts).unwrap();
+        assert!(text.contains(r#""series":"","number":0,"issued":0,"due":null"#), "{text}");
+        let read = Stored::read(&facts, stamp(&document)).unwrap();
+        assert_eq!(read, stored);
+        assert_eq!(read.facts(), facts, "the same bytes");
+        assert_eq!(read.sheet().unwrap().json(), stored.sheet().unwrap().json());
+        for at in [0, facts.len() / 2, facts.len() - 1] {
+            let cut = Stored::read(&facts[..at], stamp(&document));
+            assert!(matches!(cut, Err(StatementError::Unreadable(_))), "{cut:?}");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_session_is_taken_back_as_the_ledger_booked_it() {
+    let facts = [session(1), session(2)];
+    let books: Minor = facts.iter().map(|facts| facts.gross).sum();
+    let original = invoice(&document("INV", 7), &facts, books).unwrap();
+    let credited = |number, net, tax| {
+        let session = novax_model::SessionId(number);
+        CreditedSession { session, net, tax }
+    };
+    let note = credit_sessions(&document("CN", 1), &original, &[credited(2, 100, 19)]).unwrap();
+    assert_eq!((note.totals.net, note.totals.tax, note.totals.due), (100, 19, 119));
+    assert_eq!(note.document.original.as_ref().map(|of| &*of.number), Some("INV-7"));
+    assert_eq!(note.lines.len(), 1);
+    assert_eq!(note.lines[0].number, 4, "the first line of the second session");
+    let unknown = credit_sessions(&document("CN", 1), &original, &[credited(3, 1, 0)]);
+    assert!(matches!(unknown, Err(StatementError::NotInOriginal { .. })), "{unknown:?}");
+    let wrong_tax = credit_sessions(&document("CN", 1), &original, &[credited(1, 100, 40)]);
+    assert!(matches!(wrong_tax, Err(StatementError::Differs { .. })), "{wrong_tax:?}");
 }

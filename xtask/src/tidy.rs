@@ -48,7 +48,10 @@ const FLOORS: [(&str, &[&str]); 24] = [
     ("charging", &["model", "ledger", "tariff", "settlement", "audit", "scheduler", "tsdb"]),
     ("raft", &["model", "log"]),
     ("peer", &["model"]),
-    ("shard", &["model", "log", "engine", "tsdb", "wire", "charging", "raft"]),
+    (
+        "shard",
+        &["model", "log", "engine", "tsdb", "tariff", "settlement", "wire", "charging", "raft"],
+    ),
     ("cold", &["model", "engine", "tsdb"]),
     ("query", &["model", "engine", "ledger", "tariff", "settlement", "charging", "tsdb", "cold"]),
     ("console", &[]),

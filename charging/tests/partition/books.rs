@@ -19,7 +19,7 @@ fn currency(text: &str) -> Currency {
 }
 
 /// `2026-02-01` or `2026-02-01T13:30`, by UTC.
-fn time(text: &str) -> Timestamp {
+pub(crate) fn time(text: &str) -> Timestamp {
     let (day, clock) = text.split_once('T').unwrap_or((text, "00:00"));
     let (hour, minute) = clock.split_once(':').unwrap();
     let minutes = hour.parse::<u64>().unwrap() * 60 + minute.parse::<u64>().unwrap();
@@ -85,6 +85,11 @@ impl World {
                 let (driver, amount) = (id(words.next()), words.next().parse().unwrap());
                 let key = TransferKey(words.next().parse().unwrap());
                 self.step(node, Command::WriteOff { key, driver, amount })
+            }
+            "pay-out" => {
+                let (driver, amount) = (id(words.next()), words.next().parse().unwrap());
+                let key = TransferKey(words.next().parse().unwrap());
+                self.step(node, Command::PayOut { key, driver, amount })
             }
             _ => {
                 let with = PartitionId(words.next().strip_prefix('p').unwrap().parse().unwrap());

@@ -3,6 +3,8 @@
 mod books;
 mod cards;
 mod chaos;
+mod documents;
+mod erase;
 mod format;
 mod node;
 mod peers;

@@ -48,6 +48,11 @@ impl<'a> Words<'a> {
         self.option(name).map(|text| text.parse().expect(name))
     }
 
+    /// All words that are left.
+    pub(crate) fn rest(&mut self) -> Vec<&'a str> {
+        std::mem::take(&mut self.0)
+    }
+
     fn flag(&mut self, name: &str) -> bool {
         let at = self.0.iter().position(|word| *word == name);
         at.map(|at| self.0.remove(at)).is_some()
@@ -111,7 +116,10 @@ fn payer(words: &mut Words<'_>) -> PayerRef {
         return PayerRef::Held { driver, partition, amount, currency: Currency::EUR, attempt };
     }
     if let Some(driver) = words.option("card-of") {
-        return PayerRef::Card { driver: id(driver), card: crate::cards::card(driver) };
+        let text = format!("receivable/{driver}");
+        let debts = novax_audit::commitment::commit(&[7; 32], &text, Currency::EUR);
+        let (driver, card) = (id(driver), crate::cards::card(driver));
+        return PayerRef::Card { driver, card, debts };
     }
     if words.flag("unknown-payer") {
         return PayerRef::Refused(Refusal::UnknownToken);
@@ -128,6 +136,9 @@ fn outcome_text(outcome: &Outcome) -> String {
     };
     match outcome {
         Outcome::Done => "done".to_owned(),
+        Outcome::Refused(Refusal::BadDocument(words)) => {
+            format!("no document: {}", plain_names(words))
+        }
         Outcome::Refused(refusal) => format!("refused {}", refusal_text(refusal)),
         Outcome::Deposited { available } => format!("deposited, available {available}"),
         Outcome::Started { session, transaction_id, refusal } => {
@@ -149,6 +160,8 @@ fn outcome_text(outcome: &Outcome) -> String {
             format!("held {amount} of {driver} in attempt {attempt}")
         }
         Outcome::Captured { amount } => format!("captured {amount}"),
+        Outcome::Issued { id, is_new: true, .. } => format!("issued {id}"),
+        Outcome::Issued { id, is_new: false, .. } => format!("was issued as {id}"),
         Outcome::Refunded { amount } => format!("refunded {amount}"),
         Outcome::Session { state: Some(state) } => format!("session {}", state.as_str()),
         Outcome::Session { state: None } => "session never heard of".to_owned(),
@@ -276,7 +289,8 @@ impl World {
                 self.charge(node, verb, &mut words)
             }
             "answer" => self.answer(node, &mut words),
-            "rate" | "close-books" | "write-off" | "park" | "until" => {
+            "erase" => self.erase(node, &mut words),
+            "rate" | "close-books" | "write-off" | "pay-out" | "park" | "until" => {
                 self.books(node, verb, &mut words)
             }
             "wait" => {
@@ -284,6 +298,9 @@ impl World {
                 self.now = Timestamp(self.now.0 + seconds * 1_000_000);
                 self.step(node, Command::Tick);
                 String::new()
+            }
+            "invoice" | "credit" | "statement" | "documents" => {
+                self.documents(node, verb, &mut words)
             }
             "deliver" => self.deliver(node, &mut words),
             "card" | "psp" => {
@@ -335,7 +352,10 @@ impl World {
                 let amount: u128 = words.next().parse().unwrap();
                 let (driver, currency) = (name.clone(), currency(words));
                 let tokens = vec![token];
-                self.step(node, Command::PutDriver { driver, tokens, currency, blocked: false });
+                self.step(
+                    node,
+                    Command::PutDriver { driver, salt: [7; 32], tokens, currency, blocked: false },
+                );
                 self.deposits += 1;
                 let key = TransferKey(self.deposits);
                 self.step(node, Command::Deposit { key, driver: name, amount })
@@ -343,7 +363,10 @@ impl World {
             _ => {
                 let (driver, currency) = (name, Currency::EUR);
                 let tokens = Vec::new();
-                self.step(node, Command::PutDriver { driver, tokens, currency, blocked: true })
+                self.step(
+                    node,
+                    Command::PutDriver { driver, salt: [7; 32], tokens, currency, blocked: true },
+                )
             }
         }
     }
@@ -426,9 +449,12 @@ impl World {
                 meter_stop: words.number("meter").map(WattHours),
                 at,
                 reason: "Local".into(),
-                signed: words.number("signed").map(|stop| SignedEnergy {
-                    start: words.number("signed-start").map(WattHours),
-                    stop: WattHours(stop),
+                signed: words.number("signed").map(|stop| {
+                    SignedEnergy {
+                        start: words.number("signed-start").map(WattHours),
+                        stop: WattHours(stop),
+                    }
+                    .into()
                 }),
             }),
             "place-hold" => {

@@ -253,6 +253,7 @@ fn station(name: &str, number: u32) -> StationRow {
         next_transaction_id: 1,
         next_remote_start_id: 1,
         parked: Vec::new(),
+        meter_key: None,
     }
 }
 
@@ -326,6 +327,7 @@ fn depot(batch: &mut Batch) {
         limit: Some(Watts(44_000)),
         place: Place { jurisdiction: "DE".into(), zone: "Europe/Berlin".into() },
         prices: vec![price],
+        location: novax_charging::Location::default(),
     };
     put(batch, Keyspace::Sites, b"depot".to_vec(), archive!(&site));
     for number in 1..=4_u32 {

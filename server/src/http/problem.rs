@@ -162,6 +162,11 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             format!("{required} minor units are needed and {available} can be held"),
         ),
         Refusal::BadTerms(words) => Problem::unprocessable(words.to_string()),
+        Refusal::BadDocument(words) => Problem::conflict("not_confirmed", words.to_string()),
+        Refusal::DocumentDiffers(number) => Problem::conflict(
+            "document_differs",
+            format!("{number} was issued for this, and the books say something else by now"),
+        ),
         Refusal::CurrencyMismatch => Problem::conflict(
             "currency_mismatch",
             "the wallet's currency is not the one that is asked for",

@@ -1,10 +1,16 @@
 //! The async handle into the shards, for everything that is not a shard: HTTP, SQL, start-up.
 //!
+//! It needs no runtime: an answer is awaited on a one-shot channel, so whoever polls it may be tokio or a simulator.
 //! Requests go through one bounded queue per shard; a full queue is answered [`Unavailable`] at once. Answers come
 //! through one-shot channels, which never block the shard. This file also holds the few
 //! operations that touch two partitions (an id's directory row and its home), each written so that a
 //! crash between the two leaves something that the same request, sent again, completes.
 
+use crate::counters::Counters;
+pub use crate::port::{
+    CallFailed, Request, StartCharge, StationCall, StationReply, Totals, Unavailable, digest,
+    hash_password,
+};
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{
     Command, DirectoryKind, Funding, Outcome, PasswordHash, PutPriced, PutSite, Refusal,
@@ -13,11 +19,6 @@ use novax_model::{
     Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid, TransferKey,
 };
 use novax_settlement::Rate;
-use novax_shard::counters::Counters;
-pub use novax_shard::port::{
-    CallFailed, Request, StartCharge, StationCall, StationReply, Totals, Unavailable, digest,
-    hash_password,
-};
 use novax_tariff::rules::{Sample, SignalKind};
 use std::sync::Arc;
 use tokio::sync::oneshot;
