@@ -1,7 +1,7 @@
 //! One link as a machine without I/O: bytes and the time go in, events and bytes come out.
 //!
-//! * Nothing of a peer is handed on before both greeted and the owner admitted it ([`Connection::admit`]). Who is called
-//!   greets when it has admitted the caller: a caller that got a greeting is welcome.
+//! * Nothing of a peer is handed on before both greeted and the owner admitted it ([`Connection::admit`]). Who
+//!   is called greets when it has admitted the caller: a caller that got a greeting is welcome.
 //! * Every state has an end: a greeting, a frame and silence have their longest times.
 //! * After a refusal nothing more is read; what is left to be said is why.
 

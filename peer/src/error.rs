@@ -82,8 +82,9 @@ pub enum SendError {
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $text:literal;)*) => {
-        /// Why a connection was refused or ended. Except where the sentence says otherwise it is the fault of whoever is
-        /// at the other end. Counted by kind; the number goes over the wire, and is never used for anything else.
+        /// Why a connection was refused or ended. Except where the sentence says otherwise it is the fault of
+        /// whoever is at the other end. Counted by kind; the number goes over the wire, and is never used for
+        /// anything else.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
         #[non_exhaustive]
         pub enum Refusal {

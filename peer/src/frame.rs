@@ -1,7 +1,7 @@
 //! Frames: a length, a lane, a checksum, and some bytes of a message.
 //!
-//! * No frame is longer than [`FRAME_BODY_BYTES_MAX`], known before its body is waited for: a large message is cut, so
-//!   that an urgent one never waits behind the whole of it.
+//! * No frame is longer than [`FRAME_BODY_BYTES_MAX`], known before its body is waited for: a large message is
+//!   cut, so that an urgent one never waits behind the whole of it.
 //! * Bytes that fail their checksum are never handed on.
 
 use crate::error::Refusal;

@@ -2,17 +2,18 @@
 //!
 //! It knows nodes, frames and certificates; what the bytes of a message mean is its users' matter.
 //!
-//! * Messages are delivered at most once, and in order within their lane while a link is up. What is on its way when a
-//!   link ends may be lost: Raft sends again, who waits for an answer is told by [`Handler::link_down`].
+//! * Messages are delivered at most once, and in order within their lane while a link is up. What is on its
+//!   way when a link ends may be lost: Raft sends again, who waits for an answer is told by [`Handler::link_down`].
 //! * Nothing queues without a bound: a lane that is full says so to the sender.
-//! * Bytes of a peer are believed when its certificate, its greeting and the checksum of each frame are right. What is
-//!   wrong ends that link, is counted by kind ([`Refusal`]), and touches no other.
-//! * Messages of Raft go before answers, these before requests, these before snapshots, and none waits for ever: frames
-//!   are small, and each lane has its part of every write.
+//! * Bytes of a peer are believed when its certificate, its greeting and the checksum of each frame are right.
+//!   What is wrong ends that link, is counted by kind ([`Refusal`]), and touches no other.
+//! * Messages of Raft go before answers, these before requests, these before snapshots, and none waits for
+//!   ever: frames are small, and each lane has its part of every write.
 //!
-//! Files, from the ground up: `error`, `id`, `frame` (bytes and their checksums), `hello` (the greeting), `message` (what lanes
-//! carry), `queue` (what goes first), `snapshot` (credit, resumption, pace), `connection` (all that as a machine without I/O), `pki`
-//! (certificates, invitations, joining), `net` (sockets and threads). The format is in `docs/formats/peer.md`.
+//! Files, from the ground up: `error`, `id`, `frame` (bytes and their checksums), `hello` (the greeting),
+//! `message` (what lanes carry), `queue` (what goes first), `snapshot` (credit, resumption, pace),
+//! `connection` (all that as a machine without I/O), `pki` (certificates, invitations, joining), `net`
+//! (sockets and threads). The format is in `docs/formats/peer.md`.
 
 mod connection;
 mod error;

@@ -1,7 +1,7 @@
 //! What waits to be written on a link, by lane.
 //!
-//! * Within a lane the order is kept. Each filling takes from every lane that has something, the urgent first, so none waits
-//!   for ever; a lane takes no more than its part, so a filling is bounded.
+//! * Within a lane the order is kept. Each filling takes from every lane that has something, the urgent first,
+//!   so none waits for ever; a lane takes no more than its part, so a filling is bounded.
 //! * A lane takes something new only while less than [`ROOM_BYTES`] wait in it.
 
 use crate::error::SendError;

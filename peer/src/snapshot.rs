@@ -1,7 +1,7 @@
 //! A snapshot on its way, from both ends: who may send what, and how fast.
 //!
-//! * Nothing is sent that the receiver has not given credit for, and credit is given for what was written, not for what came:
-//!   a slow disk slows the sender, whatever the network could do.
+//! * Nothing is sent that the receiver has not given credit for, and credit is given for what was written, not
+//!   for what came: a slow disk slows the sender, whatever the network could do.
 //! * After a reconnect the sender offers again and goes on where the receiver says.
 //! * [`Pace`] bounds the bytes a second of all snapshots a node sends: they never crowd out the lanes ahead of them.
 

@@ -1,7 +1,6 @@
 //! Being called: by peers, by those who were invited, and by whoever else finds the port.
 
-use super::Common;
-use super::link::Order;
+use super::common::{Common, Order};
 use super::socket::{self, Failed, refusal_of};
 use crate::connection::Side;
 use crate::error::Refusal;
@@ -86,7 +85,7 @@ async fn let_in(common: &Arc<Common>, hello: StartHandshake<TcpStream>) -> Resul
         Ok(admission) => {
             let mut welcome = common.handler.joining(admission.node, &admission.address);
             welcome.truncate(WELCOME_BYTES_MAX);
-            (write_admission(&admission, &welcome), Ok(()))
+            (write_admission(&admission.certificate, &welcome), Ok(()))
         }
         Err(error) => (write_refusal(&error.to_string()), Err(Refusal::Join)),
     };

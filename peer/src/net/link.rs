@@ -1,17 +1,16 @@
 //! The link to one peer, over all its connections.
 //!
-//! * While it is up, one loop reads, hands on, takes what is to be sent and writes; it writes at once when nothing is being written,
-//!   and what gathers meanwhile goes with the next write.
+//! * While it is up, one loop reads, hands on, takes what is to be sent and writes; it writes at once when
+//!   nothing is being written, and what gathers meanwhile goes with the next write.
 //! * No turn of the loop goes on for long: other links share its thread.
 
+use super::common::{Common, Established, Order};
 use super::outbox::{Inbox, LANES};
-use super::socket::{self, Established, Failed, READ_BYTES, refusal_of};
+use super::socket::{self, Failed, READ_BYTES, refusal_of};
 use super::stats::Counters;
 use super::transfer::Transfers;
-use super::{Common, Snapshot};
 use crate::connection::{Connection, Event};
 use crate::error::Refusal;
-use crate::message::SnapshotId;
 use bytes::BytesMut;
 use novax_model::NodeId;
 use std::future::poll_fn;
@@ -33,21 +32,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A connection that held so long makes the next call come at once.
 const HELD: Duration = Duration::from_secs(2);
-
-/// What a link is told to do.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// The peer has called.
-    Adopt(Box<Established>),
-    /// Send this.
-    Snapshot(Snapshot),
-    /// Stop sending it.
-    Cancel(SnapshotId),
-    /// The peer is called there now.
-    Address(String),
-    /// End this connection.
-    Disconnect,
-}
 
 /// The link to one peer.
 pub(super) struct Link {

@@ -1,37 +1,40 @@
 //! Links over real sockets, on a thread of their own.
 //!
-//! * One connection a pair of nodes: of two nodes the one with the lower number calls, again and again, until the other answers.
-//!   A newer connection of the same node takes the place of an older one.
-//! * Who sends never waits ([`Outbox`]); what comes is handed to a [`Handler`] on the links' thread, which must not wait either.
-//! * A connection that has not said who it is has a short time to, and there are few of them at a time: strangers cannot
-//!   keep nodes from each other.
+//! * One connection a pair of nodes: of two nodes the one with the lower number calls, again and again, until
+//!   the other answers. A newer connection of the same node takes the place of an older one.
+//! * Who sends never waits ([`Outbox`]); what comes is handed to a [`Handler`] on the links' thread, which
+//!   must not wait either.
+//! * A connection that has not said who it is has a short time to, and there are few of them at a time:
+//!   strangers cannot keep nodes from each other.
 //!
-//! Files, from the ground up: `stats`, `outbox` (the way in), `transfer` (snapshots), `socket` (one greeting), `link` (one peer over
-//! its connections), `accept` (being called).
+//! Files, from the ground up: `handler` (what users provide), `stats`, `outbox` (the way in), `transfer`
+//! (snapshots), `common`, `socket` (one greeting), `link` (one peer over its connections), `accept` (being called).
 
 mod accept;
+mod common;
+mod handler;
 mod link;
 mod outbox;
 mod socket;
 mod stats;
 mod transfer;
 
+pub use handler::{Handler, Snapshot, SnapshotSink, SnapshotSource, TakenSnapshot};
 pub use outbox::Outbox;
 pub use stats::{LinkStatus, Status};
 
-use crate::connection::{Local, PeerInfo, Timing};
-use crate::error::{Error, Refusal, SendError};
+use crate::connection::{Local, Timing};
+use crate::error::{Error, SendError};
 use crate::id::RunId;
 use crate::message::{Message, SnapshotId};
-use crate::pki::{Authority, Configs, Identity};
+use crate::pki::{Authority, Identity};
 use crate::snapshot::Pace;
-use bytes::Bytes;
-use link::{Link, Order};
+use common::{Common, Order, Peer};
+use link::Link;
 use novax_model::NodeId;
 use stats::{Counters, Refusals};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -45,98 +48,6 @@ const ORDERS_MAX: usize = 64;
 const WAITING_THREADS_MAX: usize = 8;
 /// How long links may take to say goodbye when the node stops.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
-
-/// What becomes of what comes. Called on the links' thread: it must not wait.
-pub trait Handler: Send + Sync + 'static {
-    /// A link is up: [`Outbox::send`] takes messages from now on.
-    fn link_up(&self, peer: &PeerInfo);
-
-    /// It is down: what was under way either way may be lost, and answers that did not come never will.
-    fn link_down(&self, node: NodeId, why: Refusal);
-
-    /// Something came.
-    fn message(&self, from: NodeId, message: Message);
-
-    /// A node offers a snapshot; `None` is no. Also asked for one that was received before, when this node has
-    /// started anew since: the handler then says that it has all of it.
-    fn snapshot_offered(
-        &self,
-        _from: NodeId,
-        _id: SnapshotId,
-        _length: u64,
-        _about: &[u8],
-    ) -> Option<TakenSnapshot> {
-        None
-    }
-
-    /// A snapshot that was taken is whole here and its sink has finished; or it will not come.
-    fn snapshot_received(&self, _from: NodeId, _id: SnapshotId, _whole: bool) {}
-
-    /// A snapshot is whole there; or it will not be.
-    fn snapshot_sent(&self, _to: NodeId, _id: SnapshotId, _whole: bool) {}
-
-    /// A node joins with its certificate: what it is to be told, and where it says that it will be called. It is no peer before
-    /// [`Links::set_peers`] says so.
-    fn joining(&self, _node: NodeId, _address: &str) -> Vec<u8> {
-        Vec::new()
-    }
-}
-
-/// Where the bytes of a snapshot come from. Called on a thread that may wait.
-pub trait SnapshotSource: Send + 'static {
-    /// Fills `into` with the bytes at `offset`.
-    ///
-    /// # Errors
-    /// The snapshot is given up.
-    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<()>;
-}
-
-/// Where the bytes of a snapshot go. Called on a thread that may wait.
-pub trait SnapshotSink: Send + 'static {
-    /// Puts bytes at `offset`: each comes once and in order, as long as this sink lives.
-    ///
-    /// # Errors
-    /// The snapshot is given up.
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-
-    /// All is written; when this returns it is safe, and the sender is told so.
-    ///
-    /// # Errors
-    /// The snapshot is given up.
-    fn finish(&mut self) -> io::Result<()>;
-}
-
-/// A snapshot to be sent.
-pub struct Snapshot {
-    /// A number this node gives to no other.
-    pub id: SnapshotId,
-    /// All its bytes.
-    pub length: u64,
-    /// What it is of, for the other handler; 64 KiB at most.
-    pub about: Bytes,
-    /// The bytes.
-    pub source: Box<dyn SnapshotSource>,
-}
-
-impl fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Snapshot({:?}, {} bytes)", self.id, self.length)
-    }
-}
-
-/// A handler's yes to a snapshot.
-pub struct TakenSnapshot {
-    /// Bytes that are here already, from an earlier life of this node: it goes on behind them.
-    pub have: u64,
-    /// Where the others go.
-    pub sink: Box<dyn SnapshotSink>,
-}
-
-impl fmt::Debug for TakenSnapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TakenSnapshot(from {})", self.have)
-    }
-}
 
 /// How a node links itself with others.
 #[derive(Debug)]
@@ -181,36 +92,6 @@ impl Config {
     }
 }
 
-/// What all tasks of the links' thread share.
-struct Common {
-    local: Local,
-    timing: Timing,
-    configs: Configs,
-    authority: Option<Authority>,
-    handler: Arc<dyn Handler>,
-    pace: Arc<Mutex<Pace>>,
-    refusals: Refusals,
-    peers: RwLock<BTreeMap<NodeId, Peer>>,
-}
-
-impl Common {
-    fn with_peers<T>(&self, read: impl FnOnce(&BTreeMap<NodeId, Peer>) -> T) -> T {
-        read(&self.peers.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn orders(&self, node: NodeId) -> Option<mpsc::Sender<Order>> {
-        self.with_peers(|peers| peers.get(&node).map(|peer| peer.orders.clone()))
-    }
-}
-
-/// A peer, as other threads see it. When it goes, its link ends.
-struct Peer {
-    address: String,
-    outbox: Outbox,
-    counters: Arc<Counters>,
-    orders: mpsc::Sender<Order>,
-}
-
 /// The links of a node. They end when this is dropped.
 pub struct Links {
     common: Arc<Common>,
@@ -242,7 +123,7 @@ impl Links {
         let listener = TcpListener::bind(config.listen).map_err(failed())?;
         listener.set_nonblocking(true).map_err(failed())?;
         let address = listener.local_addr().map_err(failed())?;
-        let configs = Configs::new(&config.identity)?;
+        let configs = config.identity.configs()?;
         let (cluster, node) = (config.identity.cluster, config.identity.node);
         let common = Arc::new(Common {
             local: Local::new(cluster, node, config.run, config.state_versions),
@@ -375,18 +256,6 @@ impl Links {
     /// [`Error`]: this node has no such key, or for files.
     pub fn invite(&self, node: NodeId, valid: Duration) -> Result<crate::pki::Token, Error> {
         self.common.authority.as_ref().ok_or(Error::NoAuthority)?.invite(node, valid)
-    }
-}
-
-impl Peer {
-    /// The peer is called at `address` from now on; `false` when its link is gone or cannot be told.
-    fn move_to(&mut self, address: &str) -> bool {
-        if self.address == address {
-            return !self.orders.is_closed();
-        }
-        address.clone_into(&mut self.address);
-        self.counters.set_standing(|standing| address.clone_into(&mut standing.address));
-        self.orders.try_send(Order::Address(address.to_owned())).is_ok()
     }
 }
 

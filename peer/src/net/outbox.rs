@@ -72,8 +72,8 @@ impl Outbox {
         self.shared.link.load(Ordering::Acquire) != DOWN
     }
 
-    /// A message for that node. It is sent at once when the link is idle, with others when it is busy; it is lost when
-    /// the link ends first.
+    /// A message for that node. It is sent at once when the link is idle, with others when it is busy; it is
+    /// lost when the link ends first.
     ///
     /// # Errors
     /// [`SendError`]; the message is gone.

@@ -1,12 +1,11 @@
 //! One connection until both sides know each other.
 
-use super::Common;
+use super::common::{Common, Established};
 use crate::connection::{Connection, Event, PeerInfo, Side};
 use crate::error::Refusal;
 use crate::pki::{Configs, is_certificate_of};
 use bytes::BytesMut;
 use novax_model::NodeId;
-use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,25 +14,11 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 /// What is read at a time.
 pub(super) const READ_BYTES: usize = 64 << 10;
-/// How long the network may take to answer a call: on a network that was cut, calls are repeated rather than waited for.
+/// How long the network may take to answer a call: on a network that was cut, calls are repeated rather than
+/// waited for.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// How long the reason of a refusal may take to be told.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
-
-/// A connection whose ends know each other.
-pub(super) struct Established {
-    pub(super) stream: TlsStream<TcpStream>,
-    pub(super) connection: Connection,
-    /// What came behind the greeting.
-    pub(super) input: BytesMut,
-    pub(super) peer: PeerInfo,
-}
-
-impl fmt::Debug for Established {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Established({:?})", self.peer)
-    }
-}
 
 /// Why there is no connection.
 #[derive(Debug, Clone, Copy)]

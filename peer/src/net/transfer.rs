@@ -1,11 +1,12 @@
 //! Snapshots of one link: their bytes are read and written by threads that may wait, never by the links' own.
 //!
 //! * A transfer outlives connections: after a reconnect it is offered again and goes on where the receiver is.
-//! * One read or write a transfer is under way. The receiver is done when its sink says so, and only then does the sender hear it.
+//! * One read or write a transfer is under way. The receiver is done when its sink says so, and only then does
+//!   the sender hear it.
 //! * Transfers are bounded in number, and one that does not move for [`IDLE_MAX`] is given up.
 
+use super::handler::{Handler, Snapshot, SnapshotSink, SnapshotSource, TakenSnapshot};
 use super::stats::Counters;
-use super::{Handler, Snapshot, SnapshotSink, SnapshotSource, TakenSnapshot};
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::frame::Lane;

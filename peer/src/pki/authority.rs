@@ -3,12 +3,14 @@
 //! * An invitation serves one key: who lost the answer may ask again with the same key, nobody else can use it.
 //! * Of a request only the public key is taken; what the certificate says is the inviter's decision alone.
 
-use super::files::pem;
+use super::files::{self, pem};
+use super::identity::{Identity, read_certificate};
 use super::join::Request;
-use super::{
-    AUTHORITY_CERTIFICATE, AUTHORITY_KEY, INVITATIONS, Identity, NODE_CERTIFICATE, NODE_KEY, Token,
-    files, node_name, read_certificate, tls,
+use super::names::{
+    AUTHORITY_CERTIFICATE, AUTHORITY_KEY, INVITATIONS, NODE_CERTIFICATE, NODE_KEY, node_name,
 };
+use super::tls;
+use super::token::Token;
 use crate::error::Error;
 use crate::id::{ClusterId, hex, unhex};
 use novax_model::NodeId;

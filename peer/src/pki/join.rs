@@ -1,14 +1,14 @@
-//! Joining: a node that was invited makes a key, and gets a certificate for it over a connection that is pinned to the
-//! cluster's authority.
+//! Joining: a node that was invited makes a key, and gets a certificate for it over a connection that is
+//! pinned to the cluster's authority.
 //!
-//! * The secret of the invitation is never sent: the request is signed with it, together with something only the two ends of this
-//!   TLS connection know.
+//! * The secret of the invitation is never sent: the request is signed with it, together with something only
+//!   the two ends of this TLS connection know.
 //! * Whoever asks twice (the answer was lost) asks with the same key, which is on disk before the first time.
 
-use super::files::pem;
-use super::{
-    AUTHORITY_CERTIFICATE, Admission, NODE_CERTIFICATE, NODE_KEY, Token, files, node_name, tls,
-};
+use super::files::{self, pem};
+use super::names::{AUTHORITY_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, node_name};
+use super::tls;
+use super::token::Token;
 use crate::error::Error;
 use crate::id::ClusterId;
 use hmac::{Hmac, Mac};
@@ -123,12 +123,12 @@ pub(crate) fn binding<Data>(
 }
 
 /// The answer to a request that was granted.
-pub(crate) fn write_admission(admission: &Admission, welcome: &[u8]) -> Vec<u8> {
+pub(crate) fn write_admission(certificate: &CertificateDer<'_>, welcome: &[u8]) -> Vec<u8> {
     assert!(welcome.len() <= WELCOME_BYTES_MAX, "a welcome of {} bytes", welcome.len());
     let mut out = vec![ADMITTED];
-    let len = u32::try_from(admission.certificate.len()).expect("some hundred bytes");
+    let len = u32::try_from(certificate.len()).expect("some hundred bytes");
     out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(&admission.certificate);
+    out.extend_from_slice(certificate);
     out.extend_from_slice(welcome);
     out
 }

@@ -1,8 +1,11 @@
 //! Certificates and invitations, without sockets.
 
 use super::join::binding;
+use super::names::{AUTHORITY_CERTIFICATE, AUTHORITY_KEY, INVITATIONS, NODE_KEY};
 use super::*;
 use crate::error::Error;
+use crate::id::ClusterId;
+use novax_model::NodeId;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -156,7 +159,7 @@ fn lengths_of_requests_are_known_early_and_bounded() {
 #[test]
 fn the_configurations_are_made_and_a_link_has_one_binding_for_both_ends() {
     let (_dir, identity) = formed();
-    let configs = Configs::new(&identity).expect("a whole identity");
+    let configs = identity.configs().expect("a whole identity");
     let name = Configs::name_of(node(1), CLUSTER).expect("a name");
     let mut caller = rustls::ClientConnection::new(configs.caller, name).expect("a caller");
     let mut called = rustls::ServerConnection::new(configs.called).expect("called");

@@ -1,12 +1,13 @@
 //! TLS as links use it: version 1.3, both sides with certificates of the cluster's authority.
 
-use super::{Identity, node_name};
+use super::names::node_name;
 use crate::error::Error;
+use crate::id::ClusterId;
 use novax_model::NodeId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
@@ -55,7 +56,7 @@ pub(super) fn verify(
 pub(crate) fn is_certificate_of(
     certificate: &CertificateDer<'_>,
     node: NodeId,
-    cluster: crate::id::ClusterId,
+    cluster: ClusterId,
 ) -> bool {
     let named = || -> Result<(), rustls::Error> {
         let parsed = ParsedCertificate::try_from(certificate)?;
@@ -76,10 +77,14 @@ pub(crate) struct Configs {
 }
 
 impl Configs {
-    pub(crate) fn new(identity: &Identity) -> Result<Configs, Error> {
-        let chain = || vec![identity.certificate.clone(), identity.authority.clone()];
-        let key = || identity.key.clone_key();
-        let roots = roots(&identity.authority)?;
+    pub(crate) fn new(
+        certificate: &CertificateDer<'static>,
+        authority: &CertificateDer<'static>,
+        key: &PrivateKeyDer<'static>,
+    ) -> Result<Configs, Error> {
+        let chain = || vec![certificate.clone(), authority.clone()];
+        let key = || key.clone_key();
+        let roots = roots(authority)?;
         let client = ClientConfig::builder_with_provider(provider());
         let mut caller = client
             .with_protocol_versions(&[&TLS13])?
@@ -110,7 +115,7 @@ impl Configs {
     /// What a peer's certificate must be valid for.
     pub(crate) fn name_of(
         node: NodeId,
-        cluster: crate::id::ClusterId,
+        cluster: ClusterId,
     ) -> Result<ServerName<'static>, rustls::Error> {
         server_name(&node_name(node, cluster))
     }

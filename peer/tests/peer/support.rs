@@ -152,7 +152,8 @@ impl Certificates {
         dir
     }
 
-    /// The identity of any node: the first node's is on disk, the others' are given by the authority without a socket.
+    /// The identity of any node: the first node's is on disk, the others' are given by the authority without a
+    /// socket.
     pub(crate) fn of(&self, number: u64) -> Identity {
         if number == 1 {
             return Identity::load(self.first.path(), self.cluster, node(1)).expect("just made");
