@@ -158,7 +158,8 @@ async fn ask(control: Control, op: Op) -> Done {
         Op::Driver(driver, home) => {
             let (name, blocked) = (identity(&driver.name), driver.means == Means::Blocked);
             let tokens = vec![token(&driver.token)];
-            control.put_driver(&name, tokens, Currency::EUR, blocked, Some(home)).await
+            let salt = [7; 32];
+            control.put_driver(&name, salt, tokens, Currency::EUR, blocked, Some(home)).await
         }
         Op::Fund(driver) => {
             let method = format!("pm_{}", driver.name).into();

@@ -275,7 +275,7 @@ impl Node {
         self.clock = Timestamp::ZERO;
         let now = self.clock(now);
         let worker = Worker::by_hand();
-        let (recovered, slots) = recover(&self.disk, self.shape, &worker)?;
+        let (recovered, slots) = recover(&self.disk, self.shape, &worker, now.0)?;
         let mut per_shard: Vec<Vec<Slot>> = (0..shards).map(|_| Vec::new()).collect();
         for slot in slots {
             per_shard[usize::from(slot.id.shard(shards))].push(slot);
@@ -292,7 +292,7 @@ impl Node {
             let raft = start_raft(&recovered, &slots, number, &wake)?;
             let mesh = Mesh::new(number, queues.clone(), wakers.clone());
             let counters = Arc::new(Counters::default());
-            let config = shard_config(self.shape);
+            let config = shard_config(self.shape, now.0);
             let mut shard = Shard::new(config, counters.clone(), mesh, raft, slots, None, now);
             shard.set_payments(asked_in.clone());
             let requests = Arc::new(ArrayQueue::new(QUEUE_MAX));
@@ -365,7 +365,7 @@ impl Node {
         // Recovery changes the disk: this one works on a copy.
         let disk = self.disk.copy();
         let worker = Worker::by_hand();
-        let (recovered, slots) = recover(&disk, self.shape, &worker)?;
+        let (recovered, slots) = recover(&disk, self.shape, &worker, 0)?;
         for mut slot in slots {
             let Some(known) = self.known.get(&slot.id) else { continue };
             let from = slot.machine.applied_index();
@@ -404,6 +404,7 @@ fn recover(
     disk: &SimDisk,
     shape: Shape,
     worker: &Worker,
+    run: u64,
 ) -> Result<(Recovered, Vec<Slot>), WorldError> {
     let recovered = recover_on(disk.arc(), Path::new(ROOT))?;
     let mut slots = Vec::new();
@@ -422,9 +423,7 @@ fn recover(
         let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
         let machine = stores::restore(state, &mut engine)
             .map_err(|error| WorldError::promise(&format!("partition {id}: {error}")))?;
-        let last = recovered.last_index(id);
-        let replay_until = last.max(machine.applied_index());
-        slots.push(Slot::new(id, machine, engine, replay_until));
+        slots.push(Slot::new(id, machine, engine, (NodeId::FIRST, run)));
     }
     Ok((recovered, slots))
 }
@@ -444,7 +443,7 @@ fn start_raft(
     Ok(MultiRaft::start(config, recovered, &groups, wake.clone())?)
 }
 
-fn shard_config(shape: Shape) -> ShardConfig {
+fn shard_config(shape: Shape, run: u64) -> ShardConfig {
     ShardConfig {
         heartbeat_interval_s: 300,
         message_bytes_max: 64 * 1024,
@@ -458,5 +457,7 @@ fn shard_config(shape: Shape) -> ShardConfig {
         signing_key: Arc::new(novax_shard::Signer::new(ed25519_dalek::SigningKey::from_bytes(
             &[7; 32],
         ))),
+        node: NodeId::FIRST,
+        run,
     }
 }

@@ -437,7 +437,8 @@ impl World {
     }
 
     fn perform(&mut self, shard: usize, effects: Effects) {
-        let Effects { sends, closes, finishes, transfers, start_recv, log_write } = effects;
+        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
+        assert!(peers.is_empty(), "a node that stands alone has nobody to tell");
         assert!(log_write.is_none(), "the seat keeps the write");
         for conn in start_recv {
             self.start_recv(shard, conn);
