@@ -47,6 +47,7 @@ fn provision() -> Vec<Command> {
         let driver = id(&format!("driver-{n}"));
         commands.push(Command::PutDriver {
             driver: driver.clone(),
+            salt: [7; 32],
             tokens: vec![TokenUid::new(&format!("T{n}")).expect("a short token")],
             currency: Currency::EUR,
             blocked: false,

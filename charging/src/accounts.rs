@@ -1,7 +1,9 @@
 //! The chart of accounts and the keys of transfers.
 //!
 //! An account is named by a path and a currency; its id is the 128-bit FNV-1a of both, so a name
-//! leads to its account without a table. Opened on first use.
+//! leads to its account without a table. Opened on first use. The id of a person's account is a
+//! salted commitment (`novax_audit::commitment`): it says nothing to whoever has not the salt, which
+//! stands in the driver's row and is forgotten with it.
 //!
 //! | name | limit | what it is |
 //! |---|---|---|
@@ -19,20 +21,42 @@
 //! once both have booked, summed over both.
 
 use crate::hash::key128;
+use crate::rows::Salt;
+use novax_audit::commitment::commit;
 use novax_ledger::Limit;
 use novax_model::{AccountId, Currency, Identity, PartitionId, SessionId, TransferKey};
 
 /// An account's name, before its currency.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Name<'a> {
-    Driver(&'a Identity),
-    Receivable(&'a Identity),
+    /// A wallet, and its id.
+    Driver(&'a Identity, AccountId),
+    /// What a driver owes, and that account's id.
+    Receivable(&'a Identity, AccountId),
     Funding,
     /// As its contract names it, or a tax.
     Party(&'a str),
     /// A payment provider.
     Psp(&'a str),
     Clearing(PartitionId),
+}
+
+/// First part of the names of accounts of debts.
+const RECEIVABLE: &str = "receivable/";
+
+/// The id of a driver's wallet.
+pub(crate) fn wallet_id(salt: &Salt, driver: &Identity, currency: Currency) -> AccountId {
+    commit(salt, &format!("driver/{driver}"), currency)
+}
+
+/// The id of the account of what a driver owes.
+pub(crate) fn receivable_id(salt: &Salt, driver: &Identity, currency: Currency) -> AccountId {
+    commit(salt, &format!("{RECEIVABLE}{driver}"), currency)
+}
+
+/// Whose debts an account of this name is about.
+pub(crate) fn debtor_of(name: &str) -> Option<Identity> {
+    Identity::new(name.strip_prefix(RECEIVABLE)?).ok()
 }
 
 /// The account of a tax.
@@ -44,8 +68,8 @@ impl Name<'_> {
     /// As it stands in the account row.
     pub(crate) fn text(self) -> String {
         match self {
-            Name::Driver(driver) => format!("driver/{driver}"),
-            Name::Receivable(driver) => format!("receivable/{driver}"),
+            Name::Driver(driver, _) => format!("driver/{driver}"),
+            Name::Receivable(driver, _) => format!("{RECEIVABLE}{driver}"),
             Name::Funding => "funding".to_owned(),
             Name::Party(party) => party.to_owned(),
             Name::Psp(provider) => format!("psp/{provider}"),
@@ -56,7 +80,7 @@ impl Name<'_> {
     /// Only a wallet has a limit.
     pub(crate) fn limit(self) -> Limit {
         match self {
-            Name::Driver(_) => Limit::DebitsMustNotExceedCredits,
+            Name::Driver(..) => Limit::DebitsMustNotExceedCredits,
             _ => Limit::None,
         }
     }
@@ -69,12 +93,15 @@ impl Name<'_> {
 
     /// Whether it belongs to a person.
     pub(crate) fn is_personal(self) -> bool {
-        matches!(self, Name::Driver(_) | Name::Receivable(_))
+        matches!(self, Name::Driver(..) | Name::Receivable(..))
     }
 
     /// The account's id.
     pub(crate) fn id(self, currency: Currency) -> AccountId {
-        AccountId(key128(&[self.text().as_bytes(), &currency.bytes()]))
+        match self {
+            Name::Driver(_, id) | Name::Receivable(_, id) => id,
+            _ => AccountId(key128(&[self.text().as_bytes(), &currency.bytes()])),
+        }
     }
 }
 
@@ -172,9 +199,13 @@ mod tests {
     fn a_wallet_is_apart_from_what_is_owed_and_from_other_currencies() {
         let driver = Identity::new("alice").unwrap();
         let usd = Currency::new("USD").unwrap();
-        let wallet = Name::Driver(&driver).id(Currency::EUR);
-        assert_ne!(wallet, Name::Receivable(&driver).id(Currency::EUR));
-        assert_ne!(wallet, Name::Driver(&driver).id(usd));
+        let wallet = wallet_id(&[7; 32], &driver, Currency::EUR);
+        assert_ne!(wallet, receivable_id(&[7; 32], &driver, Currency::EUR));
+        assert_ne!(wallet, wallet_id(&[7; 32], &driver, usd));
+        assert_ne!(wallet, wallet_id(&[8; 32], &driver, Currency::EUR), "without its salt");
+        let debts = Name::Receivable(&driver, wallet).text();
+        assert_eq!(debtor_of(&debts), Some(driver));
+        assert_eq!(debtor_of("operator"), None);
         assert_eq!(Name::Clearing(PartitionId(3)).text(), "clearing/p3");
     }
 }

@@ -180,6 +180,7 @@ impl State {
         if amount.max(was) > AMOUNT_MAX {
             return Err(Refusal::Full);
         }
+        self.note_late_change();
         // What was refunded in between stays refunded.
         let amount = (row.billed + amount).saturating_sub(was);
         match self.book_peer_difference(&row, sequence, amount) {
@@ -192,7 +193,7 @@ impl State {
             }
             Err(error) => {
                 let text = format!("session {session}: the adjustment was not booked: {error}");
-                self.except(&row.driver, &text);
+                self.except_driver(&text);
                 Err(Refusal::KeyReused)
             }
         }
@@ -204,7 +205,11 @@ impl State {
         sequence: u32,
         amount: Amount,
     ) -> Result<Amount, String> {
-        let debtor = Debtor { wallet: row.wallet, driver: Some(&row.driver) };
+        let wallet = match amount < row.billed {
+            true => self.wallet_or_suspense(row.wallet, row.currency),
+            false => row.wallet,
+        };
+        let debtor = Debtor { wallet, driver: Some(&row.driver) };
         let was_owed = row.owed();
         let mut legs = Vec::with_capacity(6);
         let (name, money) = (Name::Clearing(row.partition), (row.bill_currency(), row.fx.as_ref()));

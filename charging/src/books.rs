@@ -85,10 +85,25 @@ impl State {
         amount: Amount,
     ) -> Result<Outcome, Refusal> {
         let currency = self.drivers.get(driver).ok_or(Refusal::UnknownDriver)?.currency;
-        let debt = self.open(Name::Receivable(driver), currency)?;
+        let debt = self.debts_of(driver, currency).map_err(|_| Refusal::KeyReused)?;
         let loss = self.open(Name::Party("write-off"), currency)?;
         let owed = self.balance_of(debt).max(0).unsigned_abs();
         self.move_at_most(key, (loss, debt), (amount, owed), Code::WriteOff)
+    }
+
+    /// Money out of a wallet, to wherever its driver wants it.
+    pub(crate) fn pay_out(
+        &mut self,
+        key: TransferKey,
+        driver: &Identity,
+        amount: Amount,
+    ) -> Result<Outcome, Refusal> {
+        let row = self.drivers.get(driver).ok_or(Refusal::UnknownDriver)?;
+        let (wallet, currency) = (row.wallet, row.currency);
+        let funding = self.open(Name::Funding, currency)?;
+        let available = self.available(wallet);
+        self.move_at_most(key, (wallet, funding), (amount, available), Code::Payout)?;
+        Ok(Outcome::Deposited { available: self.available(wallet) })
     }
 
     /// What lies on clearing with a partition, and nobody can say whose it is, goes to suspense: what

@@ -65,6 +65,7 @@ impl State {
 
     /// The books have given `returned` to the provider's account: now the card gets what it gave.
     pub(crate) fn refund_card(&mut self, ask: &Refund, psp: AccountId, returned: Amount) {
+        self.note_late_change();
         let id = ask.session;
         let rows = self.cards.entry(id).or_insert_with(|| ask.payments.clone()).clone();
         self.cards_touched.insert(id);
@@ -95,7 +96,7 @@ impl State {
         }
         let (amount, state) = (row.amount, row.state.as_str());
         let text = format!("session {id}: {amount} were not paid back ({state}): {}", row.words);
-        self.except(&row.driver, &text);
+        self.except_driver(&text);
         let missing = match row.state {
             PaymentState::Succeeded => row.amount - row.moved,
             PaymentState::Declined => row.amount,
@@ -118,9 +119,9 @@ impl State {
             let leg = Leg::Post { debit: debtor.wallet, credit, amount, code: Code::Refund };
             self.post_new(self.now(), key, &[leg])
         });
-        if let (Err(error), Some(driver)) = (booked, debtor.driver) {
+        if let Err(error) = booked {
             let text = format!("session {id}: {amount} to be paid back, not booked: {error}");
-            self.except(driver, &text);
+            self.except_driver(&text);
         }
     }
 }

@@ -237,7 +237,7 @@ impl State {
         if row.renews {
             self.hold_placed(id, Timestamp::ZERO);
             let text = format!("session {id}: its card's reservation runs out and is not renewed");
-            self.except(&row.driver, &text);
+            self.except_driver(&text);
         }
         if matches!(state, SessionState::Starting | SessionState::StartAccepted) {
             return;
@@ -371,7 +371,7 @@ impl State {
         }
         let id = row.session;
         let text = format!("session {id}: its card's money may still be reserved: {}", row.words);
-        self.except(&row.driver, &text);
+        self.except_driver(&text);
     }
 
     /// The bill is booked: the card is to give what the books took of its provider.
@@ -431,7 +431,7 @@ impl State {
                 "session {id}: its card was to give {amount} and gave {moved} ({state}): {}",
                 row.words
             );
-            self.except(&row.driver, &text);
+            self.except_driver(&text);
         }
         if !self.sessions.contains_key(&id) {
             // It was given up as unknown, and the session settled; the truth comes late.
@@ -478,7 +478,7 @@ impl State {
             Ok(()) => self.note_owed(id, Some(&row.driver), amount),
             Err(error) => {
                 let text = format!("session {id}: {amount} not given and not booked: {error}");
-                self.except(&row.driver, &text);
+                self.except_driver(&text);
             }
         }
         booked.is_ok()

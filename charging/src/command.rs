@@ -7,13 +7,14 @@
 use crate::document::{DocumentId, IssueDocument, Signed};
 use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
 use crate::rows::{
-    ConnectorStatus, DirectoryKind, Location, Place, Protocol, SessionState, StationState, TermsRow,
+    ConnectorStatus, DirectoryKind, Location, PayerSessionRow, Place, Protocol, Salt, SessionRow,
+    SessionState, StationState, TermsRow,
 };
 use novax_audit::SignedHead;
 use novax_ledger::JournalRow;
 use novax_model::{
-    Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid,
-    TransferKey, WattHours, Watts,
+    AccountId, Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp,
+    TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_settlement::Rate;
 use novax_settlement::contract::RevenueContract;
@@ -94,6 +95,8 @@ pub enum Command {
     PutDriver {
         /// The driver's name.
         driver: Identity,
+        /// Random; of a driver who is known the first one stays.
+        salt: Salt,
         /// What the driver shows to stations.
         tokens: Vec<TokenUid>,
         /// The wallet's currency; must not change.
@@ -263,6 +266,70 @@ pub enum Command {
         /// Hex, base64 or PEM; `None` forgets it.
         key: Option<Box<str>>,
     },
+    /// Money out of a wallet. Same key and payload again: same answer, nothing booked.
+    PayOut {
+        /// Idempotency key.
+        key: TransferKey,
+        /// Whose wallet.
+        driver: Identity,
+        /// How much, in minor units of the wallet's currency; at most what is available.
+        amount: Amount,
+    },
+    /// A driver is to be forgotten, step by step.
+    EraseDriver(Box<EraseDriver>),
+    /// In the directory partition of an id: forget where its rows live. Refused when they live elsewhere.
+    RemoveDirectory {
+        /// What kind of id.
+        kind: DirectoryKind,
+        /// The id's text.
+        id: Box<str>,
+        /// The partition that held its rows.
+        home: PartitionId,
+    },
+}
+
+/// A step of forgetting a driver: [`Erasure::Check`] in every partition, at home last; then
+/// [`Erasure::Forget`] in every partition until it has no rows left; then [`Erasure::Finish`] at home.
+/// Each may come again.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct EraseDriver {
+    /// Who.
+    pub driver: Identity,
+    /// The wallet, as the driver's row says. Rows say [`erased_name`] of it in place of the name.
+    pub wallet: AccountId,
+    /// What the driver shows to stations, as that row says.
+    pub tokens: Vec<TokenUid>,
+    /// What is to be done.
+    pub step: Erasure,
+}
+
+/// What a step of forgetting a driver does in a partition.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Erasure {
+    /// Nothing may be open, held, in the wallet or owed. At home the driver is blocked from then on.
+    Check,
+    /// Rows lose the driver's name, tokens and card; accounts their names.
+    Forget {
+        /// The last entry that the rows were read after.
+        read_at: u64,
+        /// Sessions that are over, as stored.
+        sessions: Vec<SessionRow>,
+        /// Holds for sessions of other partitions, as stored.
+        payers: Vec<PayerSessionRow>,
+        /// What payment providers were asked, as stored.
+        payments: Vec<PaymentRow>,
+    },
+    /// The driver's row goes, with its salt, and the tokens' rows.
+    Finish,
+}
+
+/// What rows say in place of the name of a driver who was forgotten.
+///
+/// # Panics
+/// Never: the text is an identity.
+#[must_use]
+pub fn erased_name(wallet: AccountId) -> Identity {
+    Identity::new(&format!("erased-{:032x}", wallet.0)).expect("39 printable characters")
 }
 
 /// A tariff, contract or rule book under a name.
@@ -359,6 +426,8 @@ pub enum PayerRef {
         driver: Identity,
         /// Which card.
         card: Card,
+        /// The account of what the driver owes, as the driver's partition said.
+        debts: AccountId,
     },
 }
 
@@ -590,6 +659,10 @@ pub enum Refusal {
     BadDocument(Box<str>),
     /// This document was issued for the same request, and says something else.
     DocumentDiffers(Box<str>),
+    /// The driver cannot be forgotten yet: why, in words.
+    NotErasable(Box<str>),
+    /// Rows that came along have changed since they were read: they are to be read again.
+    Stale,
 }
 
 /// What apply says to whoever proposed a command, one for each command of an entry, in order.
@@ -667,6 +740,8 @@ pub enum Outcome {
         driver: Identity,
         /// Which.
         card: Card,
+        /// The account of what the driver owes in the currency that was asked for, by its salted name.
+        debts: AccountId,
     },
     /// A document has its number, now or before.
     Issued {

@@ -20,6 +20,7 @@
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
 //! * `cards`, `card_refund`: what is asked of payment providers
+//! * [`erase`]: a driver is forgotten
 //! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
 //! * `sessions`: the life of a session row. `meter`: what a register proves
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
@@ -41,6 +42,7 @@ pub mod command;
 pub mod config;
 pub mod document;
 mod documents;
+pub mod erase;
 mod evidence;
 mod finished;
 mod fx;
@@ -79,9 +81,10 @@ mod tree;
 
 pub use books::Ageing;
 pub use command::{
-    Answer, Command, CorruptEntry, EndTransaction, Outcome, PasswordHash, PayerRef, PeerCommand,
-    PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite, SiteTerms,
-    StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    Answer, Command, CorruptEntry, EndTransaction, EraseDriver, Erasure, Outcome, PasswordHash,
+    PayerRef, PeerCommand, PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite,
+    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
+    erased_name,
 };
 pub use config::PartitionConfig;
 pub use document::{
@@ -96,7 +99,7 @@ pub use restore::RestoreError;
 pub use rows::{
     AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
     DriverRow, FxRateRow, Keyspace, Location, OutboxKind, OutboxRow, ParkedStop, Payer,
-    PayerSessionRow, Place, Price, PricedRow, Protocol, Segment, SessionRow, SessionState,
+    PayerSessionRow, Place, Price, PricedRow, Protocol, Salt, Segment, SessionRow, SessionState,
     SignalRow, SiteRow, StationRow, StationState, TaxPart, TermsId, TermsRow, TokenRow,
     TreeHeadRow,
 };

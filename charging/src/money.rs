@@ -6,7 +6,7 @@
 //! **Invariants**: a hold is resolved by its session's one release or one settlement, or it runs out;
 //! clearing with itself is back at zero after every set; a bill that cannot be booked holds nothing.
 
-use crate::accounts::{Name, Purpose};
+use crate::accounts::{Name, Purpose, receivable_id};
 use crate::command::{PeerCommand, Refusal};
 use crate::document::Billing;
 use crate::fx::held_in_wallet;
@@ -66,6 +66,9 @@ impl State {
             ..Opening::new(id, &text, currency, name.limit())
         };
         self.ledger.open_account(self.meta.time, opening).map_err(|_| Refusal::KeyReused)?;
+        if let Name::Receivable(driver, id) = name {
+            self.debts.entry(driver.clone()).or_default().insert(currency, id);
+        }
         Ok(id)
     }
 
@@ -247,9 +250,9 @@ impl State {
         driver: Option<&Identity>,
         owed: Amount,
     ) {
-        if let Some(driver) = driver.filter(|_| owed > 0) {
-            let text = format!("session {session}: {driver} owes {owed} that no wallet gave");
-            self.except(driver, &text);
+        if driver.is_some() && owed > 0 {
+            let text = format!("session {session}: its driver owes {owed} that no wallet gave");
+            self.except_driver(&text);
         }
     }
 
@@ -358,7 +361,23 @@ impl State {
         let (Some(currency), Some(driver)) = (currency, debtor.driver) else {
             return Err("nobody owes the rest".to_owned());
         };
-        self.open(Name::Receivable(driver), currency).map_err(|refusal| words(&refusal))
+        self.debts_of(driver, currency)
+    }
+
+    /// The account of what a driver owes: of one who is at home here, or of one whose card has paid here.
+    pub(crate) fn debts_of(
+        &mut self,
+        driver: &Identity,
+        currency: Currency,
+    ) -> Result<AccountId, String> {
+        if let Some(id) = self.debts.get(driver).and_then(|debts| debts.get(&currency)) {
+            return Ok(*id);
+        }
+        let Some(row) = self.drivers.get(driver) else {
+            return Err("nobody knows the account of its driver's debts".to_owned());
+        };
+        let id = receivable_id(&row.salt, driver, currency);
+        self.open(Name::Receivable(driver, id), currency).map_err(|refusal| words(&refusal))
     }
 
     /// Legs that pass what came to `clearing` on to those who earned it.
@@ -464,13 +483,10 @@ mod tests {
     fn two_names_that_meet_in_one_id_are_not_one_account() {
         let mut state = State::new(PartitionConfig::default());
         let (alice, bob) = (Identity::new("alice").unwrap(), Identity::new("bob").unwrap());
-        let id = Name::Driver(&alice).id(Currency::EUR);
-        let text = Name::Driver(&bob).text();
-        let limit = Name::Driver(&bob).limit();
-        let opening = Opening::new(id, &text, Currency::EUR, limit);
-        state.ledger.open_account(Timestamp(1), opening).unwrap();
-        let opened = state.open(Name::Driver(&alice), Currency::EUR);
+        let id = AccountId(7);
+        assert_eq!(state.open(Name::Driver(&bob, id), Currency::EUR), Ok(id));
+        let opened = state.open(Name::Driver(&alice, id), Currency::EUR);
         assert_eq!(opened, Err(Refusal::KeyReused), "bob's money is not alice's");
-        assert!(state.open(Name::Driver(&bob), Currency::EUR).is_ok());
+        assert_eq!(state.open(Name::Driver(&bob, id), Currency::EUR), Ok(id));
     }
 }

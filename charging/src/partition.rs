@@ -351,11 +351,14 @@ impl State {
             | Command::PutFunding { .. }
             | Command::PutPriced(_)
             | Command::PutMeterKey { .. }
+            | Command::EraseDriver(_)
+            | Command::RemoveDirectory { .. }
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::CloseBooks { .. }
             | Command::WriteOff { .. }
             | Command::ParkMoney { .. }
             | Command::IssueDocument(_)
+            | Command::PayOut { .. }
             | Command::PutFxRate(_) => self.execute_books(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }
@@ -407,9 +410,11 @@ impl State {
             Command::PutStation { identity, site, password } => {
                 self.put_station(&identity, &site, password)
             }
-            Command::PutDriver { driver, tokens, currency, blocked } => {
-                self.put_driver(&driver, &tokens, currency, blocked)
+            Command::PutDriver { driver, salt, tokens, currency, blocked } => {
+                self.put_driver(&driver, salt, &tokens, (currency, blocked))
             }
+            Command::EraseDriver(erase) => self.erase_driver(*erase),
+            Command::RemoveDirectory { kind, id, home } => self.remove_directory(kind, &id, home),
             Command::PutFunding { driver, funding } => self.put_funding(&driver, funding),
             Command::Deposit { key, driver, amount } => self.deposit(key, &driver, amount),
             _ => unreachable!("execute sends admin commands alone"),
@@ -422,6 +427,7 @@ impl State {
             Command::IssueDocument(ask) => self.issue_document(&ask),
             Command::CloseBooks { until } => self.close_books(until),
             Command::WriteOff { key, driver, amount } => self.write_off(key, &driver, amount),
+            Command::PayOut { key, driver, amount } => self.pay_out(key, &driver, amount),
             Command::ParkMoney { key, with, currency, amount } => {
                 self.park_money(key, with, currency, amount)
             }

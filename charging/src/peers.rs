@@ -3,7 +3,7 @@
 //! **Invariants**: everything is idempotent by session; a session's hold is resolved once, by
 //! release or capture; a release that comes first keeps a later hold from being placed.
 
-use crate::accounts::Purpose;
+use crate::accounts::{Purpose, receivable_id};
 use crate::command::{Outcome, PeerCommand, PlaceHold, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::finished::ASKED_BEFORE_KNOWN;
@@ -96,7 +96,8 @@ impl State {
         if row.blocked {
             return Err(Refusal::DriverBlocked);
         }
-        Ok(Some(Outcome::Card { driver: row.driver.clone(), card: card.clone() }))
+        let debts = receivable_id(&row.salt, &row.driver, place.currency);
+        Ok(Some(Outcome::Card { driver: row.driver.clone(), card: card.clone(), debts }))
     }
 
     fn first_hold(&mut self, from: PartitionId, place: &PlaceHold) -> Result<Outcome, Refusal> {
@@ -243,7 +244,7 @@ impl State {
             Ok(owed) => owed,
             Err(error) => {
                 let text = format!("session {session}: the capture was not booked: {error}");
-                self.except(&row.driver, &text);
+                self.except_driver(&text);
                 return Err(Refusal::KeyReused);
             }
         };
@@ -402,7 +403,7 @@ impl State {
                 let text = format!(
                     "session {session}: its hold runs out and cannot be renewed: {refusal:?}"
                 );
-                self.except(&row.driver, &text);
+                self.except_driver(&text);
             }
         }
     }

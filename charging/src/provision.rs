@@ -2,12 +2,12 @@
 //!
 //! Each is idempotent: sent again after a lost answer it changes nothing and says the same.
 
-use crate::accounts::Name;
+use crate::accounts::{Name, wallet_id};
 use crate::command::{Outcome, PasswordHash, Refusal};
 use crate::config::AMOUNT_MAX;
 use crate::payment::Funding;
 use crate::rows::{
-    DirectoryKind, DirectoryRow, DriverRow, Protocol, StationRow, StationState, TokenRow,
+    DirectoryKind, DirectoryRow, DriverRow, Protocol, Salt, StationRow, StationState, TokenRow,
 };
 use crate::state::State;
 use novax_ledger::{Code, LedgerError, Leg};
@@ -108,9 +108,9 @@ impl State {
     pub(crate) fn put_driver(
         &mut self,
         driver: &Identity,
+        salt: Salt,
         tokens: &[TokenUid],
-        currency: Currency,
-        blocked: bool,
+        (currency, blocked): (Currency, bool),
     ) -> Result<Outcome, Refusal> {
         let foreign =
             |token: &TokenUid| self.tokens.get(token).is_some_and(|row| row.driver != *driver);
@@ -133,13 +133,17 @@ impl State {
                 return Err(Refusal::Full);
             }
         }
-        let wallet = self.open(Name::Driver(driver), currency)?;
+        // Who is known keeps the salt of the first time.
+        let salt = known.as_ref().map_or(salt, |row| row.salt);
+        let wallet = wallet_id(&salt, driver, currency);
+        let wallet = self.open(Name::Driver(driver, wallet), currency)?;
         for token in tokens {
             self.put_token_row(TokenRow { token: token.clone(), driver: driver.clone() });
         }
         let driver = driver.clone();
         let funding = known.map_or(Funding::Wallet, |row| row.funding);
-        self.put_driver_row(DriverRow { driver, currency, blocked, wallet, tokens: all, funding });
+        let tokens = all;
+        self.put_driver_row(DriverRow { driver, currency, blocked, wallet, tokens, funding, salt });
         Ok(Outcome::Done)
     }
 

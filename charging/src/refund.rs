@@ -19,6 +19,10 @@ impl State {
     pub(crate) fn refund(&mut self, ask: &Refund) -> Result<Outcome, Refusal> {
         let (session, sequence, amount) = (ask.session, ask.sequence, ask.amount);
         let psp = self.psp_of(&ask.lines).map(|psp| (psp, self.given_to(psp)));
+        // Whoever was forgotten cannot be given anything.
+        if ask.lines.iter().any(|row| self.is_nobodys(row.debit)) {
+            return Err(Refusal::UnknownDriver);
+        }
         let original = Purpose::Settle.key(session, 0);
         let key = Purpose::Refund.key(session, sequence);
         if psp.is_some() && self.ledger.set(key).is_none() {
@@ -79,6 +83,7 @@ impl State {
         let Some(billed) = row.billed.checked_sub(amount).filter(|_| amount > 0) else {
             return Err(Refusal::NotRefundable);
         };
+        self.note_late_change();
         let booked = self.book_peer_refund(&row, key, (row.billed, billed), row.owed());
         match booked {
             Ok(owed) => {
@@ -88,7 +93,7 @@ impl State {
             }
             Err(error) => {
                 let text = format!("session {session}: the refund was not booked: {error}");
-                self.except(&row.driver, &text);
+                self.except_driver(&text);
                 Err(Refusal::NotRefundable)
             }
         }
@@ -101,7 +106,8 @@ impl State {
         bills: (Amount, Amount),
         owed: Amount,
     ) -> Result<Amount, String> {
-        let debtor = Debtor { wallet: row.wallet, driver: Some(&row.driver) };
+        let wallet = self.wallet_or_suspense(row.wallet, row.currency);
+        let debtor = Debtor { wallet, driver: Some(&row.driver) };
         let mut legs = Vec::with_capacity(6);
         let (name, money) = (Name::Clearing(row.partition), (row.bill_currency(), row.fx.as_ref()));
         let (_, owed) = self.bring_difference(debtor, name, money, bills, owed, &mut legs)?;

@@ -19,7 +19,7 @@ const STATES: [SessionState; 10] = [
 ];
 
 /// Refusals without parts, and their text.
-const PLAIN: [(Refusal, &str); 17] = [
+const PLAIN: [(Refusal, &str); 18] = [
     (Refusal::UnknownToken, "unknown token"),
     (Refusal::DriverBlocked, "driver blocked"),
     (Refusal::CurrencyMismatch, "the wallet has another currency"),
@@ -37,6 +37,7 @@ const PLAIN: [(Refusal, &str); 17] = [
     (Refusal::TokenInUse, "token in use"),
     (Refusal::PaymentDeclined, "payment declined"),
     (Refusal::PaymentUnanswered, "the payment provider did not answer in time"),
+    (Refusal::Stale, "rows have changed since they were read"),
 ];
 
 const FUNDS: &str = "insufficient funds: ";

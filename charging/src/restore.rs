@@ -227,6 +227,11 @@ impl Sorted {
         let head =
             Head { next_journal: state.meta.next_journal, closed_until: state.meta.closed_until };
         let (accounts, holds, keys) = (self.accounts, self.holds, self.keys);
+        for account in &accounts {
+            if let Some(driver) = crate::accounts::debtor_of(&account.name) {
+                state.debts.entry(driver).or_default().insert(account.currency, account.id);
+            }
+        }
         state.ledger = Ledger::restore(novax_ledger::Rows { head, accounts, holds, keys })?;
         for row in self.outbox {
             state.index_outbox_row(&row);

@@ -306,6 +306,8 @@ pub struct MetaRow {
     pub log_chain: [u8; 32],
     /// End of the last closed period of the books.
     pub closed_until: Timestamp,
+    /// The last entry that changed a row of a session that was over: rows read before it may be old.
+    pub late_change: u64,
 }
 
 /// Terms by what they say: 128 bits of SHA-256 over their canonical form.
@@ -705,6 +707,9 @@ pub struct ConnectorRow {
     pub limit: Option<Watts>,
 }
 
+/// Random bytes that keep a name from being guessed from its commitment.
+pub type Salt = [u8; novax_audit::commitment::SALT_BYTES];
+
 /// A driver.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct DriverRow {
@@ -720,6 +725,9 @@ pub struct DriverRow {
     pub tokens: Vec<TokenUid>,
     /// What the driver pays with.
     pub funding: Funding,
+    /// Of the commitments that are the ids of the driver's accounts. Forgotten with the driver, they
+    /// lead to nobody.
+    pub salt: Salt,
 }
 
 /// Who owns a token.

@@ -1,13 +1,15 @@
 //! Who pays for a session, and what is held before anything is promised.
 
-use crate::accounts::{Name, Purpose};
+use crate::accounts::{Name, Purpose, receivable_id};
 use crate::command::{PayerRef, PeerCommand, Refusal};
 use crate::fx::in_wallet;
 use crate::money::HoldPlace;
 use crate::payment::{Card, Funding};
 use crate::rows::{Charges, Deal, Payer, SessionRow, SessionState};
 use crate::state::{State, StationNumber};
-use novax_model::{Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours};
+use novax_model::{
+    AccountId, Amount, ConnectorRef, Identity, SessionId, Timestamp, TokenUid, WattHours,
+};
 use novax_settlement::Rate;
 
 /// Who pays and what is held.
@@ -56,8 +58,9 @@ impl State {
                     card: None,
                 })
             }
-            PayerRef::Card { driver, card } => {
-                self.secure_by_card(session, driver.clone(), card.clone(), deal)
+            PayerRef::Card { driver, card, debts } => {
+                let whose = (driver.clone(), *debts);
+                self.secure_by_card(session, whose, card.clone(), deal)
             }
             PayerRef::Local => {
                 let owner = self.tokens.get(token).ok_or(Refusal::UnknownToken)?;
@@ -66,8 +69,9 @@ impl State {
                     return Err(Refusal::DriverBlocked);
                 }
                 if let Funding::Card(card) = &row.funding {
-                    let (driver, card) = (row.driver.clone(), card.clone());
-                    return self.secure_by_card(session, driver, card, deal);
+                    let debts = receivable_id(&row.salt, &row.driver, deal.currency);
+                    let (whose, card) = ((row.driver.clone(), debts), card.clone());
+                    return self.secure_by_card(session, whose, card, deal);
                 }
                 let (driver, wallet, currency) = (row.driver.clone(), row.wallet, row.currency);
                 let fx = self.rate_between(currency, deal.currency)?;
@@ -97,7 +101,7 @@ impl State {
     fn secure_by_card(
         &mut self,
         session: SessionId,
-        driver: Identity,
+        (driver, debts): (Identity, AccountId),
         card: Card,
         deal: &Deal,
     ) -> Result<Secured, Refusal> {
@@ -107,6 +111,10 @@ impl State {
             return Err(Refusal::KeyReused);
         }
         let psp = self.open(Name::Psp(&card.provider), deal.currency)?;
+        // Here nobody has the salt: the account of debts is opened while somebody says which it is.
+        if self.debts_of(&driver, deal.currency).is_err() {
+            self.open(Name::Receivable(&driver, debts), deal.currency)?;
+        }
         let place = HoldPlace { purpose: Purpose::Hold, session, holds: 0, held: 0 };
         self.hold_local(place, deal.hold, psp, deal.currency)?;
         Ok(Secured {

@@ -21,7 +21,9 @@ use crate::terms::Terms;
 use crate::timers::Timer;
 use crate::tree::Heads;
 use novax_ledger::Ledger;
-use novax_model::{ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid};
+use novax_model::{
+    AccountId, ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid,
+};
 use novax_settlement::TaxTable;
 use novax_tariff::rules::{Sample, SignalKind};
 use novax_tsdb::OpenSeries;
@@ -132,6 +134,8 @@ pub(crate) struct State {
     /// Of those, the ones to be looked at after the entry: they may be forgotten.
     pub(crate) cards_touched: BTreeSet<SessionId>,
     pub(crate) ledger: Ledger,
+    /// The accounts of what drivers owe, by whose they are.
+    pub(crate) debts: BTreeMap<Identity, BTreeMap<Currency, AccountId>>,
     pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
     pub(crate) series: BTreeMap<u64, OpenSeries>,
     /// Series that may have late ticks open.
@@ -182,6 +186,7 @@ impl State {
             cards: BTreeMap::new(),
             cards_touched: BTreeSet::new(),
             ledger: Ledger::new(),
+            debts: BTreeMap::new(),
             timers: BTreeSet::new(),
             series: BTreeMap::new(),
             late_series: BTreeSet::new(),
@@ -295,6 +300,18 @@ impl State {
     pub(crate) fn put_driver_row(&mut self, row: DriverRow) {
         self.dirty.insert(Dirty::Driver(row.driver.clone()));
         self.drivers.insert(row.driver.clone(), row);
+    }
+
+    pub(crate) fn remove_driver_row(&mut self, driver: &Identity) -> Option<DriverRow> {
+        let row = self.drivers.remove(driver)?;
+        self.dirty.insert(Dirty::Driver(driver.clone()));
+        Some(row)
+    }
+
+    pub(crate) fn remove_token_row(&mut self, token: &TokenUid) {
+        if self.tokens.remove(token).is_some() {
+            self.dirty.insert(Dirty::Token(token.clone()));
+        }
     }
 
     pub(crate) fn put_token_row(&mut self, row: TokenRow) {
@@ -436,6 +453,17 @@ impl State {
         self.append(Keyspace::Exceptions, number.to_be_bytes().to_vec(), Some(rows::archive(&row)));
     }
 
+    /// The same about a driver, who is not named: the session that the words name leads there, as long
+    /// as anything does.
+    pub(crate) fn except_driver(&mut self, text: &str) {
+        self.except(&crate::peers::nobody(), text);
+    }
+
+    /// A row of a session that is over changes.
+    pub(crate) fn note_late_change(&mut self) {
+        self.meta.late_change = self.meta.applied_index;
+    }
+
     /// Writes a row that is not kept in memory.
     pub(crate) fn append(&mut self, keyspace: Keyspace, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.appended.push(RowWrite { keyspace, key, value });
@@ -534,29 +562,29 @@ impl State {
     fn take_ledger_rows(&mut self, out: &mut Vec<RowWrite>) {
         let changes = self.ledger.take_changes();
         let mut push = |keyspace, key: Vec<u8>, value| out.push(RowWrite { keyspace, key, value });
-        for account in &changes.accounts {
+        for account in changes.accounts() {
             let key = account.id.0.to_be_bytes().to_vec();
             push(Keyspace::Accounts, key, Some(rows::archive(account)));
         }
-        for (id, hold) in &changes.holds {
+        for (id, hold) in changes.holds() {
             let mut key = id.key.0.to_be_bytes().to_vec();
             key.push(id.leg);
-            push(Keyspace::Holds, key, hold.as_ref().map(rows::archive));
+            push(Keyspace::Holds, key, hold.map(rows::archive));
         }
-        for row in &changes.journal {
+        for row in changes.journal() {
             let key = row.number.to_be_bytes().to_vec();
             push(Keyspace::Transfers, key, Some(rows::archive(row)));
         }
-        for entry in &changes.entries {
+        for entry in changes.entries() {
             let mut key = entry.account.0.to_be_bytes().to_vec();
             key.extend(entry.number.to_be_bytes());
             push(Keyspace::AccountEntries, key, Some(rows::archive(entry)));
         }
-        for (key, row) in &changes.keys {
+        for (key, row) in changes.keys() {
             let value = row.as_ref().map(rows::archive);
             push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
         }
-        self.grow_tree(&changes.journal, out);
+        self.heads.grow(self.config.partition, &mut self.meta, changes.journal(), out);
         let head = self.ledger.head();
         self.meta.next_journal = head.next_journal;
         self.meta.closed_until = head.closed_until;

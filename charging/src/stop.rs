@@ -132,6 +132,7 @@ impl State {
         let past = self.station_mut(station).past.get_mut(&key).expect("the caller found it");
         if let Some(row) = past.awaits_stop.take() {
             let mut row = *row;
+            self.note_late_change();
             if row.estimated {
                 let (before, was) = (row.adjusted, row.charges.total());
                 self.adjust(&mut row, end);

@@ -4,13 +4,13 @@
 //! and the chain were right after an entry; a head is signed at most once, and only as it is.
 
 use crate::command::{Outcome, Refusal, RowWrite};
-use crate::rows::{self, Keyspace, LEAF_MARK, TreeHeadRow};
+use crate::rows::{self, Keyspace, LEAF_MARK, MetaRow, TreeHeadRow};
 use crate::state::State;
 use novax_audit::canonical::{encode, transactions};
 use novax_audit::merkle::leaf_hash;
 use novax_audit::{SignedHead, TreeHead, chain};
 use novax_ledger::JournalRow;
-use novax_model::{Duration, Timestamp};
+use novax_model::{Duration, PartitionId, Timestamp};
 use std::collections::BTreeMap;
 
 /// Heads that wait for a signature; older ones stay unsigned, a newer one vouches for them too.
@@ -41,6 +41,43 @@ impl Heads {
             self.unsigned.pop_first();
         }
     }
+
+    /// What an entry booked becomes leaves.
+    pub(crate) fn grow(
+        &mut self,
+        partition: PartitionId,
+        meta: &mut MetaRow,
+        journal: &[JournalRow],
+        out: &mut Vec<RowWrite>,
+    ) {
+        for set in transactions(journal) {
+            let leaf = meta.tree.size();
+            let mut key = vec![LEAF_MARK];
+            key.extend_from_slice(&set.first().map_or(0, |row| row.number).to_be_bytes());
+            let value = Some(leaf.to_be_bytes().to_vec());
+            out.push(RowWrite { keyspace: Keyspace::TreeNodes, key, value });
+            self.buffer.clear();
+            encode(partition, set, &mut self.buffer).expect("the ledger writes whole sets");
+            for (key, hash) in meta.tree.append(leaf_hash(&self.buffer)) {
+                let (key, value) = (key.to_bytes().to_vec(), Some(hash.to_vec()));
+                out.push(RowWrite { keyspace: Keyspace::TreeNodes, key, value });
+            }
+        }
+        let (size, now) = (meta.tree.size(), meta.time);
+        if TreeHead::is_due(self.last.as_ref(), size, now) {
+            let head = TreeHead {
+                partition,
+                size,
+                root: meta.tree.root(),
+                log_index: meta.applied_index,
+                log_chain: meta.log_chain,
+                at: now,
+            };
+            self.last = Some(head);
+            self.wait(head);
+            out.push(head_row(&TreeHeadRow { head, signed: None }));
+        }
+    }
 }
 
 impl State {
@@ -51,38 +88,6 @@ impl State {
             before = chain::genesis(self.config.partition);
         }
         self.meta.log_chain = chain::link(&before, index, entry);
-    }
-
-    /// What an entry booked becomes leaves.
-    pub(crate) fn grow_tree(&mut self, journal: &[JournalRow], out: &mut Vec<RowWrite>) {
-        for set in transactions(journal) {
-            let leaf = self.meta.tree.size();
-            let mut key = vec![LEAF_MARK];
-            key.extend_from_slice(&set.first().map_or(0, |row| row.number).to_be_bytes());
-            let value = Some(leaf.to_be_bytes().to_vec());
-            out.push(RowWrite { keyspace: Keyspace::TreeNodes, key, value });
-            self.heads.buffer.clear();
-            encode(self.config.partition, set, &mut self.heads.buffer)
-                .expect("the ledger writes whole sets");
-            for (key, hash) in self.meta.tree.append(leaf_hash(&self.heads.buffer)) {
-                let (key, value) = (key.to_bytes().to_vec(), Some(hash.to_vec()));
-                out.push(RowWrite { keyspace: Keyspace::TreeNodes, key, value });
-            }
-        }
-        let (size, now) = (self.meta.tree.size(), self.now());
-        if TreeHead::is_due(self.heads.last.as_ref(), size, now) {
-            let head = TreeHead {
-                partition: self.config.partition,
-                size,
-                root: self.meta.tree.root(),
-                log_index: self.meta.applied_index,
-                log_chain: self.meta.log_chain,
-                at: now,
-            };
-            self.heads.last = Some(head);
-            self.heads.wait(head);
-            out.push(head_row(&TreeHeadRow { head, signed: None }));
-        }
     }
 
     /// When a head is due though nothing happens.

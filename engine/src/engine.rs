@@ -689,6 +689,7 @@ impl Engine {
                 std::thread::yield_now();
                 continue;
             }
+            self.worker.help();
             let Ok(done) = self.done.recv() else {
                 return Err(Error::WorkerStopped);
             };
@@ -718,6 +719,7 @@ impl Engine {
     fn settle(&mut self) {
         self.shared.pacer.set_lifted(true);
         while self.is_at_work() {
+            self.worker.help();
             let Ok(done) = self.done.recv() else { return };
             // Whoever wanted to hear of a failure has polled.
             drop(self.install(done));

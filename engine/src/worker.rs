@@ -2,7 +2,8 @@
 //!
 //! Invariants: the queue is bounded and a full one refuses; accepted work is finished, also when the
 //! worker is dropped; flushes go before compactions, and one thread, where there are two or
-//! more, is always free of compactions, so that a flush never waits for one.
+//! more, is always free of compactions, so that a flush never waits for one. A worker without threads does
+//! a job when it is told to, so that a simulator decides when.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -40,6 +41,8 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     background_running_max: usize,
+    /// Nobody works but who calls [`Worker::run_next`].
+    by_hand: bool,
 }
 
 impl Shared {
@@ -65,6 +68,14 @@ impl Shared {
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Does the next job here and now; false when none waits.
+    fn run_next(&self) -> bool {
+        let mut state = self.lock();
+        let job = state.urgent.pop_front().or_else(|| state.background.pop_front());
+        drop(state);
+        job.map(|job| job()).is_some()
     }
 
     fn run(&self) {
@@ -102,6 +113,11 @@ impl Handle {
         self.shared.changed.notify_one();
         Ok(())
     }
+
+    /// Where there are no threads: does all that waits. Whoever is about to wait for a job calls it.
+    pub(crate) fn help(&self) {
+        while self.shared.by_hand && self.shared.run_next() {}
+    }
 }
 
 /// Background threads for flushes and compactions. Dropping it finishes all accepted work first.
@@ -121,6 +137,7 @@ impl Worker {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
             background_running_max: (threads - 1).max(1),
+            by_hand: false,
         });
         let mut worker = Worker { shared, threads: Vec::with_capacity(threads) };
         for number in 0..threads {
@@ -129,6 +146,24 @@ impl Worker {
             worker.threads.push(thread.spawn(move || shared.run())?);
         }
         Ok(worker)
+    }
+
+    /// A worker without threads: jobs wait for [`Worker::run_next`].
+    #[must_use]
+    pub fn by_hand() -> Worker {
+        let state = Mutex::new(State::default());
+        let changed = Condvar::new();
+        let shared = Shared { state, changed, background_running_max: 1, by_hand: true };
+        Worker { shared: Arc::new(shared), threads: Vec::new() }
+    }
+
+    /// Does the next job here and now; false when none waits. For a worker without threads.
+    ///
+    /// # Panics
+    /// When there are threads, whose work it is.
+    pub fn run_next(&self) -> bool {
+        assert!(self.shared.by_hand, "the threads do what is to be done");
+        self.shared.run_next()
     }
 
     pub(crate) fn handle(&self) -> Handle {
@@ -140,6 +175,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.shared.lock().stopping = true;
         self.shared.changed.notify_all();
+        while self.shared.by_hand && self.shared.run_next() {}
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so already.
             drop(thread.join());
@@ -171,6 +207,22 @@ mod tests {
         drop(worker);
         assert_eq!(done.try_iter().count(), 100);
         assert_eq!(handle.submit(Priority::Urgent, Box::new(|| ())), Err(Refused::Stopped));
+    }
+
+    #[test]
+    fn without_threads_a_job_is_done_when_it_is_told_to_be() {
+        let worker = Worker::by_hand();
+        let handle = worker.handle();
+        let (sender, done) = mpsc::channel();
+        for (number, priority) in [(1, Priority::Background), (2, Priority::Urgent)] {
+            let sender = sender.clone();
+            handle.submit(priority, Box::new(move || sender.send(number).unwrap())).unwrap();
+        }
+        assert_eq!(done.try_iter().count(), 0);
+        assert!(worker.run_next());
+        assert_eq!(done.try_iter().collect::<Vec<_>>(), [2]);
+        drop(worker);
+        assert_eq!(done.try_iter().collect::<Vec<_>>(), [1]);
     }
 
     #[test]

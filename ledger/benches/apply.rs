@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use novax_ledger::{Code, HoldId, Ledger, Leg, Limit, Opening, Stamp};
+use novax_ledger::{Account, Code, HoldId, Ledger, Leg, Limit, Opening, Stamp};
 use novax_model::{AccountId, Currency, Timestamp, TransferKey};
 
 const WALLETS: u64 = 100_000;
@@ -102,7 +102,11 @@ fn run(spread: u64) -> f64 {
             let key = TransferKey(id(61, session));
             black_box(ledger.post(stamp, key, &bill_legs(session, spread)).expect("held"));
         }
-        black_box(ledger.take_changes());
+        let changes = ledger.take_changes();
+        black_box(changes.accounts().map(Account::available).max());
+        black_box(changes.holds().map(|(_, hold)| hold.map(|hold| hold.amount)).max());
+        black_box(changes.keys().map(|(_, row)| row.map(|row| row.first)).max());
+        black_box(changes.journal());
     }
     let seconds = begin.elapsed().as_secs_f64();
     ledger.audit().expect("balanced");

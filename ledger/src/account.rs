@@ -129,7 +129,7 @@ impl Account {
         }
     }
 
-    pub(crate) fn set_balances(&mut self, balances: Balances, at: Timestamp) {
+    pub(crate) fn set_balances(&mut self, balances: &Balances, at: Timestamp) {
         if balances.debits_posted == balances.credits_posted {
             self.unbalanced_since = None;
         } else if self.unbalanced_since.is_none() {
@@ -184,29 +184,21 @@ impl Balances {
         }
     }
 
-    /// Each sum less that of `before` plus that of `after`; `None` when one would not fit.
-    pub(crate) fn shifted(&self, before: &Balances, after: &Balances) -> Option<Balances> {
-        let shift = |total: Amount, before: Amount, after: Amount| {
-            total.checked_sub(before)?.checked_add(after)
+    /// Moves each sum by what it went from `before` to `after`; `None` when one would not fit, and
+    /// then the sums are of no use any more.
+    #[inline]
+    pub(crate) fn shift(&mut self, before: &Balances, after: &Balances) -> Option<()> {
+        let shift = |total: &mut Amount, before: Amount, after: Amount| {
+            // Most steps move one or two of the four.
+            if before != after {
+                *total = total.checked_sub(before)?.checked_add(after)?;
+            }
+            Some(())
         };
-        Some(Balances {
-            debits_pending: shift(
-                self.debits_pending,
-                before.debits_pending,
-                after.debits_pending,
-            )?,
-            debits_posted: shift(self.debits_posted, before.debits_posted, after.debits_posted)?,
-            credits_pending: shift(
-                self.credits_pending,
-                before.credits_pending,
-                after.credits_pending,
-            )?,
-            credits_posted: shift(
-                self.credits_posted,
-                before.credits_posted,
-                after.credits_posted,
-            )?,
-        })
+        shift(&mut self.debits_pending, before.debits_pending, after.debits_pending)?;
+        shift(&mut self.debits_posted, before.debits_posted, after.debits_posted)?;
+        shift(&mut self.credits_pending, before.credits_pending, after.credits_pending)?;
+        shift(&mut self.credits_posted, before.credits_posted, after.credits_posted)
     }
 
     /// Double entry: what is debited is credited, held or posted.

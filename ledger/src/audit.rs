@@ -1,13 +1,13 @@
 //! A ledger from its rows, and the proof that its rows fit together.
 
-use novax_model::{AccountId, Amount};
+use novax_model::Amount;
 
 use crate::account::Balances;
 use crate::error::LedgerError;
-use crate::idmap::IdMap;
+use crate::holds::HeldOn;
 use crate::ledger::{Ledger, Rows};
 use crate::totals::Totals;
-use crate::transfer::HOLD_LEGS_MAX;
+use crate::transfer::{HOLD_LEGS_MAX, Hold};
 
 impl Ledger {
     /// The ledger whose rows these are.
@@ -33,10 +33,22 @@ impl Ledger {
             if ledger.holds.get(hold.id()).is_some() {
                 return Err(LedgerError::Inconsistent("a hold stands there twice"));
             }
-            ledger.holds.insert(hold, false);
+            let on = ledger.belongs_to(&hold)?;
+            ledger.holds.insert(hold, on, false);
         }
         ledger.audit()?;
         Ok(ledger)
+    }
+
+    /// Where the rows stand that a stored hold belongs to.
+    fn belongs_to(&self, hold: &Hold) -> Result<HeldOn, LedgerError> {
+        let (debit, credit) = (self.accounts.slot(hold.debit), self.accounts.slot(hold.credit));
+        let (Some(debit), Some(credit)) = (debit, credit) else {
+            return Err(LedgerError::Inconsistent("a hold lacks accounts of one currency"));
+        };
+        let key = self.keys.slot(hold.key);
+        let key = key.ok_or(LedgerError::Inconsistent("a hold lacks the key that placed it"))?;
+        Ok(HeldOn { debit, credit, key })
     }
 
     /// Debits equal credits in every currency, from totals kept along. Cheap: call it often.
@@ -78,31 +90,30 @@ impl Ledger {
     }
 
     fn audit_holds(&self) -> Result<(), LedgerError> {
-        let mut pending: IdMap<AccountId, (Amount, Amount)> = IdMap::default();
-        pending.reserve(self.accounts.len());
-        for hold in self.holds.sorted() {
-            let debit = self.accounts.get(hold.debit).map(|account| account.currency);
-            let credit = self.accounts.get(hold.credit).map(|account| account.currency);
-            if debit.is_none() || debit != credit {
+        let mut pending = vec![(0 as Amount, 0 as Amount); self.accounts.len()];
+        for (hold, on) in self.holds.open() {
+            let (debit, credit) = (self.accounts.at(on.debit), self.accounts.at(on.credit));
+            let is_on = debit.id == hold.debit && credit.id == hold.credit;
+            if !is_on || debit.currency != credit.currency {
                 return Err(LedgerError::Inconsistent("a hold lacks accounts of one currency"));
             }
-            if self.keys.get(hold.key).is_none() || usize::from(hold.leg) >= HOLD_LEGS_MAX {
+            let placed_by = self.keys.slot(hold.key);
+            if placed_by != Some(on.key) || usize::from(hold.leg) >= HOLD_LEGS_MAX {
                 return Err(LedgerError::Inconsistent("a hold lacks the key that placed it"));
             }
             if self.keys.resolution(hold.id()).is_some() {
                 return Err(LedgerError::Inconsistent("a hold is open and resolved"));
             }
             let overflow = LedgerError::Inconsistent("holds overflow");
-            let (debits, _) = pending.entry(hold.debit).or_default();
+            let (debits, _) = &mut pending[on.debit as usize];
             *debits = debits.checked_add(hold.amount).ok_or(overflow.clone())?;
-            let (_, credits) = pending.entry(hold.credit).or_default();
+            let (_, credits) = &mut pending[on.credit as usize];
             *credits = credits.checked_add(hold.amount).ok_or(overflow)?;
         }
         if self.keys.open_holds() != self.holds.len() {
             return Err(LedgerError::Inconsistent("keys count other holds than are open"));
         }
-        for account in self.accounts.iter() {
-            let (debits, credits) = pending.get(&account.id).copied().unwrap_or_default();
+        for (account, (debits, credits)) in self.accounts.iter().zip(pending) {
             if (debits, credits) != (account.debits_pending, account.credits_pending) {
                 return Err(LedgerError::Inconsistent("pending sums differ from the holds"));
             }

@@ -5,10 +5,11 @@
 //! that "already posted", "already voided" and "expired" stay distinct, on a restored replica as on
 //! one that never stopped, at no cost in rows.
 //!
-//! In memory a key costs 48 bytes in a hash table and 16 in the queue of ages: 70 to 145 bytes with
-//! the room both keep to grow. So keys are forgotten, oldest first, but never younger than
-//! [`KEY_AGE_MIN`]; one whose hold is still open stays until that is resolved. The hash table is cut
-//! in [`SHARDS`], so that growing it never stops the ledger for longer than one of them takes.
+//! In memory a key costs 48 bytes in a slab, 4 in the queue of ages and 11 to 21 in the index that
+//! finds it: 63 to 77 bytes with the room both keep to grow. So keys are forgotten, oldest first, but never younger than
+//! [`KEY_AGE_MIN`]; one whose hold is still open stays until that is resolved. New keys stand side by
+//! side, and the index is cut in [`SHARDS`], so that growing it never stops the ledger for longer
+//! than one of them takes.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,7 +17,9 @@ use novax_model::{Amount, Duration, Timestamp, TransferKey};
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::error::LedgerError;
-use crate::idmap::IdMap;
+use crate::index::{Index, hash};
+use crate::order::{Marked, Order, leading};
+use crate::slab::Slab;
 use crate::transfer::{HOLD_LEGS_MAX, HoldId};
 
 /// No key younger than this is forgotten, whatever is asked for: longer than a charger may have
@@ -79,9 +82,10 @@ pub struct KeyRow {
     pub undone: Undone,
 }
 
-/// [`KeyRow`] without the amount refunded, which few sets have.
+/// [`KeyRow`] with its key, without the amount refunded, which few sets have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known {
+    pub(crate) key: TransferKey,
     pub(crate) first: u64,
     pub(crate) at: Timestamp,
     fingerprint: u32,
@@ -90,9 +94,19 @@ pub(crate) struct Known {
     pub(crate) rows: u8,
     open_holds: u8,
     mark: Mark,
+    state: State,
 }
 
-const _: () = assert!(size_of::<(TransferKey, Known)>() == 48, "as the file's head says");
+const _: () = assert!(size_of::<Known>() == 48, "as the file's head says");
+
+/// Whether a row changed since the changes were last taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Clean,
+    Dirty,
+    /// It changed by being forgotten: no longer found, but its key is still asked for.
+    Forgotten,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
@@ -128,13 +142,20 @@ pub(crate) struct NewKey {
 /// Keys of all sets that are remembered.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    shards: Box<[IdMap<TransferKey, Known>]>,
+    rows: Slab<Known>,
+    shards: Box<[Index]>,
     refunded: BTreeMap<TransferKey, Amount>,
-    /// By number of the first journal row, which grows with each set.
-    oldest_first: VecDeque<TransferKey>,
+    /// Slots, by number of the first journal row, which grows with each set.
+    oldest_first: VecDeque<u32>,
     /// Old enough to be forgotten but for an open hold, by number of the first journal row.
-    kept: BTreeMap<u64, TransferKey>,
-    dirty: Vec<TransferKey>,
+    kept: BTreeMap<u64, u32>,
+    dirty: Vec<Marked>,
+    /// Since the changes were last taken.
+    forgotten: Vec<u32>,
+    /// What was dirty when the changes were taken, in order of key.
+    taken: Vec<Marked>,
+    taken_forgotten: Vec<u32>,
+    order: Order,
     newest: Timestamp,
     open_holds: usize,
 }
@@ -142,21 +163,25 @@ pub(crate) struct Keys {
 impl Default for Keys {
     fn default() -> Self {
         Keys {
-            shards: (0..SHARDS).map(|_| IdMap::default()).collect(),
+            rows: Slab::default(),
+            shards: (0..SHARDS).map(|_| Index::default()).collect(),
             refunded: BTreeMap::new(),
             oldest_first: VecDeque::new(),
             kept: BTreeMap::new(),
             dirty: Vec::new(),
+            forgotten: Vec::new(),
+            taken: Vec::new(),
+            taken_forgotten: Vec::new(),
+            order: Order::default(),
             newest: Timestamp::ZERO,
             open_holds: 0,
         }
     }
 }
 
-/// Other bits than the table's own hash goes by.
-fn shard_of(key: TransferKey) -> usize {
-    let folded = u64::try_from((key.0 ^ key.0 >> 64) & u128::from(u64::MAX)).expect("64 bits");
-    usize::try_from(folded.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 56).expect("8 bits") % SHARDS
+/// By the last bits of a hash; an index goes by the first.
+fn shard_of(hash: u64) -> usize {
+    usize::try_from(hash % SHARDS as u64).expect("a small number")
 }
 
 fn upper_half(fingerprint: u64) -> u32 {
@@ -170,12 +195,14 @@ impl Known {
 }
 
 impl Keys {
-    pub(crate) fn get(&self, key: TransferKey) -> Option<&Known> {
-        self.shards[shard_of(key)].get(&key)
+    #[inline]
+    pub(crate) fn slot(&self, key: TransferKey) -> Option<u32> {
+        let hash = hash(key.0);
+        self.shards[shard_of(hash)].find(hash, |slot| self.rows.at(slot).key == key)
     }
 
-    fn get_mut(&mut self, key: TransferKey) -> Option<&mut Known> {
-        self.shards[shard_of(key)].get_mut(&key)
+    pub(crate) fn get(&self, key: TransferKey) -> Option<&Known> {
+        self.slot(key).map(|slot| self.rows.at(slot))
     }
 
     /// Holds that are open by what their keys say.
@@ -183,10 +210,10 @@ impl Keys {
         self.open_holds
     }
 
-    pub(crate) fn undone(&self, key: TransferKey, known: &Known) -> Undone {
+    pub(crate) fn undone(&self, known: &Known) -> Undone {
         match known.mark {
             Mark::No => Undone::No,
-            Mark::Refunded => Undone::Refunded(self.refunded.get(&key).copied().unwrap_or(0)),
+            Mark::Refunded => Undone::Refunded(self.refunded.get(&known.key).copied().unwrap_or(0)),
             Mark::Reversed => Undone::Reversed,
             Mark::Never => Undone::Never,
         }
@@ -204,9 +231,11 @@ impl Keys {
         }
     }
 
-    pub(crate) fn insert(&mut self, key: TransferKey, new: NewKey) {
+    /// Returns the slot.
+    pub(crate) fn insert(&mut self, key: TransferKey, new: NewKey) -> u32 {
         assert!(new.rows > 0, "a set that moves nothing is refused");
-        let known = Known {
+        let slot = self.put(Known {
+            key,
             first: new.first,
             at: new.at,
             fingerprint: upper_half(new.fingerprint),
@@ -215,13 +244,30 @@ impl Keys {
             rows: new.rows,
             open_holds: new.holds,
             mark: Mark::of(new.undone),
-        };
-        let before = self.shards[shard_of(key)].insert(key, known);
-        assert!(before.is_none(), "a key is booked once");
-        self.open_holds += usize::from(new.holds);
-        self.oldest_first.push_back(key);
-        self.newest = self.newest.max(new.at);
-        self.dirty.push(key);
+            state: State::Dirty,
+        });
+        self.dirty.push((leading(key.0), slot));
+        self.oldest_first.push_back(slot);
+        slot
+    }
+
+    fn put(&mut self, known: Known) -> u32 {
+        let hash = hash(known.key.0);
+        let slot = self.rows.insert(known);
+        let rows = &self.rows;
+        let is_it = |slot| rows.at(slot).key == known.key;
+        self.shards[shard_of(hash)].insert(hash, slot, is_it);
+        self.open_holds += usize::from(known.open_holds);
+        self.newest = self.newest.max(known.at);
+        slot
+    }
+
+    fn mark(&mut self, slot: u32) {
+        let known = self.rows.at_mut(slot);
+        if known.state == State::Clean {
+            known.state = State::Dirty;
+            self.dirty.push((leading(known.key.0), slot));
+        }
     }
 
     /// Takes stored keys back.
@@ -229,9 +275,13 @@ impl Keys {
     /// # Errors
     /// When one stands there twice.
     pub(crate) fn restore(&mut self, rows: Vec<(TransferKey, KeyRow)>) -> Result<(), LedgerError> {
-        let mut order: Vec<(u64, TransferKey)> = Vec::with_capacity(rows.len());
+        let mut order: Vec<(u64, u32)> = Vec::with_capacity(rows.len());
         for (key, row) in rows {
-            let known = Known {
+            if self.slot(key).is_some() {
+                return Err(LedgerError::Inconsistent("a key stands there twice"));
+            }
+            let slot = self.put(Known {
+                key,
                 first: row.first,
                 at: row.at,
                 fingerprint: row.fingerprint,
@@ -240,43 +290,42 @@ impl Keys {
                 rows: row.rows,
                 open_holds: row.open_holds,
                 mark: Mark::of(row.undone),
-            };
-            if self.shards[shard_of(key)].insert(key, known).is_some() {
-                return Err(LedgerError::Inconsistent("a key stands there twice"));
-            }
+                state: State::Clean,
+            });
             if let Undone::Refunded(amount) = row.undone {
                 self.refunded.insert(key, amount);
             }
-            self.open_holds += usize::from(row.open_holds);
-            self.newest = self.newest.max(row.at);
-            order.push((row.first, key));
+            order.push((row.first, slot));
         }
         order.sort_unstable();
         if order.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(LedgerError::Inconsistent("two keys share a journal row"));
         }
-        self.oldest_first = order.into_iter().map(|(_, key)| key).collect();
+        self.oldest_first = order.into_iter().map(|(_, slot)| slot).collect();
         Ok(())
     }
 
-    pub(crate) fn resolve(&mut self, id: HoldId, resolution: Resolution) {
+    /// Remembers what became of a hold of the set in `slot`.
+    pub(crate) fn resolve(&mut self, slot: u32, id: HoldId, resolution: Resolution) {
         assert!(usize::from(id.leg) < HOLD_LEGS_MAX, "a hold is among the first legs");
-        let known = self.get_mut(id.key).expect("the key of a hold is kept");
+        let known = self.rows.at_mut(slot);
+        assert_eq!(known.key, id.key, "the key of a hold is kept");
         assert!(known.fates >> (2 * id.leg) & 3 == 0, "a hold is resolved once");
         known.fates |= (resolution as u32) << (2 * id.leg);
         known.open_holds = known.open_holds.checked_sub(1).expect("the hold was open");
         self.open_holds -= 1;
-        self.dirty.push(id.key);
+        self.mark(slot);
     }
 
     /// Remembers that a set was undone, all or `refunded` of it.
     pub(crate) fn undo(&mut self, key: TransferKey, refunded: Option<Amount>) {
-        let known = self.get_mut(key).expect("the key of a set that is undone is known");
-        known.mark = if refunded.is_some() { Mark::Refunded } else { Mark::Reversed };
+        let slot = self.slot(key).expect("the key of a set that is undone is known");
+        let mark = if refunded.is_some() { Mark::Refunded } else { Mark::Reversed };
+        self.rows.at_mut(slot).mark = mark;
         if let Some(amount) = refunded {
             self.refunded.insert(key, amount);
         }
-        self.dirty.push(key);
+        self.mark(slot);
     }
 
     /// Forgets at most `max` keys that were booked before `before`, oldest first.
@@ -286,17 +335,17 @@ impl Keys {
         let mut forgotten = 0;
         forgotten += self.forget_kept(before, max);
         while forgotten < max {
-            let Some(key) = self.oldest_first.front().copied() else { break };
-            let known = *self.get(key).expect("a key in the queue is known");
+            let Some(slot) = self.oldest_first.front().copied() else { break };
+            let known = *self.rows.at(slot);
             if known.at >= before {
                 break;
             }
             self.oldest_first.pop_front();
             if known.open_holds == 0 {
-                self.drop_key(key);
+                self.drop_key(slot);
                 forgotten += 1;
             } else {
-                self.kept.insert(known.first, key);
+                self.kept.insert(known.first, slot);
             }
         }
         forgotten
@@ -305,39 +354,78 @@ impl Keys {
     /// Those whose holds have been resolved since they were passed over.
     fn forget_kept(&mut self, before: Timestamp, max: usize) -> usize {
         let is_over = |known: &Known| known.open_holds == 0 && known.at < before;
-        let due: Vec<(u64, TransferKey)> = self
+        let due: Vec<(u64, u32)> = self
             .kept
             .iter()
-            .filter(|(_, key)| self.get(**key).is_some_and(is_over))
-            .map(|(first, key)| (*first, *key))
+            .filter(|(_, slot)| is_over(self.rows.at(**slot)))
+            .map(|(first, slot)| (*first, *slot))
             .take(max)
             .collect();
-        for (first, key) in &due {
+        for (first, slot) in &due {
             self.kept.remove(first);
-            self.drop_key(*key);
+            self.drop_key(*slot);
         }
         due.len()
     }
 
-    fn drop_key(&mut self, key: TransferKey) {
-        let known = self.shards[shard_of(key)].remove(&key);
-        assert!(known.is_some_and(|known| known.open_holds == 0), "an open hold keeps its key");
+    fn drop_key(&mut self, slot: u32) {
+        self.mark(slot);
+        let known = self.rows.at_mut(slot);
+        assert!(known.open_holds == 0, "an open hold keeps its key");
+        known.state = State::Forgotten;
+        let key = known.key;
+        let hash = hash(key.0);
+        self.shards[shard_of(hash)].remove(hash, slot);
         self.refunded.remove(&key);
-        self.dirty.push(key);
+        self.forgotten.push(slot);
     }
 
-    /// What was added or changed since the last call, in order of key; `None` is forgotten.
-    pub(crate) fn take_changes(&mut self) -> Vec<(TransferKey, Option<KeyRow>)> {
-        let mut keys = std::mem::take(&mut self.dirty);
-        keys.sort_unstable();
-        keys.dedup();
-        keys.into_iter().map(|key| (key, self.row(key))).collect()
+    /// What was added or changed since the last call is what [`Keys::taken`] gives from now on.
+    pub(crate) fn take_changes(&mut self) {
+        for slot in self.taken_forgotten.drain(..) {
+            self.rows.give_back(slot);
+        }
+        std::mem::swap(&mut self.taken_forgotten, &mut self.forgotten);
+        self.taken.clear();
+        std::mem::swap(&mut self.taken, &mut self.dirty);
+        let rows = &mut self.rows;
+        // Before they are sorted: new ones stand side by side.
+        for (_, slot) in &self.taken {
+            let known = rows.at_mut(*slot);
+            if known.state == State::Dirty {
+                known.state = State::Clean;
+            }
+        }
+        self.order.sort(&mut self.taken, |slot| rows.at(slot).key);
+        // A key may be forgotten and used again at once: of its rows, the one that stands counts.
+        self.taken.dedup_by(|later, kept| {
+            if later.0 != kept.0 {
+                return false;
+            }
+            let (known, before) = (rows.at(later.1), rows.at(kept.1));
+            let is_same = known.key == before.key;
+            if is_same && known.state != State::Forgotten {
+                *kept = *later;
+            }
+            is_same
+        });
+    }
+
+    /// In order of key, each once; `None` is forgotten.
+    pub(crate) fn taken(&self) -> impl ExactSizeIterator<Item = (TransferKey, Option<KeyRow>)> {
+        self.taken.iter().map(|(_, slot)| {
+            let known = self.rows.at(*slot);
+            (known.key, (known.state != State::Forgotten).then(|| self.row_of(known)))
+        })
     }
 
     /// What is stored of a set.
     pub(crate) fn row(&self, key: TransferKey) -> Option<KeyRow> {
-        let known = self.get(key)?;
-        Some(KeyRow {
+        self.get(key).map(|known| self.row_of(known))
+    }
+
+    fn row_of(&self, known: &Known) -> KeyRow {
+        KeyRow {
             first: known.first,
             rows: known.rows,
             at: known.at,
@@ -345,7 +433,7 @@ impl Keys {
             digest: known.digest,
             fates: known.fates,
             open_holds: known.open_holds,
-            undone: self.undone(key, known),
-        })
+            undone: self.undone(known),
+        }
     }
 }

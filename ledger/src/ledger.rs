@@ -12,11 +12,12 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::account::{Account, NAME_BYTES_MAX, NAME_ERASED, Opening};
 use crate::accounts::Accounts;
+use crate::changes::Changes;
 use crate::code::Code;
 use crate::error::LedgerError;
 use crate::fingerprint::{digest, fingerprint, undo_fingerprint};
 use crate::holds::Holds;
-use crate::journal::{AccountEntry, JournalRow};
+use crate::journal::JournalRow;
 use crate::keys::{KeyRow, Keys, Known, NewKey, Undone};
 use crate::plan::{Book, Header, Plan};
 use crate::receipt::{Posted, Receipt};
@@ -61,22 +62,6 @@ pub struct Rows {
     pub holds: Vec<Hold>,
     /// All keys that are not forgotten.
     pub keys: Vec<(TransferKey, KeyRow)>,
-}
-
-/// Rows that changed since they were last taken, each table in order of its key.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Accounts opened or touched, each once.
-    pub accounts: Vec<Account>,
-    /// Holds placed or raised (`Some`) or resolved (`None`), each once.
-    pub holds: Vec<(HoldId, Option<Hold>)>,
-    /// Lines of the journal.
-    pub journal: Vec<JournalRow>,
-    /// Lines of the accounts that keep their history, in order of journal number, debit first.
-    pub entries: Vec<AccountEntry>,
-    /// Sets booked, or changed by what became of their holds or by a refund (`Some`), and sets
-    /// whose keys are forgotten (`None`), each once.
-    pub keys: Vec<(TransferKey, Option<KeyRow>)>,
 }
 
 /// A set to book, whoever worked its legs out.
@@ -258,7 +243,7 @@ impl Ledger {
             let header = self.header(stamp, hold.key, None);
             let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
             self.plan.work_out_expiry(book, &self.totals, &header, slot);
-            self.book(stamp.at);
+            self.book(stamp.at, None);
             expired.push(hold.id());
         }
         expired
@@ -289,7 +274,7 @@ impl Ledger {
     ) -> Result<Amount, LedgerError> {
         let known = self.keys.get(original).ok_or(LedgerError::OriginalMissing(original))?;
         undo::check_lines(original, known, lines)?;
-        match self.keys.undone(original, known) {
+        match self.keys.undone(known) {
             Undone::No => Ok(0),
             Undone::Refunded(amount) => Ok(amount),
             Undone::Reversed => Err(LedgerError::AlreadyReversed(original)),
@@ -324,25 +309,33 @@ impl Ledger {
             holds: u8::try_from(placed).expect("the set is bounded"),
             undone: if request.reverses.is_some() { Undone::Never } else { Undone::No },
         };
-        self.keys.insert(request.key, new);
-        self.book(header.at);
+        let slot = self.keys.insert(request.key, new);
+        self.book(header.at, Some(slot));
         Ok(self.receipt())
     }
 
-    /// Carries the plan out. Nothing here can fail; a broken invariant stops the process.
-    fn book(&mut self, at: Timestamp) {
+    /// Carries the plan out; `key` is the slot of the set's key, if it is a set of its own. Nothing
+    /// here can fail; a broken invariant stops the process.
+    fn book(&mut self, at: Timestamp, key: Option<u32>) {
         for touched in &self.plan.touched {
-            self.accounts.set_balances(touched.slot, touched.after, at);
+            self.accounts.set_balances(touched.slot, &touched.after, at);
         }
         for held in &self.plan.held {
+            let placed_by = match held.slot {
+                Some(slot) => self.holds.on(slot).key,
+                None => key.expect("only a set places holds"),
+            };
             match (held.slot, held.resolution) {
-                (None, None) => self.holds.insert(held.hold, true),
+                (None, None) => {
+                    let on = held.on(&self.plan.touched, placed_by);
+                    self.holds.insert(held.hold, on, true);
+                }
                 (None, Some(_)) => {}
                 (Some(slot), None) => self.holds.update(slot, held.hold),
                 (Some(slot), Some(_)) => self.holds.remove(slot),
             }
             if let Some(resolution) = held.resolution {
-                self.keys.resolve(held.hold.id(), resolution);
+                self.keys.resolve(placed_by, held.hold.id(), resolution);
             }
         }
         std::mem::swap(&mut self.totals, &mut self.plan.totals);
@@ -408,15 +401,14 @@ impl Ledger {
     }
 
     /// What changed since the last call, beside [`Ledger::head`].
-    pub fn take_changes(&mut self) -> Changes {
-        let (journal, entries) = self.plan.take_rows();
-        Changes {
-            accounts: self.accounts.take_changes(),
-            holds: self.holds.take_changes(),
-            journal,
-            entries,
-            keys: self.keys.take_changes(),
-        }
+    pub fn take_changes(&mut self) -> Changes<'_> {
+        self.plan.take_rows();
+        self.accounts.take_changes();
+        self.holds.take_changes();
+        self.keys.take_changes();
+        let Ledger { accounts, holds, keys, plan, .. } = self;
+        let (journal, entries) = plan.taken();
+        Changes { accounts, holds, keys, journal, entries }
     }
 
     pub(crate) fn set_head(&mut self, head: Head) {

@@ -9,12 +9,12 @@ use crate::account::{Account, Limit};
 use crate::accounts::Accounts;
 use crate::code::Code;
 use crate::error::LedgerError;
-use crate::holds::Holds;
+use crate::holds::{HeldOn, Holds};
 use crate::journal::{AccountEntry, EntryKind, JournalRow};
 use crate::keys::{Keys, Resolution};
 use crate::receipt::Touched;
 use crate::totals::Totals;
-use crate::transfer::{HOLD_LEGS_MAX, Hold, HoldId, Leg, POST_ALL, RateId};
+use crate::transfer::{HOLD_LEGS_MAX, Hold, HoldId, LEGS_MAX, Leg, POST_ALL, RateId};
 
 /// What the ledger holds before the set.
 #[derive(Clone, Copy)]
@@ -42,6 +42,9 @@ pub(crate) struct HeldPlan {
     pub(crate) hold: Hold,
     /// Where it stands; `None` when this set places it.
     pub(crate) slot: Option<u32>,
+    /// Places of its accounts in [`Plan::touched`].
+    pub(crate) debit: u8,
+    pub(crate) credit: u8,
     pub(crate) resolution: Option<Resolution>,
 }
 
@@ -60,9 +63,27 @@ pub(crate) struct Plan {
     entries_start: usize,
     pub(crate) totals: Totals,
     exchanges: Vec<(RateId, Currency)>,
-    ids: Vec<AccountId>,
-    slots: Vec<u32>,
+    /// Accounts that the legs name, and where they stand once that is known.
+    named: Vec<(AccountId, Option<u32>)>,
+    /// One for each leg.
+    found: Vec<Found>,
+    /// The rows were handed out: they go once there are others.
+    is_taken: bool,
 }
+
+/// What the legs of a set name, looked up all at once.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// Of a hold that stood before the set.
+    hold: Option<u32>,
+    /// Both accounts, as places in [`Plan::touched`]; [`NOWHERE`] while it is not known which.
+    debit: u8,
+    credit: u8,
+}
+
+/// No place in [`Plan::touched`]: it holds at most two for each leg.
+const NOWHERE: u8 = u8::MAX;
+const _: () = assert!(2 * LEGS_MAX < NOWHERE as usize, "places fit");
 
 /// Both accounts of a leg, as places in [`Plan::touched`].
 #[derive(Clone, Copy)]
@@ -81,6 +102,14 @@ struct Entry {
     released: Amount,
     code: Code,
     rate: Option<RateId>,
+}
+
+impl HeldPlan {
+    /// Where its accounts stand; `key` is the slot of the key that placed it.
+    pub(crate) fn on(&self, touched: &[Touched], key: u32) -> HeldOn {
+        let slot = |place: u8| touched[usize::from(place)].slot;
+        HeldOn { debit: slot(self.debit), credit: slot(self.credit), key }
+    }
 }
 
 impl Plan {
@@ -106,13 +135,23 @@ impl Plan {
         &self.rows[self.rows_start..]
     }
 
-    /// Rows and entries of all sets since the last call.
-    pub(crate) fn take_rows(&mut self) -> (Vec<JournalRow>, Vec<AccountEntry>) {
-        // The next batch is about as large as this one.
-        let rows = Vec::with_capacity(self.rows.len());
-        let entries = Vec::with_capacity(self.entries.len());
-        (self.rows_start, self.entries_start) = (0, 0);
-        (std::mem::replace(&mut self.rows, rows), std::mem::replace(&mut self.entries, entries))
+    /// From now on, [`Plan::taken`] gives the rows and entries of all sets since the last call.
+    pub(crate) fn take_rows(&mut self) {
+        self.drop_taken();
+        self.is_taken = true;
+    }
+
+    /// What the last [`Plan::take_rows`] found, until the next set is worked out.
+    pub(crate) fn taken(&self) -> (&[JournalRow], &[AccountEntry]) {
+        assert!(self.is_taken, "rows are handed out once they are taken");
+        (&self.rows, &self.entries)
+    }
+
+    fn drop_taken(&mut self) {
+        if std::mem::take(&mut self.is_taken) {
+            self.rows.clear();
+            self.entries.clear();
+        }
     }
 
     fn try_legs(
@@ -123,9 +162,10 @@ impl Plan {
         legs: &[Leg],
     ) -> Result<(), LedgerError> {
         self.gather(book, legs);
-        for (number, leg) in legs.iter().enumerate() {
-            let number = u8::try_from(number).expect("the set is bounded");
-            if let Some(entry) = self.leg(book, header, number, leg)? {
+        for (place, leg) in legs.iter().enumerate() {
+            let number = u8::try_from(place).expect("the set is bounded");
+            let found = self.found[place];
+            if let Some(entry) = self.leg(book, header, number, leg, found)? {
                 self.write(header, number, &entry);
             }
         }
@@ -147,8 +187,13 @@ impl Plan {
     ) {
         self.clear();
         let hold = *book.holds.at(slot);
-        self.held.push(HeldPlan { hold, slot: Some(slot), resolution: None });
-        let pair = self.end(book, 0, Resolution::Expired);
+        let on = book.holds.on(slot);
+        for account in [on.debit, on.credit] {
+            self.touched.push(touched(book.accounts.at(account), account));
+        }
+        let (slot, debit, credit) = (Some(slot), 0, 1);
+        self.held.push(HeldPlan { hold, slot, debit, credit, resolution: None });
+        let pair = self.end(0, Resolution::Expired);
         let entry = Entry {
             kind: EntryKind::Expired,
             hold: Some(hold.id()),
@@ -164,8 +209,9 @@ impl Plan {
     }
 
     fn clear(&mut self) {
-        self.ids.clear();
-        self.slots.clear();
+        self.drop_taken();
+        self.named.clear();
+        self.found.clear();
         self.touched.clear();
         self.held.clear();
         (self.rows_start, self.entries_start) = (self.rows.len(), self.entries.len());
@@ -177,26 +223,53 @@ impl Plan {
     /// What is missing is refused when its leg comes.
     fn gather(&mut self, book: Book<'_>, legs: &[Leg]) {
         for leg in legs {
-            let pair = match *leg {
+            let found = match *leg {
                 Leg::Post { debit, credit, .. }
                 | Leg::Hold { debit, credit, .. }
                 | Leg::Balancing { debit, credit, .. }
-                | Leg::Convert { debit, credit, .. } => [debit, credit],
+                | Leg::Convert { debit, credit, .. } => {
+                    let (debit, credit) = (self.name(debit, None), self.name(credit, None));
+                    Found { hold: None, debit, credit }
+                }
                 Leg::RaiseHold { hold, .. }
                 | Leg::PostHold { hold, .. }
-                | Leg::VoidHold { hold, .. } => match book.holds.get(hold) {
-                    Some(hold) => [hold.debit, hold.credit],
-                    None => continue,
-                },
+                | Leg::VoidHold { hold, .. } => self.find_hold(book, hold),
             };
-            for id in pair {
-                if !self.ids.contains(&id) {
-                    self.ids.push(id);
-                }
+            self.found.push(found);
+        }
+        for (id, slot) in &mut self.named {
+            if slot.is_none() {
+                *slot = book.accounts.slot(*id);
             }
         }
-        self.slots.extend(self.ids.iter().filter_map(|id| book.accounts.slot(*id)));
-        self.touched.extend(self.slots.iter().map(|slot| touched(book.accounts.at(*slot), *slot)));
+        let slots = self.named.iter().filter_map(|(_, slot)| *slot);
+        self.touched.extend(slots.map(|slot| touched(book.accounts.at(slot), slot)));
+        if self.touched.len() < self.named.len() {
+            // Some leg will be refused; until then, places are looked up as the legs come.
+            for found in &mut self.found {
+                (found.debit, found.credit) = (NOWHERE, NOWHERE);
+            }
+        }
+    }
+
+    /// The place that an account will have in [`Plan::touched`] if none is missing.
+    fn name(&mut self, id: AccountId, slot: Option<u32>) -> u8 {
+        let place = self.named.iter().position(|(named, _)| *named == id);
+        let place = place.unwrap_or_else(|| {
+            self.named.push((id, slot));
+            self.named.len() - 1
+        });
+        small(place)
+    }
+
+    fn find_hold(&mut self, book: Book<'_>, id: HoldId) -> Found {
+        let Some(slot) = book.holds.slot(id) else {
+            return Found { hold: None, debit: NOWHERE, credit: NOWHERE };
+        };
+        let (hold, on) = (book.holds.at(slot), book.holds.on(slot));
+        let debit = self.name(hold.debit, Some(on.debit));
+        let credit = self.name(hold.credit, Some(on.credit));
+        Found { hold: Some(slot), debit, credit }
     }
 
     /// What the leg writes; `None` when it moves nothing.
@@ -206,14 +279,15 @@ impl Plan {
         header: &Header,
         number: u8,
         leg: &Leg,
+        found: Found,
     ) -> Result<Option<Entry>, LedgerError> {
         let entry = match *leg {
             Leg::Post { debit, credit, amount, code } => {
-                let pair = self.open_pair(book, debit, credit)?;
+                let pair = self.open_pair(book, debit, credit, found)?;
                 self.post(pair, amount, code)?
             }
             Leg::Convert { debit, credit, amount, code, rate } => {
-                let pair = self.open_pair(book, debit, credit)?;
+                let pair = self.open_pair(book, debit, credit, found)?;
                 if !self.exchanges.contains(&(rate, pair.currency)) {
                     self.exchanges.push((rate, pair.currency));
                 }
@@ -223,7 +297,7 @@ impl Plan {
                 if max == 0 {
                     return Err(LedgerError::ZeroAmount);
                 }
-                let pair = self.open_pair(book, debit, credit)?;
+                let pair = self.open_pair(book, debit, credit, found)?;
                 let amount = self.room(pair).min(max);
                 if amount == 0 {
                     return Ok(None);
@@ -234,19 +308,22 @@ impl Plan {
                 if usize::from(number) >= HOLD_LEGS_MAX {
                     return Err(LedgerError::HoldTooLate(number));
                 }
-                let (key, created) = (header.key, header.at);
-                self.hold(
-                    book,
-                    Hold { key, leg: number, debit, credit, amount, code, created, expires },
-                )?
+                let (key, leg, created) = (header.key, number, header.at);
+                let hold = Hold { key, leg, debit, credit, amount, code, created, expires };
+                self.hold(book, hold, found)?
             }
             Leg::RaiseHold { hold, more, expires } => {
-                self.raise(book, header.at, hold, more, expires)?
+                let place = self.find_open(book, header.at, hold, found)?;
+                self.raise(header.at, place, more, expires)?
             }
             Leg::PostHold { hold, amount, code } => {
-                self.resolve(book, header.at, hold, amount, code)?
+                let place = self.find_open(book, header.at, hold, found)?;
+                self.resolve(place, amount, code)?
             }
-            Leg::VoidHold { hold, code } => self.resolve(book, header.at, hold, 0, code)?,
+            Leg::VoidHold { hold, code } => {
+                let place = self.find_open(book, header.at, hold, found)?;
+                self.resolve(place, 0, code)?
+            }
         };
         Ok(Some(entry))
     }
@@ -305,13 +382,14 @@ impl Plan {
         Ok(Entry { kind, hold, pair, amount, released, code, rate })
     }
 
-    fn hold(&mut self, book: Book<'_>, hold: Hold) -> Result<Entry, LedgerError> {
+    fn hold(&mut self, book: Book<'_>, hold: Hold, found: Found) -> Result<Entry, LedgerError> {
         if hold.expires <= hold.created {
             return Err(LedgerError::ExpiresInPast);
         }
-        let pair = self.open_pair(book, hold.debit, hold.credit)?;
+        let pair = self.open_pair(book, hold.debit, hold.credit, found)?;
         self.set_aside(pair, hold.amount)?;
-        self.held.push(HeldPlan { hold, slot: None, resolution: None });
+        let (debit, credit) = (small(pair.debit), small(pair.credit));
+        self.held.push(HeldPlan { hold, slot: None, debit, credit, resolution: None });
         let (amount, code, id) = (hold.amount, hold.code, Some(hold.id()));
         Ok(Entry { kind: EntryKind::Held, hold: id, pair, amount, released: 0, code, rate: None })
     }
@@ -319,18 +397,17 @@ impl Plan {
     /// Holds `more` under a hold that stands, and moves its end.
     fn raise(
         &mut self,
-        book: Book<'_>,
         at: Timestamp,
-        id: HoldId,
+        place: usize,
         more: Amount,
         expires: Timestamp,
     ) -> Result<Entry, LedgerError> {
-        let place = self.find_open(book, at, id)?;
         let hold = self.held[place].hold;
         if expires <= at {
             return Err(LedgerError::ExpiresInPast);
         }
-        let pair = self.open_pair(book, hold.debit, hold.credit)?;
+        let pair = self.pair_of(place);
+        self.check_open(pair)?;
         if more > 0 {
             self.set_aside(pair, more)?;
         } else if expires == hold.expires {
@@ -340,7 +417,7 @@ impl Plan {
         add(&mut raised.amount, more)?;
         raised.expires = expires;
         let (kind, code) = (EntryKind::HeldMore, Code::HoldRaise);
-        Ok(Entry { kind, hold: Some(id), pair, amount: more, released: 0, code, rate: None })
+        Ok(Entry { kind, hold: Some(hold.id()), pair, amount: more, released: 0, code, rate: None })
     }
 
     fn set_aside(&mut self, pair: Pair, amount: Amount) -> Result<(), LedgerError> {
@@ -350,16 +427,8 @@ impl Plan {
     }
 
     /// Posts `amount` of a hold and gives the rest back.
-    fn resolve(
-        &mut self,
-        book: Book<'_>,
-        at: Timestamp,
-        id: HoldId,
-        amount: Amount,
-        code: Code,
-    ) -> Result<Entry, LedgerError> {
-        let place = self.find_open(book, at, id)?;
-        let held = self.held[place].hold.amount;
+    fn resolve(&mut self, place: usize, amount: Amount, code: Code) -> Result<Entry, LedgerError> {
+        let (id, held) = (self.held[place].hold.id(), self.held[place].hold.amount);
         let amount = if amount == POST_ALL { held } else { amount };
         if amount > held {
             return Err(LedgerError::ExceedsHold { hold: id, held, required: amount });
@@ -369,7 +438,7 @@ impl Plan {
         } else {
             (EntryKind::PostedHold, Resolution::Posted)
         };
-        let pair = self.end(book, place, resolution);
+        let pair = self.end(place, resolution);
         add(&mut self.touched[pair.debit].after.debits_posted, amount)?;
         add(&mut self.touched[pair.credit].after.credits_posted, amount)?;
         self.assert_within(pair.debit);
@@ -385,18 +454,21 @@ impl Plan {
         book: Book<'_>,
         at: Timestamp,
         id: HoldId,
+        found: Found,
     ) -> Result<usize, LedgerError> {
         let place = match self.held.iter().position(|held| held.hold.id() == id) {
             Some(place) => place,
             None => {
-                let Some(slot) = book.holds.slot(id) else {
+                let Some(slot) = found.hold else {
                     return Err(match book.keys.resolution(id) {
                         Some(resolution) => resolution.refusal(id),
                         None => LedgerError::HoldMissing(id),
                     });
                 };
                 let hold = *book.holds.at(slot);
-                self.held.push(HeldPlan { hold, slot: Some(slot), resolution: None });
+                let (debit, credit) = self.places(book, hold.debit, hold.credit, found)?;
+                let (slot, debit, credit) = (Some(slot), small(debit), small(credit));
+                self.held.push(HeldPlan { hold, slot, debit, credit, resolution: None });
                 self.held.len() - 1
             }
         };
@@ -412,18 +484,27 @@ impl Plan {
     }
 
     /// Takes a hold off both of its accounts.
-    fn end(&mut self, book: Book<'_>, place: usize, resolution: Resolution) -> Pair {
+    fn end(&mut self, place: usize, resolution: Resolution) -> Pair {
+        let pair = self.pair_of(place);
         let held = &mut self.held[place];
         assert!(held.resolution.is_none(), "a hold is resolved once");
         held.resolution = Some(resolution);
-        let hold = held.hold;
-        let pair = self.pair(book, hold.debit, hold.credit);
-        let pair = pair.expect("the accounts of an open hold exist, in one currency");
+        let amount = held.hold.amount;
         let pending = &mut self.touched[pair.debit].after.debits_pending;
-        *pending = pending.checked_sub(hold.amount).expect("what is held is pending");
+        *pending = pending.checked_sub(amount).expect("what is held is pending");
         let pending = &mut self.touched[pair.credit].after.credits_pending;
-        *pending = pending.checked_sub(hold.amount).expect("what is held is pending");
+        *pending = pending.checked_sub(amount).expect("what is held is pending");
         pair
+    }
+
+    /// The accounts of a hold.
+    fn pair_of(&self, place: usize) -> Pair {
+        let held = &self.held[place];
+        let (debit, credit) = (usize::from(held.debit), usize::from(held.credit));
+        let (giver, taker) = (&self.touched[debit], &self.touched[credit]);
+        let is_of = giver.id == held.hold.debit && taker.id == held.hold.credit;
+        assert!(is_of && giver.currency == taker.currency, "accounts of a hold, in one currency");
+        Pair { debit, credit, currency: giver.currency }
     }
 
     /// The place of an account in [`Plan::touched`].
@@ -436,16 +517,34 @@ impl Plan {
         Ok(self.touched.len() - 1)
     }
 
+    /// Places of two accounts in [`Plan::touched`].
+    fn places(
+        &mut self,
+        book: Book<'_>,
+        debit: AccountId,
+        credit: AccountId,
+        found: Found,
+    ) -> Result<(usize, usize), LedgerError> {
+        if found.debit == NOWHERE {
+            return Ok((self.touch(book, debit)?, self.touch(book, credit)?));
+        }
+        let places = (usize::from(found.debit), usize::from(found.credit));
+        let ids = (self.touched[places.0].id, self.touched[places.1].id);
+        assert_eq!(ids, (debit, credit), "accounts stand where they were found");
+        Ok(places)
+    }
+
     fn pair(
         &mut self,
         book: Book<'_>,
         debit: AccountId,
         credit: AccountId,
+        found: Found,
     ) -> Result<Pair, LedgerError> {
         if debit == credit {
             return Err(LedgerError::SameAccount(debit));
         }
-        let (debit, credit) = (self.touch(book, debit)?, self.touch(book, credit)?);
+        let (debit, credit) = self.places(book, debit, credit, found)?;
         let currency = self.touched[debit].currency;
         if self.touched[credit].currency != currency {
             let credit = self.touched[credit].currency;
@@ -460,14 +559,20 @@ impl Plan {
         book: Book<'_>,
         debit: AccountId,
         credit: AccountId,
+        found: Found,
     ) -> Result<Pair, LedgerError> {
-        let pair = self.pair(book, debit, credit)?;
+        let pair = self.pair(book, debit, credit, found)?;
+        self.check_open(pair)?;
+        Ok(pair)
+    }
+
+    fn check_open(&self, pair: Pair) -> Result<(), LedgerError> {
         for place in [pair.debit, pair.credit] {
             if self.touched[place].is_closed {
                 return Err(LedgerError::AccountClosed(self.touched[place].id));
             }
         }
-        Ok(pair)
+        Ok(())
     }
 
     /// What a balancing leg may move.
@@ -539,6 +644,11 @@ fn touched(account: &Account, slot: u32) -> Touched {
         is_closed: account.is_closed,
         has_history: account.has_history,
     }
+}
+
+/// A place in [`Plan::touched`].
+fn small(place: usize) -> u8 {
+    u8::try_from(place).expect("the set is bounded")
 }
 
 fn add(sum: &mut Amount, amount: Amount) -> Result<(), LedgerError> {

@@ -56,6 +56,10 @@ pub trait DiskLock: Send + Sync {}
 
 /// A file system.
 pub trait Disk: Send + Sync + 'static {
+    /// Whether its operations take no time, so that whoever needs a file makes it and no thread makes it ahead.
+    fn is_instant(&self) -> bool {
+        false
+    }
     /// Makes the folder and those above it, durably.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Names and lengths of the files in a folder.

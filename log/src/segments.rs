@@ -1,5 +1,5 @@
 //! The files of one shard's log: made ahead of need and retired by a thread of their own, so that
-//! the shard never waits for the file system.
+//! the shard never waits for the file system. On a disk that takes no time there is no thread.
 //!
 //! Invariants: a segment has its full size, is durable under its name and holds no batch of its own
 //! identity when the shard gets it; segments are retired in the order asked for, each durably
@@ -55,12 +55,21 @@ pub(crate) struct Health {
     stop: AtomicBool,
 }
 
+/// Who does the jobs.
+enum Hands {
+    Thread {
+        jobs: Option<SyncSender<Job>>,
+        ready: Receiver<Segment>,
+        thread: Option<JoinHandle<()>>,
+    },
+    /// The shard itself, each time it comes by.
+    Own { maker: Box<Maker>, ready: VecDeque<Segment> },
+}
+
 /// The shard's end.
 pub(crate) struct Segments {
-    jobs: Option<SyncSender<Job>>,
+    hands: Hands,
     backlog: VecDeque<Job>,
-    ready: Receiver<Segment>,
-    thread: Option<JoinHandle<()>>,
     pub(crate) health: Arc<Health>,
     next_number: u64,
 }
@@ -76,21 +85,12 @@ impl Segments {
         let health = Arc::new(Health::default());
         let mut maker = Maker::new(config, root, Arc::clone(&health))?;
         let first = maker.make(1).context("make a segment in", &config.dir)?;
-        let (jobs, inbox) = sync_channel(JOBS_MAX);
-        // Room for all that were asked for: the thread never waits for the shard.
-        let (outbox, ready) = sync_channel(usize::try_from(SPARES).expect("small") + 1);
-        let thread = std::thread::Builder::new()
-            .name("log-segments".to_owned())
-            .spawn(move || maker.run(&inbox, &outbox, &wake))
-            .context("start a thread for", &config.dir)?;
-        let mut segments = Segments {
-            jobs: Some(jobs),
-            backlog: VecDeque::new(),
-            ready,
-            thread: Some(thread),
-            health,
-            next_number: 2,
+        let hands = if maker.root.disk.is_instant() {
+            Hands::Own { maker: Box::new(maker), ready: VecDeque::new() }
+        } else {
+            Hands::thread(maker, wake).context("start a thread for", &config.dir)?
         };
+        let mut segments = Segments { hands, backlog: VecDeque::new(), health, next_number: 2 };
         for _ in 0..SPARES {
             segments.ask_for_next();
         }
@@ -100,7 +100,10 @@ impl Segments {
     /// The next segment if it is ready; asks for one more in its place.
     pub(crate) fn take(&mut self) -> Option<Segment> {
         self.send_backlog();
-        let segment = self.ready.try_recv().ok()?;
+        let segment = match &mut self.hands {
+            Hands::Thread { ready, .. } => ready.try_recv().ok()?,
+            Hands::Own { ready, .. } => ready.pop_front()?,
+        };
         self.ask_for_next();
         Some(segment)
     }
@@ -124,7 +127,15 @@ impl Segments {
     /// Bounded by what can be asked: few segments to make, those on disk to retire, and one set of
     /// marks a flush while earlier runs last.
     fn send_backlog(&mut self) {
-        let Some(jobs) = &self.jobs else { return };
+        let jobs = match &mut self.hands {
+            Hands::Thread { jobs: Some(jobs), .. } => jobs,
+            Hands::Thread { jobs: None, .. } => return,
+            Hands::Own { maker, ready } => {
+                self.backlog.drain(..).for_each(|job| maker.take(job));
+                maker.work(&mut |segment| ready.push_back(segment));
+                return;
+            }
+        };
         while let Some(job) = self.backlog.pop_front() {
             if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
                 jobs.try_send(job)
@@ -136,18 +147,32 @@ impl Segments {
     }
 }
 
+impl Hands {
+    fn thread(maker: Maker, wake: Wake) -> io::Result<Hands> {
+        let (jobs, inbox) = sync_channel(JOBS_MAX);
+        // Room for all that were asked for: the thread never waits for the shard.
+        let (outbox, ready) = sync_channel(usize::try_from(SPARES).expect("small") + 1);
+        let thread = std::thread::Builder::new()
+            .name("log-segments".to_owned())
+            .spawn(move || maker.run(&inbox, &outbox, &wake))?;
+        Ok(Hands::Thread { jobs: Some(jobs), ready, thread: Some(thread) })
+    }
+}
+
 impl Drop for Segments {
     fn drop(&mut self) {
         self.health.stop.store(true, Ordering::Relaxed);
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has already been reported by the panic hook.
-            let _ = thread.join();
+        if let Hands::Thread { jobs, thread, .. } = &mut self.hands {
+            *jobs = None;
+            if let Some(thread) = thread.take() {
+                // A panic of the thread has already been reported by the panic hook.
+                let _ = thread.join();
+            }
         }
     }
 }
 
-/// The thread's end.
+/// Whoever works on the files.
 struct Maker {
     dir: PathBuf,
     segment_bytes: u64,
@@ -191,23 +216,40 @@ impl Maker {
     }
 
     fn run(mut self, inbox: &Receiver<Job>, outbox: &SyncSender<Segment>, wake: &Wake) {
+        let mut deliver = |segment| {
+            if outbox.try_send(segment).is_ok() {
+                wake();
+            }
+        };
         loop {
-            let done = self.retire_asked().and_then(|()| self.make_asked(outbox, wake));
-            let job = match done {
-                Ok(()) => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Err(error) => {
-                    self.note(&error);
-                    inbox.recv_timeout(Duration::from_millis(RETRY_MS))
-                }
+            let job = if self.work(&mut deliver) {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(Duration::from_millis(RETRY_MS))
             };
             match job {
-                Ok(Job::Make(number)) => self.to_make.push_back(number),
-                Ok(Job::Retire(number)) => self.to_retire.push_back(number),
-                Ok(Job::Marks(marks)) => self.release(&marks),
+                Ok(job) => self.take(job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Make(number) => self.to_make.push_back(number),
+            Job::Retire(number) => self.to_retire.push_back(number),
+            Job::Marks(marks) => self.release(&marks),
+        }
+    }
+
+    /// Does what was asked; false when something has to be tried again.
+    fn work(&mut self, deliver: &mut dyn FnMut(Segment)) -> bool {
+        let done = self.retire_asked().and_then(|()| self.make_asked(deliver));
+        if let Err(error) = &done {
+            self.note(error);
+        }
+        done.is_ok()
     }
 
     fn note(&self, error: &io::Error) {
@@ -215,7 +257,7 @@ impl Maker {
         self.health.last_errno.store(error.raw_os_error().unwrap_or(-1), Ordering::Relaxed);
     }
 
-    fn make_asked(&mut self, outbox: &SyncSender<Segment>, wake: &Wake) -> io::Result<()> {
+    fn make_asked(&mut self, deliver: &mut dyn FnMut(Segment)) -> io::Result<()> {
         // At the end what was asked to be retired still is; nothing more is made.
         if self.health.stop.load(Ordering::Relaxed) {
             self.to_make.clear();
@@ -223,9 +265,7 @@ impl Maker {
         while let Some(number) = self.to_make.front().copied() {
             let segment = self.make(number)?;
             self.to_make.pop_front();
-            if outbox.try_send(segment).is_ok() {
-                wake();
-            }
+            deliver(segment);
         }
         Ok(())
     }

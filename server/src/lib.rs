@@ -1,7 +1,6 @@
-//! The node: shards with their rings, the gateway from OCPP to commands, and the control plane.
+//! The node: rings under the shards of `novax-shard`, and the control plane.
 //!
-//! Floors, top first: `commands` > `node` > `http` > `shard` > `control` > `gateway` > `counters`, `timers`,
-//! `ring`. Beside them: `cli`, `config`, `doctor` and
+//! Floors, top first: `commands` > `node` > `http` > `ring`. Beside them: `cli`, `config`, `doctor` and
 //! `store` and `tariffs` (while no node runs), `audit` (for auditors) and `fleet` (a client); `pricing` is
 //! below `http` and `tariffs`.
 
@@ -10,17 +9,14 @@ pub mod cli;
 pub mod cold;
 pub mod commands;
 pub mod config;
-pub mod control;
-pub mod counters;
 pub mod doctor;
 pub mod fleet;
-pub mod gateway;
 pub mod http;
 pub mod node;
 pub mod payments;
 pub mod pricing;
 pub mod ring;
-pub mod shard;
 pub mod store;
 pub mod tariffs;
-pub mod timers;
+
+pub use novax_shard::control;

@@ -16,6 +16,7 @@ use novax_payments::{
     PaymentProvider, Policy, ProviderRef, Reconciliation, Refusal, Report, RowKind, RowState, Seen,
     Target, WebhookError, Window, Work, Worker, reconcile,
 };
+use novax_shard::port::Asked;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -36,15 +37,6 @@ const ABSENT_AFTER: Duration = Duration::from_secs(3_600);
 const LOOK_BACK: Duration = Duration::from_secs(2 * 24 * 3_600);
 /// An authorisation may be so old when its capture comes.
 const LIFE_MAX: Duration = Duration::from_secs(10 * 24 * 3_600);
-
-/// What an outbox row asks.
-#[derive(Debug)]
-pub struct Asked {
-    /// The operation.
-    pub payment: Box<PaymentRow>,
-    /// Someone may have asked for it before.
-    pub resumed: bool,
-}
 
 /// Which row an operation is of.
 type Places = Arc<Mutex<BTreeMap<OperationId, (SessionId, u32)>>>;

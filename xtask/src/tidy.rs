@@ -32,7 +32,7 @@ const MONEY: [&str; 9] = [
     "scheduler",
 ];
 /// Who may use whom: a crate and all that it may depend on.
-const FLOORS: [(&str, &[&str]); 22] = [
+const FLOORS: [(&str, &[&str]); 23] = [
     ("model", &[]),
     ("log", &["model"]),
     ("engine", &["model", "log"]),
@@ -47,6 +47,10 @@ const FLOORS: [(&str, &[&str]); 22] = [
     ("wire", &["model"]),
     ("charging", &["model", "ledger", "tariff", "settlement", "audit", "scheduler", "tsdb"]),
     ("raft", &["model", "log"]),
+    (
+        "shard",
+        &["model", "log", "engine", "tsdb", "tariff", "settlement", "wire", "charging", "raft"],
+    ),
     ("cold", &["model", "engine", "tsdb"]),
     ("query", &["model", "engine", "ledger", "tariff", "settlement", "charging", "tsdb", "cold"]),
     ("console", &[]),
@@ -67,6 +71,7 @@ const FLOORS: [(&str, &[&str]); 22] = [
             "wire",
             "charging",
             "raft",
+            "shard",
             "cold",
             "query",
             "console",

@@ -3,7 +3,7 @@
 //! A batch stands for a log entry: its changes are taken at its end, as they are in the node. Time is
 //! that of the thread, for others may use the machine too; a second is a second of one core.
 
-use super::books::{Books, SESSION_TRANSFERS, Spread, WALLETS, refused};
+use super::books::{self, Books, SESSION_TRANSFERS, Spread, WALLETS, refused};
 use super::price::{Bill, Prices};
 use super::{failed, number};
 use crate::cpu;
@@ -76,9 +76,10 @@ fn run(
             let settled = ledger.post(stamp, books.bill_key(session), &legs);
             black_box(settled.map_err(|error| refused(&error))?);
         }
-        let changes = black_box(ledger.take_changes());
+        let changes = ledger.take_changes();
+        books::visit(changes);
         if let Some(leaves) = &mut leaves {
-            leaves.take(&changes.journal)?;
+            leaves.take(changes.journal())?;
         }
     }
     let seconds = (cpu::of_thread() - begun).as_secs_f64();

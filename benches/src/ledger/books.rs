@@ -2,8 +2,11 @@
 
 use super::price::{Bill, PARTIES};
 use crate::error::{BenchError, Result};
-use novax_ledger::{Code, HoldId, LEGS_MAX, Ledger, LedgerError, Leg, Limit, Opening, Stamp};
+use novax_ledger::{
+    Changes, Code, HoldId, LEGS_MAX, Ledger, LedgerError, Leg, Limit, Opening, Stamp,
+};
 use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey};
+use std::hint::black_box;
 
 /// Drivers with money.
 pub(crate) const WALLETS: u64 = 100_000;
@@ -27,6 +30,22 @@ const BILLS: u64 = 61;
 /// What a set is refused with, if it is.
 pub(crate) fn refused(error: &LedgerError) -> BenchError {
     BenchError::Answer(format!("the ledger refuses a set: {error}"))
+}
+
+/// Looks at each row that changed, as whoever stores them does; how they are written is not the ledger's.
+pub(crate) fn visit(changes: Changes<'_>) {
+    for account in changes.accounts() {
+        black_box((account.balances(), account.name.len()));
+    }
+    for (id, hold) in changes.holds() {
+        black_box((id, hold.copied()));
+    }
+    for (key, row) in changes.keys() {
+        black_box((key, row));
+    }
+    for row in changes.journal() {
+        black_box(row);
+    }
 }
 
 /// Spreads as a hash would.

@@ -86,6 +86,11 @@ impl World {
                 let key = TransferKey(words.next().parse().unwrap());
                 self.step(node, Command::WriteOff { key, driver, amount })
             }
+            "pay-out" => {
+                let (driver, amount) = (id(words.next()), words.next().parse().unwrap());
+                let key = TransferKey(words.next().parse().unwrap());
+                self.step(node, Command::PayOut { key, driver, amount })
+            }
             _ => {
                 let with = PartitionId(words.next().strip_prefix('p').unwrap().parse().unwrap());
                 let (currency, amount) = (currency(words.next()), words.next().parse().unwrap());

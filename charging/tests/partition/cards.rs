@@ -88,8 +88,13 @@ impl World {
                 let name = Identity::new(driver).unwrap();
                 let tokens = vec![TokenUid::new(token).unwrap()];
                 let currency = Currency::EUR;
-                let put =
-                    Command::PutDriver { driver: name.clone(), tokens, currency, blocked: false };
+                let put = Command::PutDriver {
+                    driver: name.clone(),
+                    salt: [7; 32],
+                    tokens,
+                    currency,
+                    blocked: false,
+                };
                 self.step(node, put);
                 let funding = Funding::Card(card(driver));
                 self.step(node, Command::PutFunding { driver: name, funding })

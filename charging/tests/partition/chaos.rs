@@ -219,7 +219,7 @@ impl Chaos {
             Outcome::Held { driver, amount, currency, attempt } => {
                 PayerRef::Held { driver, partition: partition(1), amount, currency, attempt }
             }
-            Outcome::Card { driver, card } => PayerRef::Card { driver, card },
+            Outcome::Card { driver, card, debts } => PayerRef::Card { driver, card, debts },
             Outcome::Refused(refusal) => PayerRef::Refused(refusal),
             other => panic!("PlaceHold is not answered by {other:?}"),
         }

@@ -67,6 +67,7 @@ fn provision() -> Vec<Command> {
         Command::PutStation { identity: id("CP1"), site: id("garage"), password },
         Command::PutDriver {
             driver: id("alice"),
+            salt: [7; 32],
             tokens: vec![token("A")],
             currency: Currency::EUR,
             blocked: false,

@@ -4,6 +4,7 @@ mod books;
 mod cards;
 mod chaos;
 mod documents;
+mod erase;
 mod format;
 mod node;
 mod peers;

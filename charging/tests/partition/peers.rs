@@ -134,7 +134,13 @@ impl Net {
         let tokens = vec![card()];
         net.one(
             PAYER,
-            Command::PutDriver { driver: driver.clone(), tokens, currency, blocked: false },
+            Command::PutDriver {
+                driver: driver.clone(),
+                salt: [7; 32],
+                tokens,
+                currency,
+                blocked: false,
+            },
         );
         let key = TransferKey(1);
         net.one(PAYER, Command::Deposit { key, driver, amount: DEPOSIT });

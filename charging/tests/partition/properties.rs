@@ -116,7 +116,13 @@ fn admin() -> impl Strategy<Value = Command> {
             password: None
         }),
         (driver(), card(), any::<bool>()).prop_map(|(driver, token, blocked)| {
-            Command::PutDriver { driver, tokens: vec![token], currency: Currency::EUR, blocked }
+            Command::PutDriver {
+                driver,
+                salt: [7; 32],
+                tokens: vec![token],
+                currency: Currency::EUR,
+                blocked,
+            }
         }),
         (0..9_u128, driver(), amount()).prop_map(|(key, driver, amount)| Command::Deposit {
             key: TransferKey(key),
@@ -353,6 +359,7 @@ fn setup() -> Vec<Command> {
         let tokens = vec![token(card)];
         commands.push(Command::PutDriver {
             driver: id(driver),
+            salt: [7; 32],
             tokens,
             currency: Currency::EUR,
             blocked: false,

@@ -116,7 +116,10 @@ fn payer(words: &mut Words<'_>) -> PayerRef {
         return PayerRef::Held { driver, partition, amount, currency: Currency::EUR, attempt };
     }
     if let Some(driver) = words.option("card-of") {
-        return PayerRef::Card { driver: id(driver), card: crate::cards::card(driver) };
+        let text = format!("receivable/{driver}");
+        let debts = novax_audit::commitment::commit(&[7; 32], &text, Currency::EUR);
+        let (driver, card) = (id(driver), crate::cards::card(driver));
+        return PayerRef::Card { driver, card, debts };
     }
     if words.flag("unknown-payer") {
         return PayerRef::Refused(Refusal::UnknownToken);
@@ -286,7 +289,8 @@ impl World {
                 self.charge(node, verb, &mut words)
             }
             "answer" => self.answer(node, &mut words),
-            "rate" | "close-books" | "write-off" | "park" | "until" => {
+            "erase" => self.erase(node, &mut words),
+            "rate" | "close-books" | "write-off" | "pay-out" | "park" | "until" => {
                 self.books(node, verb, &mut words)
             }
             "wait" => {
@@ -348,7 +352,10 @@ impl World {
                 let amount: u128 = words.next().parse().unwrap();
                 let (driver, currency) = (name.clone(), currency(words));
                 let tokens = vec![token];
-                self.step(node, Command::PutDriver { driver, tokens, currency, blocked: false });
+                self.step(
+                    node,
+                    Command::PutDriver { driver, salt: [7; 32], tokens, currency, blocked: false },
+                );
                 self.deposits += 1;
                 let key = TransferKey(self.deposits);
                 self.step(node, Command::Deposit { key, driver: name, amount })
@@ -356,7 +363,10 @@ impl World {
             _ => {
                 let (driver, currency) = (name, Currency::EUR);
                 let tokens = Vec::new();
-                self.step(node, Command::PutDriver { driver, tokens, currency, blocked: true })
+                self.step(
+                    node,
+                    Command::PutDriver { driver, salt: [7; 32], tokens, currency, blocked: true },
+                )
             }
         }
     }

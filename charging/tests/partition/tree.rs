@@ -10,7 +10,7 @@ use novax_ledger::JournalRow;
 use novax_model::{Currency, Duration, Identity, Timestamp, TransferKey};
 
 /// Tree nodes as they are stored.
-struct Stored<'a>(&'a Store);
+pub(crate) struct Stored<'a>(pub(crate) &'a Store);
 
 impl Nodes for Stored<'_> {
     fn read(&self, first: NodeKey, out: &mut [Hash]) -> Result<(), AuditError> {
@@ -36,7 +36,8 @@ fn alice() -> Identity {
 fn node(deposits: u64) -> Node {
     let mut node = Node::new(config(0));
     let (driver, currency) = (alice(), Currency::EUR);
-    let put = Command::PutDriver { driver, tokens: vec![], currency, blocked: false };
+    let put =
+        Command::PutDriver { driver, salt: [7; 32], tokens: vec![], currency, blocked: false };
     node.one(at(0), put);
     for n in 1..=deposits {
         let key = TransferKey(u128::from(n));

@@ -684,7 +684,7 @@ fn window_20_more_than_the_hold_takes_the_wallet_then_is_owed() {
          show account receivable/alice => -880",
     );
     assert_eq!(world.session("s1").owed, 880);
-    assert!(exceptions(&world)[0].contains("alice owes 880"), "somebody is told");
+    assert!(exceptions(&world)[0].contains("its driver owes 880"), "somebody is told");
     agree(&world);
 }
 

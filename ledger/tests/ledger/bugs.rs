@@ -1,7 +1,7 @@
 //! Defects that users of other ledgers reported in public, each as a test that this one is without.
 
 use novax_ledger::{
-    Changes, Code, HoldId, Ledger, LedgerError, Leg, Limit, Opening, POST_ALL, Posted, Stamp,
+    Code, HoldId, Ledger, LedgerError, Leg, Limit, Opening, POST_ALL, Posted, Stamp,
 };
 use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey};
 
@@ -109,8 +109,8 @@ fn one_key_twice_in_one_batch_books_once() {
     let reused = LedgerError::KeyReused(TransferKey(2));
     assert_eq!(post(&mut ledger, 2, 2, &[pay(101)]), Err(reused));
     let changes = ledger.take_changes();
-    assert_eq!(changes.journal.len(), 1);
-    assert_eq!(changes.keys.len(), 1);
+    assert_eq!(changes.journal().len(), 1);
+    assert_eq!(changes.keys().len(), 1);
     assert_eq!(available(&ledger), 900);
 }
 
@@ -143,9 +143,9 @@ fn a_hold_that_moved_balances_also_wrote_its_row() {
         let next = ledger.next_journal();
         post(&mut ledger, 2, key, &legs).unwrap();
         let changes = ledger.take_changes();
-        assert_eq!(changes.journal.len(), 1);
-        assert_eq!(changes.journal[0].number, next);
-        assert!(!changes.accounts.is_empty());
+        assert_eq!(changes.journal().len(), 1);
+        assert_eq!(changes.journal()[0].number, next);
+        assert!(changes.accounts().len() > 0);
     }
 }
 
@@ -161,11 +161,11 @@ fn a_bulk_is_all_or_none() {
     let account = WALLET;
     let refused = LedgerError::LimitExceeded { account, available: 538, required: 539 };
     assert_eq!(post(&mut ledger, 3, 3, &bulk), Err(refused));
-    assert_eq!(ledger.take_changes(), Changes::default());
+    assert!(ledger.take_changes().is_empty());
     assert!(ledger.accounts().eq(&before));
     bulk[63] = pay(538);
     assert_eq!(post(&mut ledger, 3, 3, &bulk), Ok(Posted::New));
-    assert_eq!(ledger.take_changes().journal.len(), 64);
+    assert_eq!(ledger.take_changes().journal().len(), 64);
     assert_eq!(available(&ledger), 0);
 }
 

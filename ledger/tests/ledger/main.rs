@@ -3,6 +3,7 @@
 mod bugs;
 mod cases;
 mod keys;
+mod large;
 mod model;
 mod naive;
 mod rows;

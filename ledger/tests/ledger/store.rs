@@ -21,23 +21,24 @@ pub(crate) struct Store {
 impl Store {
     /// Writes what changed in the ledger since the last time.
     pub(crate) fn follow(&mut self, ledger: &mut Ledger) {
-        self.write(ledger.take_changes(), ledger.head());
+        let head = ledger.head();
+        self.write(ledger.take_changes(), head);
     }
 
-    pub(crate) fn write(&mut self, changes: Changes, head: Head) {
+    pub(crate) fn write(&mut self, changes: Changes<'_>, head: Head) {
         self.head = head;
-        assert!(changes.accounts.is_sorted_by(|a, b| a.id < b.id), "in order, each once");
-        assert!(changes.holds.is_sorted_by(|a, b| a.0 < b.0), "in order, each once");
-        assert!(changes.keys.is_sorted_by(|a, b| a.0 < b.0), "in order, each once");
-        for account in changes.accounts {
-            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&account).unwrap();
+        assert!(changes.accounts().is_sorted_by(|a, b| a.id < b.id), "in order, each once");
+        assert!(changes.holds().is_sorted_by(|a, b| a.0 < b.0), "in order, each once");
+        assert!(changes.keys().is_sorted_by(|a, b| a.0 < b.0), "in order, each once");
+        for account in changes.accounts() {
+            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(account).unwrap();
             self.accounts.insert(account.id, bytes.to_vec());
         }
-        for (id, hold) in changes.holds {
+        for (id, hold) in changes.holds() {
             match hold {
                 Some(hold) => {
                     assert_eq!(hold.id(), id);
-                    let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&hold).unwrap();
+                    let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(hold).unwrap();
                     self.holds.insert(id, bytes.to_vec());
                 }
                 None => {
@@ -45,20 +46,20 @@ impl Store {
                 }
             }
         }
-        for row in changes.journal {
+        for row in changes.journal() {
             assert_eq!(row.number, self.journal.len() as u64, "the journal has no gap");
-            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&row).unwrap();
+            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(row).unwrap();
             let read = rkyv::from_bytes::<JournalRow, rkyv::rancor::Error>(&bytes).unwrap();
-            assert_eq!(read, row);
+            assert_eq!(read, *row);
             self.journal.push(read);
         }
-        for entry in changes.entries {
-            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&entry).unwrap();
+        for entry in changes.entries() {
+            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(entry).unwrap();
             let read = rkyv::from_bytes::<AccountEntry, rkyv::rancor::Error>(&bytes).unwrap();
             let before = self.entries.insert((entry.account, entry.number), read);
             assert!(before.is_none(), "a row touches an account once");
         }
-        for (key, row) in changes.keys {
+        for (key, row) in changes.keys() {
             match row {
                 Some(row) => {
                     let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&row).unwrap();

@@ -97,6 +97,12 @@ impl SimDisk {
         self.lock_world().delay_us = delay_us;
     }
 
+    /// Whether its operations count as taking no time: then a log makes its files on the thread that needs them, and
+    /// all that happens depends on what is called alone.
+    pub fn set_instant(&self, instant: bool) {
+        self.lock_world().instant = instant;
+    }
+
     /// How long all operations would have taken on a disk with the delays that were asked for.
     #[must_use]
     pub fn delayed_us(&self) -> u64 {
@@ -213,6 +219,10 @@ impl Drop for SimLock {
 }
 
 impl Disk for SimDisk {
+    fn is_instant(&self) -> bool {
+        self.lock_world().instant
+    }
+
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut world = self.lock_world();
         world.power()?;

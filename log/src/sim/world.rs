@@ -68,6 +68,7 @@ pub(super) struct World {
     pub(super) bytes_free: Option<usize>,
     pub(super) delay_us: u64,
     pub(super) delayed_us: u64,
+    pub(super) instant: bool,
     pub(super) lose_write_in: Option<u64>,
     pub(super) misdirect_write_in: Option<u64>,
 }
@@ -267,7 +268,9 @@ impl World {
             ..FileData::default()
         };
         let files = self.files.iter().map(durable).collect();
-        World::found(files, self.names.clone(), self.dirs.clone())
+        let instant = self.instant;
+        let found = World::found(files, self.names.clone(), self.dirs.clone());
+        World { instant, ..found }
     }
 
     fn found(files: Vec<FileData>, names: Names, dirs: BTreeSet<PathBuf>) -> World {
@@ -280,8 +283,16 @@ impl World {
         for op in &self.pending[..survive] {
             apply(&mut names, op);
         }
-        let files = self.files.iter().map(|file| file.crash(&mut rng)).collect();
-        World::found(files, names, self.dirs.clone())
+        let mut files: Vec<FileData> = self.files.iter().map(|file| file.crash(&mut rng)).collect();
+        // What has no name is gone for good: nobody has it open any more.
+        let named: BTreeSet<usize> = names.values().copied().collect();
+        for (number, file) in files.iter_mut().enumerate() {
+            if !named.contains(&number) {
+                *file = FileData::default();
+            }
+        }
+        let instant = self.instant;
+        World { instant, ..World::found(files, names, self.dirs.clone()) }
     }
 }
 

@@ -5,7 +5,6 @@
 //! not clean, is exported once the node has run again.
 
 use crate::cli::{EXIT_FAILED, EXIT_OK, EXIT_USAGE};
-use crate::node::stores::store_options;
 use crate::store::ExportArgs;
 use novax_charging::StationRow;
 use novax_charging::rows::{Keyspace, read};
@@ -14,6 +13,7 @@ use novax_cold::{CacheSizes, Caches, ColdError, ColdReader, DAY_US, SeriesRows, 
 use novax_engine::{Engine, Snapshot, Worker};
 use novax_model::{PartitionId, Timestamp};
 use novax_query::series::HotSeries;
+use novax_shard::stores::store_options;
 use novax_tsdb::query::{SeriesSource, SourceError, Stretch};
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;

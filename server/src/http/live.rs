@@ -116,8 +116,9 @@ impl Live {
 
 impl Reading {
     fn of(control: &Control) -> Reading {
-        let sum =
-            |count: fn(&crate::counters::Counters) -> u64| control.counters().map(count).sum();
+        let sum = |count: fn(&novax_shard::counters::Counters) -> u64| {
+            control.counters().map(count).sum()
+        };
         Reading {
             at: Instant::now(),
             commands: sum(|counters| counters.commands_applied.get()),

@@ -154,7 +154,8 @@ async fn metrics(State(api): State<Api>) -> Response {
 
 fn metrics_text(api: &Api) -> String {
     let mut text = String::new();
-    let shards: Vec<_> = api.control().counters().map(crate::counters::Counters::list).collect();
+    let shards: Vec<_> =
+        api.control().counters().map(novax_shard::counters::Counters::list).collect();
     let Some(first) = shards.first() else { return text };
     for (at, metric) in first.iter().enumerate() {
         let suffix = if metric.kind == "counter" { "_total" } else { "" };

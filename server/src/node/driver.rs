@@ -4,10 +4,10 @@
 
 use crate::control::Request;
 use crate::ring::{Completion, FileBlock, Ring, RingHandle};
-use crate::shard::{Effects, Shard};
 use crossbeam_queue::ArrayQueue;
 use novax_model::{Duration, Timestamp};
 use novax_raft::Block;
+use novax_shard::{Effects, Shard};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -2,30 +2,29 @@
 
 mod data;
 pub mod driver;
-pub mod stores;
 pub mod tiers;
 
 use crate::config::Config;
 use crate::control::{Control, Request, ShardPort};
-use crate::counters::Counters;
 use crate::http;
-use crate::payments::{Asked, Payments};
+use crate::payments::Payments;
 use crate::ring::{Ring, RingConfig, RingHandle};
-use crate::shard::mesh::{Mesh, MeshMessage};
-use crate::shard::slot::Slot;
-use crate::shard::{Shard, ShardConfig};
 use crossbeam_queue::ArrayQueue;
 use data::DataDir;
 use driver::Driver;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use novax_charging::rows::Keyspace;
-use novax_charging::{Partition, PartitionConfig};
+use novax_charging::PartitionConfig;
 use novax_engine::tools::{ScrubFinding, ScrubPosition, Scrubber};
 use novax_engine::{Engine, Options, SharedCache, Worker};
 use novax_model::{Duration, Identity, PartitionId};
 use novax_query::{Source, SourceError};
 use novax_raft::{LogConfig, MultiRaft, Recovered};
+use novax_shard::counters::Counters;
+use novax_shard::mesh::{Mesh, MeshMessage};
+use novax_shard::port::Asked;
+use novax_shard::slot::Slot;
+use novax_shard::{Shard, ShardConfig, stores};
 use novax_tsdb::query::SeriesSource;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -138,7 +137,9 @@ fn recover(config: &Config, data: &DataDir) -> Result<Recovery, NodeError> {
             ..stores::store_options()
         };
         let mut engine = Engine::open(&data.partition(id), options, &worker)?;
-        let machine = restore(id, &mut engine)?;
+        let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
+        let machine = stores::restore(state, &mut engine)
+            .map_err(|error| NodeError::Restore { partition: id, reason: error.to_string() })?;
         let last = recovered.entries_after(id, 0).last().map_or(0, |(index, _)| index);
         let replay_until = last.max(machine.applied_index());
         let mut slot = Slot::new(id, machine, engine, replay_until);
@@ -155,24 +156,6 @@ fn scrubber(config: &Config, id: PartitionId) -> Scrubber {
     };
     let (speed, from) = (config.engine.scrub_bytes_per_s, ScrubPosition::default());
     Scrubber::new(speed, SCRUB_PAUSE, from, Box::new(tell))
-}
-
-fn restore(id: PartitionId, engine: &mut Engine) -> Result<Partition, NodeError> {
-    let snapshot = engine.snapshot();
-    // Series chunks are asked only in stores from before there were heads.
-    let has_heads = snapshot.range(Keyspace::Heads as u8, &[], None).next().is_some();
-    let is_wanted = |keyspace: &Keyspace| {
-        keyspace.is_restored() && !(has_heads && *keyspace == Keyspace::Series)
-    };
-    let keyspaces = Keyspace::ALL.iter().copied().filter(is_wanted);
-    let rows = keyspaces.flat_map(|keyspace| {
-        snapshot
-            .range(keyspace as u8, &[], None)
-            .map(move |row| row.map(|(key, value)| (keyspace, key, value)))
-    });
-    let config = PartitionConfig { partition: id, ..PartitionConfig::default() };
-    Partition::restore(config, rows)
-        .map_err(|error| NodeError::Restore { partition: id, reason: error.to_string() })
 }
 
 /// A node that runs.

@@ -4,35 +4,7 @@
 //! `op << 56 | tag` for a connection handed over by another ring. A file descriptor or slot number alone is
 //! never a name: the kernel reuses both before we have seen the last completion of their earlier user.
 
-/// A connection, unique for the life of its ring until a slot has been reused 2^32 times.
-///
-/// The slot number is the kernel's, small and dense, for use as the index of the owner's own table; the
-/// generation tells the successive users of one slot apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ConnId {
-    index: u32,
-    generation: u32,
-}
-
-impl ConnId {
-    /// Puts an id together; for tables and simulators. A made-up id is harmless: the ring ignores it.
-    #[must_use]
-    pub const fn from_parts(index: u32, generation: u32) -> Self {
-        Self { index, generation }
-    }
-
-    /// The slot: below [`files_max`](super::RingConfig::files_max), shared with earlier and later connections.
-    #[must_use]
-    pub const fn index(self) -> u32 {
-        self.index
-    }
-
-    /// Which user of the slot this is.
-    #[must_use]
-    pub const fn generation(self) -> u32 {
-        self.generation
-    }
-}
+pub use novax_shard::ConnId;
 
 /// The largest tag that [`Ring::transfer`](super::Ring::transfer) carries: 56 bits travel with the socket.
 pub const TRANSFER_TAG_MAX: u64 = (1 << 56) - 1;
@@ -88,9 +60,9 @@ pub(super) enum Name {
 }
 
 pub(super) fn pack(op: Op, id: ConnId) -> u64 {
-    assert!(id.index <= INDEX_MAX, "slot numbers fit 24 bits");
+    assert!(id.index() <= INDEX_MAX, "slot numbers fit 24 bits");
     assert!(op != Op::Adopt, "an adoption is named by its tag");
-    (op as u64) << 56 | u64::from(id.index) << 32 | u64::from(id.generation)
+    (op as u64) << 56 | u64::from(id.index()) << 32 | u64::from(id.generation())
 }
 
 pub(super) fn pack_adopt(tag: u64) -> u64 {
@@ -107,7 +79,7 @@ pub(super) fn unpack(user_data: u64) -> Option<Name> {
     }
     let index = u32::try_from(user_data >> 32 & u64::from(INDEX_MAX)).ok()?;
     let generation = u32::try_from(user_data & u64::from(u32::MAX)).ok()?;
-    Some(Name::Own(op, ConnId { index, generation }))
+    Some(Name::Own(op, ConnId::from_parts(index, generation)))
 }
 
 #[cfg(test)]

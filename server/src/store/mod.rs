@@ -10,12 +10,12 @@ pub use args::{
 };
 
 use crate::cli::{EXIT_FAILED, EXIT_OK, EXIT_USAGE};
-use crate::node::stores::store_options;
 use novax_charging::rows::Keyspace;
 use novax_engine::tools::{
     self, BackupSource, BackupTarget, RepairSource, SourceKind, StoreSource,
 };
 use novax_engine::{Disk, DiskLock, Error, RealDisk, verify_on};
+use novax_shard::stores::store_options;
 use report::Report;
 use serde_json::json;
 use std::path::Path;

@@ -6,14 +6,14 @@
 use crate::control::{
     CallFailed, Control, Request, ShardPort, StartCharge, StationCall, StationReply, Totals, digest,
 };
-use crate::counters::Counters;
-use crate::node::stores;
 use crossbeam_queue::ArrayQueue;
 use novax_charging::command::{Command, Outcome, PayerRef, RequestStart, encode_entry};
 use novax_charging::config::PartitionConfig;
 use novax_charging::{DirectoryKind, Partition, RowWrite};
 use novax_engine::{Batch, Engine, Worker};
 use novax_model::{Identity, PartitionId, SessionId, Timestamp};
+use novax_shard::counters::Counters;
+use novax_shard::stores;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 

@@ -1,8 +1,8 @@
 //! Who waits for the outcome of a command, and what they are told.
 
-use crate::control::Unavailable;
+use crate::conn::ConnId;
 use crate::gateway::ReplyKind;
-use crate::ring::ConnId;
+use crate::port::Unavailable;
 use novax_charging::{Outcome, RequestStart, StartTransaction};
 use novax_model::{Identity, PartitionId, TokenUid};
 use tokio::sync::oneshot;

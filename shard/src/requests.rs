@@ -3,7 +3,7 @@
 use super::mesh::MeshMessage;
 use super::waiter::{Job, Waiter};
 use super::{QUEUE_QUANTUM, ROUTES_MAX, Shard};
-use crate::control::{Request, StartCharge, Totals, Unavailable, digest};
+use crate::port::{Request, StartCharge, Totals, Unavailable, digest};
 use crossbeam_queue::ArrayQueue;
 use novax_charging::command::PayerRef;
 use novax_charging::{

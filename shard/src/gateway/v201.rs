@@ -1,7 +1,7 @@
 //! OCPP 2.0.1: messages to intents, outcomes to answers, commands to calls.
 
 use super::{Intent, OutgoingCall, Phase, ReplyContext, ReplyKind, TransactionEvent, token};
-use crate::control::StationCall;
+use crate::port::StationCall;
 use novax_charging::{
     ConnectorStatus, Outcome, Refusal, StationCommand, StationState, TransactionRef,
 };

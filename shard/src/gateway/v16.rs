@@ -1,7 +1,7 @@
 //! OCPP 1.6J: messages to intents, outcomes to answers, commands to calls.
 
 use super::{EndIntent, Intent, OutgoingCall, ReplyContext, ReplyKind, StartIntent, token};
-use crate::control::StationCall;
+use crate::port::StationCall;
 use novax_charging::{
     ConnectorStatus, Outcome, Refusal, StationCommand, StationState, TransactionRef,
 };

@@ -1,8 +1,12 @@
 //! A shard: its sockets, its partitions and its log, as one synchronous state machine.
 //!
-//! `handle_*` take what happened and the time; what should happen comes back in [`Effects`]. The driver
-//! (`node::driver`) turns both into ring operations. Nothing in here blocks, reads a clock or does I/O, so
-//! the same code runs under a simulator.
+//! `handle_*` take what happened and the time; what should happen comes back in [`Effects`]. The server's
+//! driver turns both into ring operations, the simulator into events of its world. Nothing in here blocks
+//! or reads a clock; stores and log are reached through the seams of `engine` and `log`.
+//!
+//! Floors, top first: `lib` with `accept`, `stations`, `requests`, `outbound` (all of them parts of one
+//! [`Shard`]) > `mesh`, `slot` > `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`, `counters`,
+//! `conn`. Beside them `control`, the way in from other threads, which uses `port` and `counters`.
 //!
 //! **Invariants**
 //! * A reply leaves only after its entry is committed and applied.
@@ -10,29 +14,38 @@
 //! * What one socket does never stops another.
 
 mod accept;
+mod conn;
 pub mod connection;
+pub mod control;
+pub mod counters;
+pub mod gateway;
 pub mod mesh;
 mod outbound;
+pub mod port;
 mod requests;
 pub mod slot;
 mod stations;
+pub mod stores;
 #[cfg(test)]
 mod tests;
+pub mod timers;
 pub mod waiter;
 
-use crate::counters::Counters;
-use crate::gateway::ReplyContext;
-use crate::ring::ConnId;
-use crate::timers::Wheel;
+pub use conn::ConnId;
+
 use connection::{Connection, Handoff};
+use counters::Counters;
 use ed25519_dalek::SigningKey;
+use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
-use novax_charging::{Command, Outcome};
+use novax_charging::{Command, Outcome, Partition};
 use novax_model::{Duration, PartitionId, Timestamp};
 use novax_raft::{LogWrite, MultiRaft};
+use port::{Asked, Unavailable};
 use slot::Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use timers::Wheel;
 use waiter::Waiter;
 
 /// What the data plane is told at start.
@@ -127,7 +140,7 @@ pub struct Shard {
     /// Told of identities nobody provisioned.
     unknown_stations: Option<tokio::sync::mpsc::Sender<novax_model::Identity>>,
     /// Takes what payment providers are asked.
-    payments: Option<tokio::sync::mpsc::Sender<crate::payments::Asked>>,
+    payments: Option<tokio::sync::mpsc::Sender<Asked>>,
 }
 
 impl std::fmt::Debug for Shard {
@@ -192,7 +205,7 @@ impl Shard {
     }
 
     /// Gives it the way to the payment provider. Without one, what providers are asked waits.
-    pub fn set_payments(&mut self, payments: tokio::sync::mpsc::Sender<crate::payments::Asked>) {
+    pub fn set_payments(&mut self, payments: tokio::sync::mpsc::Sender<Asked>) {
         self.payments = Some(payments);
     }
 
@@ -200,6 +213,12 @@ impl Shard {
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
         self.slots.values().all(|slot| slot.caught_up)
+    }
+
+    /// The state of a partition of this shard, for whoever looks from the shard's own thread.
+    #[must_use]
+    pub fn machine(&self, partition: PartitionId) -> Option<&Partition> {
+        self.slots.get(&partition).map(|slot| &slot.machine)
     }
 
     /// Sets the time of what follows.
@@ -306,7 +325,7 @@ impl Shard {
         }
         for waiter in turned_away {
             self.counters.commands_overloaded.increment();
-            self.complete(waiter, Err(crate::control::Unavailable));
+            self.complete(waiter, Err(Unavailable));
         }
     }
 
@@ -354,7 +373,7 @@ impl Shard {
         if let Some(slot) = self.slots.get_mut(&partition) {
             if let Err(waiter) = slot.submit(command, waiter) {
                 self.counters.commands_overloaded.increment();
-                self.complete(waiter, Err(crate::control::Unavailable));
+                self.complete(waiter, Err(Unavailable));
             }
             return;
         }
@@ -362,7 +381,7 @@ impl Shard {
         assert_ne!(to, self.mesh.me(), "partition {partition} belongs to this shard");
         if self.mesh.is_congested(to) {
             self.counters.commands_overloaded.increment();
-            self.complete(waiter, Err(crate::control::Unavailable));
+            self.complete(waiter, Err(Unavailable));
             return;
         }
         let (from, token) = (self.mesh.me(), self.token());
@@ -372,7 +391,7 @@ impl Shard {
     }
 
     /// Tells a waiter its outcome.
-    fn complete(&mut self, waiter: Waiter, outcome: Result<Outcome, crate::control::Unavailable>) {
+    fn complete(&mut self, waiter: Waiter, outcome: Result<Outcome, Unavailable>) {
         match waiter {
             Waiter::Nobody => {}
             Waiter::Control(reply) => {

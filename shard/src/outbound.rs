@@ -1,12 +1,12 @@
 //! Our calls to stations: one out at a time, the rest waiting, and the outbox behind them.
 
-use super::Shard;
 use super::connection::{CALLS_WAITING_MAX, Call, Calls, OpenCall, Purpose, Report};
 use super::waiter::Waiter;
-use crate::control::{CallFailed, StationCall, StationReply};
+use crate::Shard;
+use crate::conn::ConnId;
 use crate::gateway;
-use crate::payments::Asked;
-use crate::ring::ConnId;
+use crate::port::Asked;
+use crate::port::{CallFailed, StationCall, StationReply};
 use novax_charging::{Answer, Command, OutboxKind, StationCommand};
 use novax_model::{Duration, Identity, PartitionId, Timestamp};
 use novax_wire::ocpp::frame;

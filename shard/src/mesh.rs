@@ -4,7 +4,7 @@
 //! fit waits on the sender's side, bounded by the requests that are out.
 
 use super::connection::Handoff;
-use crate::control::Unavailable;
+use crate::port::Unavailable;
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{Command, DirectoryKind, Outcome, Refusal};
 use novax_model::{Amount, Currency, PartitionId};

@@ -5,9 +5,9 @@
 //! * At most one call to the station is out; the others wait, bounded.
 //! * A station that may not work yet (`pending`) can boot and nothing else.
 
-use crate::control::{CallFailed, StationReply};
+use crate::conn::ConnId;
 use crate::gateway::OutgoingCall;
-use crate::ring::ConnId;
+use crate::port::{CallFailed, StationReply};
 use novax_charging::Protocol;
 use novax_model::{Identity, PartitionId, Timestamp};
 use novax_wire::http::Upgrade;

@@ -3,8 +3,8 @@
 use super::mesh::Mesh;
 use super::slot::Slot;
 use super::*;
-use crate::control::{CallFailed, Request, StationCall, Unavailable};
-use crate::node::stores;
+use crate::port::{CallFailed, Request, StationCall, Unavailable};
+use crate::stores;
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{Partition, PartitionConfig, PutSite, SimpleTerms};
 use novax_engine::{Engine, Worker};
@@ -500,7 +500,7 @@ fn a_start_that_may_have_been_heard_is_not_sent_again_and_a_stop_is() {
     );
     world.settle();
     world.heard(conn);
-    let request = crate::control::StartCharge {
+    let request = crate::port::StartCharge {
         key: "k".into(),
         station: identity("CP"),
         connector: ConnectorRef::of_v16(1),

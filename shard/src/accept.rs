@@ -7,8 +7,8 @@ use super::connection::{Connection, Handoff, Leaving, OUT_BYTES_MAX, Phase, Stat
 use super::mesh::MeshMessage;
 use super::waiter::Waiter;
 use super::{Shard, TimerKey};
-use crate::control::{CallFailed, hash_password};
-use crate::ring::ConnId;
+use crate::conn::ConnId;
+use crate::port::{CallFailed, hash_password};
 use novax_charging::{Command, DirectoryKind, Protocol};
 use novax_model::{Identity, PartitionId, Timestamp};
 use novax_wire::http::{self, Upgrade};

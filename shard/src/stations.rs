@@ -1,11 +1,11 @@
 //! What stations say: frames, calls, and the answers they get.
 
-use super::Shard;
 use super::connection::{CALLS_OPEN_MAX, REPORT_BYTES_MAX};
 use super::waiter::{Job, StationReplyTo, Waiter};
-use crate::control::{StationReply, Unavailable, digest};
+use crate::Shard;
+use crate::conn::ConnId;
 use crate::gateway::{self, EndIntent, Intent, Phase, ReplyKind, StartIntent, TransactionEvent};
-use crate::ring::ConnId;
+use crate::port::{StationReply, Unavailable, digest};
 use novax_charging::command::PayerRef;
 use novax_charging::{Command, EndTransaction, Outcome, StartTransaction, TransactionRef};
 use novax_model::{

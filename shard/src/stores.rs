@@ -1,9 +1,11 @@
-//! How the stores of a node are opened: by the node, and by the tools that look after them.
+//! How the stores of a node are opened, by the node and by the tools that look after them, and how a state is
+//! made of their rows.
 //!
 //! Rows that are kept by time lie in windows of time, so that old ones leave whole; all others in levels.
 
 use novax_charging::rows::{Keyspace, window_time};
-use novax_engine::{Compaction, KeyspaceOptions, Options};
+use novax_charging::{Partition, PartitionConfig, RestoreError};
+use novax_engine::{Compaction, Engine, KeyspaceOptions, Options};
 
 /// What each table of a partition is for. Sizes are the engine's own defaults.
 #[must_use]
@@ -18,6 +20,26 @@ pub fn store_options() -> Options {
         keyspace: Keyspace::ALL.into_iter().filter_map(in_windows).collect(),
         ..Options::default()
     }
+}
+
+/// A partition's state from the rows of its store.
+///
+/// # Errors
+/// When the rows are not a state.
+pub fn restore(config: PartitionConfig, engine: &mut Engine) -> Result<Partition, RestoreError> {
+    let snapshot = engine.snapshot();
+    // Series chunks are asked only in stores from before there were heads.
+    let has_heads = snapshot.range(Keyspace::Heads as u8, &[], None).next().is_some();
+    let is_wanted = |keyspace: &Keyspace| {
+        keyspace.is_restored() && !(has_heads && *keyspace == Keyspace::Series)
+    };
+    let keyspaces = Keyspace::ALL.iter().copied().filter(is_wanted);
+    let rows = keyspaces.flat_map(|keyspace| {
+        snapshot
+            .range(keyspace as u8, &[], None)
+            .map(move |row| row.map(|(key, value)| (keyspace, key, value)))
+    });
+    Partition::restore(config, rows)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 pub mod v16;
 pub mod v201;
 
-use crate::control::StationCall;
+use crate::port::StationCall;
 use novax_charging::{Answer, ConnectorStatus, Outcome, Protocol, StationCommand, TransactionRef};
 use novax_model::{ConnectorRef, MeterTick, Timestamp, TokenUid, WattHours};
 use novax_wire::ocpp::{CallError, Version};
