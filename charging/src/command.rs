@@ -256,16 +256,6 @@ pub enum Command {
     /// In the directory partition of its name: a tariff, contract or rule book. Put again it replaces
     /// the one before; prices in force stay.
     PutPriced(Box<PutPriced>),
-    /// An invoice, credit note or settlement statement gets its number, if the books confirm it. The same
-    /// again: the same document.
-    IssueDocument(Box<IssueDocument>),
-    /// The public key of a station's meter.
-    PutMeterKey {
-        /// Which station.
-        identity: Identity,
-        /// Hex, base64 or PEM; `None` forgets it.
-        key: Option<Box<str>>,
-    },
     /// Money out of a wallet. Same key and payload again: same answer, nothing booked.
     PayOut {
         /// Idempotency key.
@@ -285,6 +275,16 @@ pub enum Command {
         id: Box<str>,
         /// The partition that held its rows.
         home: PartitionId,
+    },
+    /// An invoice, credit note or settlement statement gets its number, if the books confirm it. The same
+    /// again: the same document.
+    IssueDocument(Box<IssueDocument>),
+    /// The public key of a station's meter.
+    PutMeterKey {
+        /// Which station.
+        identity: Identity,
+        /// Hex, base64 or PEM; `None` forgets it.
+        key: Option<Box<str>>,
     },
 }
 
@@ -655,14 +655,14 @@ pub enum Refusal {
     PaymentDeclined,
     /// The payment provider said nothing in time.
     PaymentUnanswered,
-    /// The books do not confirm a document, or it has not the form of one: in words.
-    BadDocument(Box<str>),
-    /// This document was issued for the same request, and says something else.
-    DocumentDiffers(Box<str>),
     /// The driver cannot be forgotten yet: why, in words.
     NotErasable(Box<str>),
     /// Rows that came along have changed since they were read: they are to be read again.
     Stale,
+    /// The books do not confirm a document, or it has not the form of one: in words.
+    BadDocument(Box<str>),
+    /// This document was issued for the same request, and says something else.
+    DocumentDiffers(Box<str>),
 }
 
 /// What apply says to whoever proposed a command, one for each command of an entry, in order.

@@ -350,15 +350,15 @@ impl State {
             | Command::PutSignal { .. }
             | Command::PutFunding { .. }
             | Command::PutPriced(_)
-            | Command::PutMeterKey { .. }
             | Command::EraseDriver(_)
             | Command::RemoveDirectory { .. }
+            | Command::PutMeterKey { .. }
             | Command::Deposit { .. } => self.execute_admin(command),
             Command::CloseBooks { .. }
             | Command::WriteOff { .. }
             | Command::ParkMoney { .. }
-            | Command::IssueDocument(_)
             | Command::PayOut { .. }
+            | Command::IssueDocument(_)
             | Command::PutFxRate(_) => self.execute_books(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }

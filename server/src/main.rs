@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use novax_server::cli::{Cli, Command, ConfigCommand};
-use novax_server::{audit, commands, fleet, store, tariffs};
+use novax_server::{audit, commands, fleet, report, store, tariffs};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -18,5 +18,6 @@ fn main() -> ExitCode {
         Command::Store(command) => store::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Tariff(command) => tariffs::run(&command),
+        Command::Report(args) => report::run(&args),
     })
 }

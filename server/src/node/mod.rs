@@ -279,7 +279,8 @@ impl Node {
         };
         let key = self.api_key.clone();
         let api = http::Api::new(self.control.clone(), key, http::Limits::from(&config.http))
-            .with_payments(payments);
+            .with_payments(payments)
+            .with_statements(config.statements.clone());
         let stop_http = wait(stopped.clone());
         let serve_http = self.runtime.spawn(async move {
             if let Err(error) = http::serve(http, api, stop_http).await {
