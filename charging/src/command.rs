@@ -5,7 +5,7 @@
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
 use crate::document::{DocumentId, IssueDocument, Signed};
-use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
+use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow, ProviderEntry};
 use crate::rows::{
     ConnectorStatus, DirectoryKind, Location, PayerSessionRow, Place, Protocol, Salt, SessionRow,
     SessionState, StationState, TermsRow,
@@ -265,6 +265,8 @@ pub enum Command {
         /// How much, in minor units of the wallet's currency; at most what is available.
         amount: Amount,
     },
+    /// A payment provider booked something of its own accord. The same again books nothing.
+    ProviderBooked(Box<ProviderEntry>),
     /// A driver is to be forgotten, step by step.
     EraseDriver(Box<EraseDriver>),
     /// In the directory partition of an id: forget where its rows live. Refused when they live elsewhere.
@@ -491,6 +493,9 @@ pub struct Refund {
     pub before: Amount,
     /// Paid by card: what was asked of its provider, all of it, as stored.
     pub payments: Vec<PaymentRow>,
+    /// The session's row, as stored: whose contract gives back, and by which rate its driver paid. Without
+    /// it no contract's month is corrected, and nothing that was exchanged can go back.
+    pub row: Option<Box<SessionRow>>,
 }
 
 /// A command for a station that must not be lost: it goes through the outbox.

@@ -359,6 +359,7 @@ impl State {
             | Command::ParkMoney { .. }
             | Command::PayOut { .. }
             | Command::IssueDocument(_)
+            | Command::ProviderBooked(_)
             | Command::PutFxRate(_) => self.execute_books(command),
             Command::LeaderStarted
             | Command::StationConnected { .. }
@@ -427,6 +428,7 @@ impl State {
             Command::IssueDocument(ask) => self.issue_document(&ask),
             Command::CloseBooks { until } => self.close_books(until),
             Command::WriteOff { key, driver, amount } => self.write_off(key, &driver, amount),
+            Command::ProviderBooked(entry) => self.provider_booked(&entry),
             Command::PayOut { key, driver, amount } => self.pay_out(key, &driver, amount),
             Command::ParkMoney { key, with, currency, amount } => {
                 self.park_money(key, with, currency, amount)

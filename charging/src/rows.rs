@@ -930,6 +930,8 @@ pub struct SessionRow {
     pub segments: Vec<Segment>,
     /// What of the bill the card's provider is to give, by the books.
     pub card_due: Amount,
+    /// Since when its connector is said to be free though it runs, by our clock; zero when it is not.
+    pub free_since: Timestamp,
 }
 
 /// A part of a session, between losses of power.
@@ -944,6 +946,12 @@ pub struct Segment {
 }
 
 impl SessionRow {
+    /// The currency of [`SessionRow::owed`]: the wallet's, where it is here, else the tariff's.
+    #[must_use]
+    pub fn owed_currency(&self) -> Currency {
+        self.deal.wallet_currency()
+    }
+
     /// Energy delivered so far; never negative.
     #[must_use]
     pub fn energy(&self) -> WattHours {

@@ -102,7 +102,7 @@ impl State {
     }
 
     /// StatusNotification. A connector that turns Available does not end its session: the stop may
-    /// still come.
+    /// still come; it is waited for for a shorter time.
     pub(crate) fn connector_status(
         &mut self,
         identity: &str,
@@ -128,6 +128,9 @@ impl State {
             && self.sessions.get(&session).is_some_and(|found| found.row.transaction.is_some())
         {
             self.hear_flow(session, at, flows);
+        }
+        if let Some(session) = session {
+            self.note_free(session, status == ConnectorStatus::Available);
         }
         Ok(Outcome::Done)
     }

@@ -195,7 +195,7 @@ impl World {
         let (tokens, blocked) = (vec![tag], false);
         self.propose(
             home,
-            Command::PutDriver { driver: driver.clone(), tokens, currency, blocked },
+            Command::PutDriver { driver: driver.clone(), salt: [7; 32], tokens, currency, blocked },
         );
         let key = TransferKey(7);
         self.propose(home, Command::Deposit { key, driver, amount: 10_000 });

@@ -247,8 +247,8 @@ impl World {
     }
 
     /// The journal's lines of a session's bill, as whoever asks for a refund brings them.
-    fn bill(&self, session: SessionId) -> Vec<JournalRow> {
-        let node = &self.nodes[0];
+    fn bill(&self, node: usize, session: SessionId) -> Vec<JournalRow> {
+        let node = &self.nodes[node];
         let Some(bill) = node.partition.bill(session) else { return Vec::new() };
         let rows = node.rows::<JournalRow>(Keyspace::Transfers);
         let of_it = bill.first..bill.first + u64::from(bill.rows);
@@ -438,8 +438,8 @@ impl World {
                 let (sequence, amount) =
                     (words.next().parse().unwrap(), words.next().parse().unwrap());
                 Command::Refund(Refund {
-                    lines: self.bill(session),
-                    ..crate::cards::refund(&self.nodes[0], session, sequence, amount)
+                    lines: self.bill(node, session),
+                    ..crate::cards::refund(&self.nodes[node], session, sequence, amount)
                 })
             }
             "stop" => Command::RequestStop { session: session(first) },

@@ -307,6 +307,7 @@ fn session(number: u128, name: &str, state: SessionState, energy: i64) -> Sessio
         hold_expires: Timestamp::ZERO,
         segments: Vec::new(),
         card_due: 0,
+        free_since: Timestamp::ZERO,
     }
 }
 
@@ -450,6 +451,7 @@ fn mall(batch: &mut Batch) {
             TokenUid::new("T2").expect("a token"),
         ],
         funding: novax_charging::Funding::Wallet,
+        salt: [7; 32],
     };
     put(batch, Keyspace::Drivers, b"ada".to_vec(), archive!(&driver));
     let token = TokenRow { token: driver.tokens[0].clone(), driver: id("ada") };

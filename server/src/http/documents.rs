@@ -28,7 +28,6 @@ use novax_model::{Currency, PartitionId, SessionId};
 use novax_statements::facts::{LegalParty, Period};
 use novax_statements::{GroupBy, Language, OcpiVersion, Printed, Sheet, Stored, cdr};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -392,8 +391,12 @@ async fn revenue(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct SettlementParams {
-    /// `2026-11`.
-    month: String,
+    /// `2026-11`. Or name `from` and `to`.
+    month: Option<String>,
+    /// The first moment, RFC 3339.
+    from: Option<String>,
+    /// The first moment after it, RFC 3339.
+    to: Option<String>,
     /// ISO 4217 code; needed when the partner has accounts in several.
     currency: Option<String>,
     /// IANA name of the clock whose month it is; UTC when absent.
@@ -413,6 +416,28 @@ fn month(text: &str, zone: Option<&str>) -> Result<Period, Problem> {
     })
 }
 
+/// A month, or from one moment to another.
+fn named_period(
+    named: (Option<&str>, Option<&str>, Option<&str>),
+    zone: Option<&str>,
+) -> Result<Period, Problem> {
+    match named {
+        (Some(text), None, None) => month(text, zone),
+        (None, Some(from), Some(to)) => {
+            let (from, until) = (stamp("from", from)?, stamp("to", to)?);
+            if from >= until {
+                return Err(Problem::unprocessable("to: it is not after from"));
+            }
+            let zone = zone.unwrap_or("UTC");
+            if novax_tariff::Zone::get(zone).is_err() {
+                return Err(Problem::unprocessable(format!("zone: there is no {zone:?}")));
+            }
+            Ok(Period { from, until, zone: zone.into() })
+        }
+        _ => Err(Problem::unprocessable("name either a month, or from and to")),
+    }
+}
+
 /// A partner's account over a month: a draft without a number. Partners' names have slashes: write `%2F`.
 #[utoipa::path(get, path = "/v1/reports/settlement/{partner}", tag = "documents",
     operation_id = "get_settlement",
@@ -425,7 +450,8 @@ async fn settlement(
     Params(params): Params<SettlementParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let period = month(&params.month, params.zone.as_deref())?;
+    let named = (params.month.as_deref(), params.from.as_deref(), params.to.as_deref());
+    let period = named_period(named, params.zone.as_deref())?;
     let currency = asked(params.currency.as_deref())?;
     let print =
         PrintParams { format: params.format, language: params.language, table: params.table };
@@ -491,10 +517,14 @@ struct InvoiceInput {
     /// To whom.
     #[schema(example = "anna")]
     driver: String,
-    /// For which month, which is over: `2026-11`.
+    /// For which month, which is over: `2026-11`. Or name `from` and `to`.
     #[schema(example = "2026-11")]
-    month: String,
-    /// IANA name of the clock whose month it is; UTC when absent.
+    month: Option<String>,
+    /// The first moment, RFC 3339.
+    from: Option<String>,
+    /// The first moment after it, RFC 3339; it is over.
+    to: Option<String>,
+    /// IANA name of the clock whose month it is, and by which times are shown; UTC when absent.
     zone: Option<String>,
     /// Who buys, for the invoice; the driver when absent.
     buyer: Option<BuyerInput>,
@@ -614,7 +644,8 @@ async fn make_invoice(
     Body(body): Body<InvoiceInput>,
 ) -> Result<Json<IssuesView>, Problem> {
     let driver = identity("driver", &body.driver)?;
-    let period = month(&body.month, body.zone.as_deref())?;
+    let named = (body.month.as_deref(), body.from.as_deref(), body.to.as_deref());
+    let period = named_period(named, body.zone.as_deref())?;
     let country = api.statements().country.clone();
     let buyer = body.buyer.unwrap_or_default().party(driver.as_str(), country.as_deref())?;
     let issue = with_books(&api, move |parts, seller| {
@@ -664,10 +695,14 @@ struct SettlementInput {
     /// The partner, as contracts name it.
     #[schema(example = "site-host/harbour")]
     partner: String,
-    /// For which month, which is over: `2026-11`.
+    /// For which month, which is over: `2026-11`. Or name `from` and `to`.
     #[schema(example = "2026-11")]
-    month: String,
-    /// IANA name of the clock whose month it is; UTC when absent.
+    month: Option<String>,
+    /// The first moment, RFC 3339.
+    from: Option<String>,
+    /// The first moment after it, RFC 3339; it is over.
+    to: Option<String>,
+    /// IANA name of the clock whose month it is, and by which times are shown; UTC when absent.
     zone: Option<String>,
     /// ISO 4217 code; needed when the partner has accounts in several.
     currency: Option<String>,
@@ -682,7 +717,8 @@ async fn make_settlement(
     State(api): State<Api>,
     Body(body): Body<SettlementInput>,
 ) -> Result<Json<IssuesView>, Problem> {
-    let period = month(&body.month, body.zone.as_deref())?;
+    let named = (body.month.as_deref(), body.from.as_deref(), body.to.as_deref());
+    let period = named_period(named, body.zone.as_deref())?;
     let currency = asked(body.currency.as_deref())?;
     let issue = with_books(&api, move |parts, seller| {
         issue::settlements(parts, &body.partner, &period, currency, seller)

@@ -25,6 +25,7 @@ mod books;
 mod connectors;
 mod documents;
 mod drivers;
+mod erase;
 mod extract;
 mod finance;
 mod layers;

@@ -326,6 +326,7 @@ fn bill(rows: &Rows, session: SessionId) -> Result<Option<(SessionRow, Refund)>,
         lines: Vec::new(),
         before: 0,
         payments: Vec::new(),
+        row: Some(Box::new(row.clone())),
     };
     let Some(booked) = booked else { return Ok(Some((row, refund))) };
     if let Undone::Refunded(before) = booked.undone {

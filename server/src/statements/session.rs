@@ -336,7 +336,7 @@ fn written(tariff: &Tariff, version: OcpiVersion) -> Option<TariffFacts> {
         OcpiVersion::V230 => TariffFormat::Ocpi230,
     };
     let json = format.write(tariff).ok()?;
-    Some(TariffFacts { id: tariff.id.as_str().into(), json: json.into() })
+    Some(TariffFacts { id: tariff.id.clone(), json: json.into() })
 }
 
 /// The first invoice it stands on.
