@@ -83,10 +83,10 @@ mod tree;
 
 pub use books::Ageing;
 pub use command::{
-    Answer, Command, CorruptEntry, EndTransaction, EraseDriver, Erasure, Outcome, PasswordHash,
-    PayerRef, PeerCommand, PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite,
-    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
-    erased_name,
+    Answer, Command, CorruptEntry, EndTransaction, Entry, EraseDriver, Erasure, Origin, Outcome,
+    PasswordHash, PayerRef, PeerCommand, PlaceHold, PutPriced, PutSite, Refund, Refusal,
+    RequestStart, RowWrite, SiteTerms, StartTransaction, StationCommand, TransactionRef,
+    decode_entry, encode_entry, erased_name,
 };
 pub use config::PartitionConfig;
 pub use document::{

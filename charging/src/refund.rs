@@ -36,7 +36,7 @@ impl State {
         let given = row.map(|row| self.given_by_parties(row));
         let fx = self.exchange_of(&ask.lines, row)?;
         let stamp = self.stamp(self.now());
-        let booked = match &fx {
+        let is_new = match &fx {
             Some(fx) => self.refund_exchanged(ask, fx)?,
             None => {
                 let lines = &ask.lines;
@@ -44,7 +44,6 @@ impl State {
                 booked.map(|receipt| receipt.is_new()).map_err(|error| refused(&error))?
             }
         };
-        let is_new = booked;
         if is_new {
             self.note_booking(session, Billing::Refund, sequence);
         }

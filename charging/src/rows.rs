@@ -41,7 +41,7 @@ use crate::document::Signed;
 use crate::payment::{Funding, PaymentRow};
 use novax_audit::{SignedHead, Tree, TreeHead};
 use novax_model::{
-    Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
+    Amount, ConnectorRef, Currency, Identity, MeterTick, NodeId, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
 };
 use novax_settlement::contract::RevenueContract;
@@ -591,6 +591,8 @@ pub struct StationRow {
     pub connected: bool,
     /// Epoch of the newest socket.
     pub epoch: u64,
+    /// The node that has or had it.
+    pub node: NodeId,
     /// What it speaks, once it connected.
     pub protocol: Option<Protocol>,
     /// From its BootNotification; empty before.

@@ -3,8 +3,8 @@
 //! 12 groups, one entry of 1,200 bytes for each (ten packed commands of 120) in every batch; nothing
 //! is written to a disk, so this is the time of proposing, gathering, sealing and delivering alone.
 
-use novax_model::PartitionId;
-use novax_raft::{LogConfig, MultiRaft, recover};
+use novax_model::{NodeId, PartitionId};
+use novax_raft::{GroupSpec, LogConfig, MultiRaft, recover};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
@@ -16,7 +16,13 @@ const BATCHES: u32 = 50_000;
 fn main() {
     let root = tempfile::tempdir().expect("a scratch directory");
     let recovered = recover(root.path()).expect("an empty log");
-    let groups: Vec<_> = (0..GROUPS).map(|number| (PartitionId(number), 0)).collect();
+    let groups: Vec<_> = (0..GROUPS)
+        .map(|number| GroupSpec {
+            partition: PartitionId(number),
+            applied: 0,
+            voters: vec![NodeId::FIRST],
+        })
+        .collect();
     let config =
         LogConfig { dir: root.path().join("log/shard-000"), segment_bytes: 2 << 30, direct: false };
     let config = LogConfig { segment_bytes: config.segment_bytes.min(64 << 20), ..config };
@@ -24,7 +30,8 @@ fn main() {
     let wake = Arc::new(move || {
         let _ = ready.try_send(());
     });
-    let mut raft = MultiRaft::start(config, 1, &recovered, &groups, wake).expect("a start");
+    let mut raft =
+        MultiRaft::start(config, NodeId::FIRST, &recovered, &groups, wake).expect("a start");
     let mut committed = Vec::new();
     let mut delivered = 0_usize;
     let mut batches = 0;
@@ -34,7 +41,7 @@ fn main() {
         let payload: Vec<Vec<u8>> = groups.iter().map(|_| vec![7; ENTRY_BYTES]).collect();
         let start = Instant::now();
         let payload = if std::mem::take(&mut finish_backlog) { Vec::new() } else { payload };
-        for ((partition, _), data) in groups.iter().zip(payload) {
+        for (GroupSpec { partition, .. }, data) in groups.iter().zip(payload) {
             raft.propose(*partition, data).expect("room");
         }
         let Some(write) = raft.poll_write() else {
@@ -51,7 +58,7 @@ fn main() {
         batches += 1;
         delivered += committed.len();
         if batches % 1000 == 0 {
-            for (partition, _) in &groups {
+            for GroupSpec { partition, .. } in &groups {
                 let last = committed.iter().rev().find(|c| c.partition == *partition);
                 raft.set_flushed(*partition, last.map_or(0, |c| c.index));
             }

@@ -42,3 +42,18 @@ pub enum ProposeError {
     #[error("this shard does not run the partition")]
     UnknownPartition,
 }
+
+/// A message from another node that is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadMessage {
+    /// The bytes are no message: the sender's build, or the link.
+    #[error("the bytes are no message of Raft: {0}")]
+    Format(&'static str),
+    /// The sender, the receiver or the group is another, or the sender is no replica of it.
+    #[error("not for this replica")]
+    NotForUs,
+    /// No correct replica says so: the sender's fault.
+    #[error("no correct replica says this: {0}")]
+    Impossible(&'static str),
+}

@@ -1,15 +1,16 @@
 //! One Raft group: the raft crate's node over a log in memory, which holds the entries that are
-//! not flushed yet.
+//! not flushed yet, and some that are, for replicas that lag behind.
 //!
 //! Invariants: what the raft crate takes for stable is in [`GroupLog`] first; it is told that a
-//! ready is persisted only when the write that holds it is durable.
+//! ready is persisted only when the write that holds it is durable; nothing that a message says
+//! reaches the raft crate's own assertions unchecked.
 
-use crate::error::Error;
-use crate::multi::{Attached, Committed, PeerMessage};
+use crate::error::{BadMessage, Error};
+use crate::multi::{Attached, Committed, GroupSpec, PeerMessage};
 use bytes::Bytes;
 use novax_log::{Frame, GroupMeta, HardState, LogConfig, LoggedEntry, Position, ShardLog};
-use novax_model::PartitionId;
-use raft::eraftpb::{self, ConfState, Entry, EntryType, Snapshot};
+use novax_model::{NodeId, PartitionId};
+use raft::eraftpb::{self, ConfState, Entry, EntryType, Message, MessageType, Snapshot};
 use raft::{GetEntriesContext, RaftState, RawNode, StateRole, Storage, StorageError};
 use std::collections::VecDeque;
 
@@ -26,40 +27,71 @@ const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 /// Readies taken of one group at a time; what is left comes next time.
 const READIES_MAX: usize = 64;
 
-/// The entries of a group that are not flushed, as the raft crate reads them.
+/// Bytes of flushed entries that are kept for replicas that lag behind; a replica that lags more gets a
+/// snapshot. None are kept where there is no other replica.
+const RETAINED_BYTES_MAX: usize = 8 << 20;
+/// What an entry takes beside its data, about.
+const ENTRY_OVERHEAD_BYTES: usize = 64;
+/// Terms that a message may be ahead of this node: more is no election but a lie.
+const TERMS_AHEAD_MAX: u64 = 1 << 32;
+
+/// The entries of a group, as the raft crate reads them.
 pub(crate) struct GroupLog {
     hard: HardState,
     conf: ConfState,
     /// Entries up to here are gone.
-    mark: Position,
+    gone: Position,
     entries: VecDeque<Entry>,
+    /// Entries up to here are flushed.
+    flushed: u64,
+    /// Bytes of entries that are flushed and still here, and how many there may be.
+    retained: usize,
+    retained_max: usize,
+}
+
+fn entry_bytes(entry: &Entry) -> usize {
+    entry.data.len() + ENTRY_OVERHEAD_BYTES
 }
 
 impl GroupLog {
     fn last_index(&self) -> u64 {
-        self.entries.back().map_or(self.mark.index, |entry| entry.index)
+        self.entries.back().map_or(self.gone.index, |entry| entry.index)
     }
 
     fn position(&self, index: u64) -> Option<usize> {
-        usize::try_from(index.checked_sub(self.mark.index + 1)?).ok()
+        usize::try_from(index.checked_sub(self.gone.index + 1)?).ok()
+    }
+
+    /// The term of an entry that is here, or of the last one that is gone.
+    fn term_of(&self, index: u64) -> Option<u64> {
+        if index == self.gone.index {
+            return Some(self.gone.term);
+        }
+        self.entries.get(self.position(index)?).map(|entry| entry.term)
     }
 
     /// Appends, replacing from the first index on.
     fn append(&mut self, entries: Vec<Entry>) {
         let Some(first) = entries.first() else { return };
-        assert!(first.index > self.mark.index, "flushed entries are never replaced");
+        assert!(first.index > self.flushed, "flushed entries are never replaced");
         assert!(first.index <= self.last_index() + 1, "entries leave no gap");
-        let keep = self.position(first.index).expect("above the mark");
+        let keep = self.position(first.index).expect("above what is gone");
         self.entries.truncate(keep);
         self.entries.extend(entries);
     }
 
-    fn compact(&mut self, index: u64) {
-        while self.entries.front().is_some_and(|entry| entry.index <= index) {
-            let entry = self.entries.pop_front().expect("looked at above");
-            self.mark = Position { index: entry.index, term: entry.term };
+    /// Entries up to `index` are flushed: they may go, as far as no replica may want them.
+    fn set_flushed(&mut self, index: u64) {
+        assert!(index <= self.last_index(), "only entries that are there are flushed");
+        let from = self.position(self.flushed + 1).unwrap_or(0);
+        let count = usize::try_from(index - self.flushed).expect("entries fit memory");
+        self.retained += self.entries.range(from..).take(count).map(entry_bytes).sum::<usize>();
+        self.flushed = index;
+        while self.retained > self.retained_max {
+            let entry = self.entries.pop_front().expect("what is retained is here");
+            self.retained -= entry_bytes(&entry);
+            self.gone = Position { index: entry.index, term: entry.term };
         }
-        assert_eq!(self.mark.index, index, "only entries that are there are compacted");
     }
 }
 
@@ -93,27 +125,21 @@ impl Storage for GroupLog {
         let fits = |entry: &&Entry| {
             // The first one always fits, or nothing would ever move.
             let first = bytes == 0;
-            bytes += u64::try_from(entry.data.len() + 64).expect("usize fits u64");
+            bytes += u64::try_from(entry_bytes(entry)).expect("usize fits u64");
             first || bytes <= bytes_max
         };
         Ok(self.entries.range(from..).take(count).take_while(fits).cloned().collect())
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
-        if index == self.mark.index {
-            return Ok(self.mark.term);
-        }
-        let Some(position) = self.position(index) else {
+        if index < self.gone.index {
             return Err(StorageError::Compacted.into());
-        };
-        self.entries
-            .get(position)
-            .map(|entry| entry.term)
-            .ok_or_else(|| StorageError::Unavailable.into())
+        }
+        self.term_of(index).ok_or_else(|| StorageError::Unavailable.into())
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.mark.index + 1)
+        Ok(self.gone.index + 1)
     }
 
     fn last_index(&self) -> raft::Result<u64> {
@@ -129,7 +155,10 @@ impl Storage for GroupLog {
 pub(crate) struct Group {
     pub(crate) partition: PartitionId,
     slot: usize,
+    me: NodeId,
     node: RawNode<GroupLog>,
+    /// The term for which the election timeout was chosen.
+    timeout_term: u64,
     /// As of the last frame pushed.
     meta: GroupMeta,
     /// The hard state Raft gave last; only its commit index may be ahead of `meta`.
@@ -209,26 +238,40 @@ fn raft_config(node: u64, applied: u64, limits: &LogConfig) -> raft::Config {
 }
 
 impl Group {
-    /// Starts a group whose only voter is this node.
+    /// Starts a group of the voters in `spec`.
     pub(crate) fn start(
         slot: usize,
         start: GroupStart,
-        node: u64,
+        me: NodeId,
+        spec: &GroupSpec,
         limits: &LogConfig,
         logger: &slog::Logger,
     ) -> Result<Group, Error> {
         let GroupStart { partition, meta, entries } = start;
         let failed = |source| Error::Raft { partition, source };
-        let conf = ConfState { voters: vec![node], ..ConfState::default() };
-        let log = GroupLog { hard: meta.hard, conf, mark: meta.mark, entries };
-        let config = raft_config(node, meta.mark.index, limits);
+        let voters: Vec<u64> = spec.voters.iter().map(|voter| voter.get()).collect();
+        let alone = voters == [me.get()];
+        let log = GroupLog {
+            hard: meta.hard,
+            conf: ConfState { voters, ..ConfState::default() },
+            gone: meta.mark,
+            entries,
+            flushed: meta.mark.index,
+            retained: 0,
+            retained_max: if alone { 0 } else { RETAINED_BYTES_MAX },
+        };
+        let config = raft_config(me.get(), meta.mark.index, limits);
         let mut node = RawNode::new(&config, log, logger).map_err(failed)?;
-        // No other voter could object, so there is no reason to wait for an election timeout.
-        node.campaign().map_err(failed)?;
+        if alone {
+            // No other voter could object, so there is no reason to wait for an election timeout.
+            node.campaign().map_err(failed)?;
+        }
         Ok(Group {
             partition,
             slot,
+            me,
             node,
+            timeout_term: u64::MAX,
             meta,
             hard: meta.hard,
             unpersisted: None,
@@ -253,7 +296,102 @@ impl Group {
     }
 
     pub(crate) fn tick(&mut self) -> bool {
-        self.node.tick()
+        let busy = self.node.tick();
+        self.choose_timeout();
+        busy
+    }
+
+    /// Who leads, as far as this replica knows.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        NodeId::new(self.node.raft.leader_id)
+    }
+
+    pub(crate) fn term(&self) -> u64 {
+        self.node.raft.term
+    }
+
+    /// Asks the leader to let `to` lead.
+    pub(crate) fn transfer(&mut self, to: NodeId) {
+        self.node.transfer_leader(to.get());
+    }
+
+    /// The raft crate draws election timeouts by chance; here they come from the node, the group and the term,
+    /// so that the same events make the same history. Different nodes get different ones in every term.
+    fn choose_timeout(&mut self) {
+        let term = self.node.raft.term;
+        if self.timeout_term == term {
+            return;
+        }
+        self.timeout_term = term;
+        let mut mixed = self.me.get() ^ u64::from(self.partition.0) << 32 ^ term << 48;
+        mixed = mixed.wrapping_add(term).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let spread = usize::try_from((mixed >> 33) % (ELECTION_TICKS as u64)).expect("small");
+        self.node.raft.set_randomized_election_timeout(ELECTION_TICKS + spread);
+    }
+
+    /// Takes a message from another replica.
+    pub(crate) fn step(&mut self, from: NodeId, message: Message) -> Result<(), BadMessage> {
+        self.check(from, &message)?;
+        self.node.step(message).map_err(|_| BadMessage::NotForUs)?;
+        self.choose_timeout();
+        Ok(())
+    }
+
+    /// What would make the raft crate stop this process, or believe what cannot be.
+    fn check(&self, from: NodeId, message: &Message) -> Result<(), BadMessage> {
+        let raft = &self.node.raft;
+        let conf = raft.prs().conf();
+        if message.from != from.get() || message.to != self.me.get() || from == self.me {
+            return Err(BadMessage::NotForUs);
+        }
+        if !conf.voters().contains(message.from) && !conf.learners().contains(&message.from) {
+            return Err(BadMessage::NotForUs);
+        }
+        if message.term > raft.term.saturating_add(TERMS_AHEAD_MAX) {
+            return Err(BadMessage::Impossible("its term is far ahead"));
+        }
+        let last = raft.raft_log.last_index();
+        match message.get_msg_type() {
+            MessageType::MsgAppend => self.check_append(message),
+            MessageType::MsgHeartbeat if message.commit > last && message.term >= raft.term => {
+                Err(BadMessage::Impossible("it commits what this replica does not have"))
+            }
+            MessageType::MsgAppendResponse if message.index > last && !message.reject => {
+                Err(BadMessage::Impossible("it has what this leader never sent"))
+            }
+            MessageType::MsgAppendResponse
+            | MessageType::MsgHeartbeat
+            | MessageType::MsgHeartbeatResponse
+            | MessageType::MsgRequestVote
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgRequestPreVoteResponse
+            | MessageType::MsgTimeoutNow
+            | MessageType::MsgTransferLeader
+            | MessageType::MsgReadIndex
+            | MessageType::MsgReadIndexResp => Ok(()),
+            _ => Err(BadMessage::Impossible("replicas do not say that to each other")),
+        }
+    }
+
+    fn check_append(&self, message: &Message) -> Result<(), BadMessage> {
+        let log = &self.node.raft.raft_log;
+        let mut before = Position { index: message.index, term: message.log_term };
+        for entry in &message.entries {
+            if entry.index != before.index + 1
+                || entry.term < before.term
+                || entry.term > message.term
+            {
+                return Err(BadMessage::Impossible("its entries do not follow each other"));
+            }
+            before = Position { index: entry.index, term: entry.term };
+            let ours = log.term(entry.index).ok();
+            if entry.index <= log.committed && ours.is_some_and(|term| term != entry.term) {
+                return Err(BadMessage::Impossible("it replaces what is committed"));
+            }
+        }
+        Ok(())
     }
 
     /// The write that holds ready `number` is durable.
@@ -289,7 +427,7 @@ impl Group {
         messages: &mut Vec<PeerMessage>,
     ) {
         let mut ready = self.node.ready();
-        assert!(ready.snapshot().is_empty(), "a sole voter is never sent a snapshot");
+        assert!(ready.snapshot().is_empty(), "messages with snapshots are not let in");
         if let Some(hard) = ready.hs() {
             self.hard = HardState { term: hard.term, vote: hard.vote, commit: hard.commit };
         }
@@ -338,8 +476,8 @@ impl Group {
         for entry in entries {
             assert_eq!(entry.index, self.delivered + 1, "each index is delivered once, in order");
             self.delivered = entry.index;
-            let Entry { index, data, .. } = entry;
-            committed.push(Committed { partition: self.partition, index, data });
+            let Entry { index, term, data, .. } = entry;
+            committed.push(Committed { partition: self.partition, index, term, data });
         }
         if self.delivered > self.node.raft.raft_log.applied {
             self.node.advance_apply_to(self.delivered);
@@ -352,8 +490,9 @@ impl Group {
             return;
         }
         assert!(index <= self.delivered, "only what was delivered can have been flushed");
-        self.node.mut_store().compact(index);
-        self.meta.mark = self.node.store().mark;
+        let term = self.node.store().term_of(index).expect("what was delivered is here");
+        self.node.mut_store().set_flushed(index);
+        self.meta.mark = Position { index, term };
         let gather = log.gather();
         gather.push(self.partition, &Frame::Mark(self.meta.mark));
         gather.note(self.slot, self.meta, 0);

@@ -11,20 +11,22 @@
 //! * an acknowledged block is never written again;
 //! * what is flushed goes from memory and log, and nothing else does.
 //!
-//! Files, from the ground up: `error`, `group` (one Raft group), `multi` (all of them). The log is that of
+//! Files, from the ground up: `error`, `wire` (messages as bytes), `group` (one Raft group), `multi` (all of them). The log is that of
 //! `novax-log`; what a shard needs of it is named here again.
 
 mod error;
 mod group;
 mod multi;
+mod wire;
 
 use std::path::Path;
 
-pub use error::{Error, ProposeError};
-pub use multi::{Committed, MultiRaft, PeerMessage};
+pub use error::{BadMessage, Error, ProposeError};
+pub use multi::{Committed, GroupSpec, MultiRaft, PeerMessage};
 pub use novax_log::{
     Block, Corruption, HardState, LogConfig, LogStats, LogWrite, Recovered, blocking_write,
 };
+pub use wire::partition_of;
 
 /// Reads the logs of all shards under `root`/log, as [`novax_log::recover`] does.
 ///

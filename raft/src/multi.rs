@@ -4,11 +4,11 @@
 //! `on_written` when it is durable, `take_committed` then, `tick` every 100 ms. Nothing here
 //! blocks, reads a clock or starts I/O.
 
-use crate::error::{Error, ProposeError};
+use crate::error::{BadMessage, Error, ProposeError};
 use crate::group::{Group, GroupStart, prepare};
 use bytes::Bytes;
 use novax_log::{Block, GroupMeta, LogConfig, LogStats, LogWrite, Recovered, ShardLog};
-use novax_model::PartitionId;
+use novax_model::{NodeId, PartitionId};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct Committed {
     pub partition: PartitionId,
     /// Its place in the partition's log.
     pub index: u64,
+    /// In which term it was proposed.
+    pub term: u64,
     /// What was proposed; empty for the entry by which a leader takes office.
     pub data: Bytes,
 }
@@ -31,10 +33,32 @@ pub struct Committed {
 /// A message to the replica of a partition on another node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerMessage {
+    pub(crate) partition: PartitionId,
+    pub(crate) message: raft::eraftpb::Message,
+}
+
+impl PeerMessage {
+    /// The node it is for.
+    #[must_use]
+    pub fn to(&self) -> NodeId {
+        NodeId::new(self.message.to).expect("Raft sends to nodes that are")
+    }
+
+    /// Adds its bytes to those of others for the same node.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        crate::wire::encode(self.partition, &self.message, out);
+    }
+}
+
+/// A group to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSpec {
     /// The partition.
     pub partition: PartitionId,
-    /// The message; `to` names the node.
-    pub message: raft::eraftpb::Message,
+    /// What the engine holds durably: entries up to here are not delivered again.
+    pub applied: u64,
+    /// The nodes with a replica, this one among them.
+    pub voters: Vec<NodeId>,
 }
 
 /// What has to be done when a batch of the log is durable.
@@ -73,23 +97,19 @@ impl std::fmt::Debug for MultiRaft {
 }
 
 impl MultiRaft {
-    /// Starts the groups of a shard, with `node` as their only voter, and a new run of its log.
+    /// Starts this node's replicas of the groups of a shard, and a new run of its log.
     ///
-    /// `groups` names each partition with its applied mark: what the engine holds durably.
     /// Committed entries are delivered from there on. `wake` is called from another thread when a
     /// segment has become ready after `poll_write` found none. Blocking: call it at start-up.
     pub fn start(
         config: LogConfig,
-        node: u64,
+        node: NodeId,
         recovered: &Recovered,
-        groups: &[(PartitionId, u64)],
+        groups: &[GroupSpec],
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<MultiRaft, Error> {
-        if node == 0 {
-            return Err(novax_log::Error::Config("node 0 stands for no node").into());
-        }
         let mut starts = Vec::with_capacity(groups.len());
-        for (partition, applied) in groups {
+        for GroupSpec { partition, applied, .. } in groups {
             recovered.root().claim(*partition)?;
             starts.push(prepare_from(recovered, *partition, *applied)?);
         }
@@ -109,13 +129,13 @@ impl MultiRaft {
             messages: Vec::new(),
             failed: false,
         };
-        for (slot, start) in starts.into_iter().enumerate() {
+        for (slot, (start, spec)) in starts.into_iter().zip(groups).enumerate() {
             let number = usize::from(start.partition.0);
             if raft.slots.len() <= number {
                 raft.slots.resize(number + 1, NO_SLOT);
             }
             raft.slots[number] = slot;
-            raft.groups.push(Group::start(slot, start, node, raft.log.config(), &logger)?);
+            raft.groups.push(Group::start(slot, start, node, spec, raft.log.config(), &logger)?);
             raft.mark_dirty(slot);
         }
         Ok(raft)
@@ -128,17 +148,65 @@ impl MultiRaft {
         if data.len() > self.proposal_bytes_max {
             return Err(ProposeError::TooLarge { max: self.proposal_bytes_max });
         }
-        let group = &mut self.groups[slot];
-        if !group.is_leader() {
+        if !self.groups[slot].is_leader() {
             return Err(ProposeError::NotLeader);
         }
-        let waiting = self.committed.len() >= COMMITTED_WAITING_MAX;
-        let full = group.uncommitted_entries() >= self.uncommitted_entries_max;
-        if self.failed || waiting || full || !group.propose(data) {
+        if !self.has_room(partition) || !self.groups[slot].propose(data) {
             return Err(ProposeError::Busy);
         }
         self.mark_dirty(slot);
         Ok(())
+    }
+
+    /// Whether a proposal would not be refused for what is under way already.
+    #[must_use]
+    pub fn has_room(&self, partition: PartitionId) -> bool {
+        let Some(slot) = self.slot(partition) else { return false };
+        let waiting = self.committed.len() >= COMMITTED_WAITING_MAX;
+        let full = self.groups[slot].uncommitted_entries() >= self.uncommitted_entries_max;
+        !(self.failed || waiting || full)
+    }
+
+    /// Takes messages of another node: any number, one after another, as [`PeerMessage::encode`] wrote them.
+    /// What cannot be is left out, and the first such thing is the error; the rest is taken.
+    ///
+    /// # Errors
+    /// [`BadMessage`].
+    pub fn step(&mut self, from: NodeId, bytes: &[u8]) -> Result<(), BadMessage> {
+        let mut rest = bytes;
+        let mut first = Ok(());
+        while !rest.is_empty() {
+            let (partition, message) = crate::wire::decode(&mut rest)?;
+            let stepped = match self.slot(partition) {
+                Some(slot) => {
+                    self.mark_dirty(slot);
+                    self.groups[slot].step(from, message)
+                }
+                None => Err(BadMessage::NotForUs),
+            };
+            first = first.and(stepped);
+        }
+        first
+    }
+
+    /// Who leads a partition, as far as this node knows.
+    #[must_use]
+    pub fn leader(&self, partition: PartitionId) -> Option<NodeId> {
+        self.groups[self.slot(partition)?].leader()
+    }
+
+    /// The newest term this node knows of a partition.
+    #[must_use]
+    pub fn term(&self, partition: PartitionId) -> u64 {
+        self.slot(partition).map_or(0, |slot| self.groups[slot].term())
+    }
+
+    /// Lets another node lead a partition that this one leads, as soon as it is as new.
+    pub fn transfer_leader(&mut self, partition: PartitionId, to: NodeId) {
+        if let Some(slot) = self.slot(partition) {
+            self.groups[slot].transfer(to);
+            self.mark_dirty(slot);
+        }
     }
 
     /// Lets 100 ms pass for all groups.

@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{BLOCK, Shard, bytes_of, config, p, recover, scratch};
+use common::{BLOCK, Shard, alone, bytes_of, config, p, recover, scratch};
 use novax_log::Error as LogError;
-use novax_raft::{Error, MultiRaft, ProposeError, blocking_write};
+use novax_model::NodeId;
+use novax_raft::{Error, GroupSpec, MultiRaft, ProposeError, blocking_write};
 use std::io;
 use std::sync::Arc;
 
@@ -232,21 +233,20 @@ fn configurations_that_cannot_work_are_refused() {
     let root = scratch();
     let recovered = recover(root.path());
     let good = config(root.path(), 0);
-    let try_start = |config, node, groups: &[(novax_model::PartitionId, u64)]| {
-        MultiRaft::start(config, node, &recovered, groups, Arc::new(|| {})).map(drop)
+    let try_start = |config, groups: &[GroupSpec]| {
+        MultiRaft::start(config, NodeId::FIRST, &recovered, groups, Arc::new(|| {})).map(drop)
     };
     for segment_bytes in [0, 60 << 10, (64 << 10) + 1, 4 << 30] {
         let config = novax_raft::LogConfig { segment_bytes, ..good.clone() };
         assert!(
-            matches!(try_start(config, 1, &[]), Err(Error::Log(LogError::Config(_)))),
+            matches!(try_start(config, &[]), Err(Error::Log(LogError::Config(_)))),
             "{segment_bytes}"
         );
     }
     let elsewhere = novax_raft::LogConfig { dir: root.path().join("shard-000"), ..good.clone() };
-    assert!(matches!(try_start(elsewhere, 1, &[]), Err(Error::Log(LogError::Config(_)))));
-    assert!(matches!(try_start(good.clone(), 0, &[]), Err(Error::Log(LogError::Config(_)))));
-    let many: Vec<_> = (0..200).map(|number| (p(number), 0)).collect();
-    assert!(matches!(try_start(good.clone(), 1, &many), Err(Error::Log(LogError::Config(_)))));
-    let twice = try_start(good, 1, &[(p(500), 0), (p(500), 0)]);
+    assert!(matches!(try_start(elsewhere, &[]), Err(Error::Log(LogError::Config(_)))));
+    let many: Vec<_> = (0..200).map(|number| alone(number, 0)).collect();
+    assert!(matches!(try_start(good.clone(), &many), Err(Error::Log(LogError::Config(_)))));
+    let twice = try_start(good, &[alone(500, 0), alone(500, 0)]);
     assert!(matches!(twice, Err(Error::Log(LogError::StartedTwice(_)))), "{twice:?}");
 }

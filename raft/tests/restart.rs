@@ -4,6 +4,7 @@ mod common;
 
 use common::{Shard, config, listing, p, recover, scratch, segment_files, shard_dir};
 use novax_log::Error as LogError;
+use novax_model::NodeId;
 use novax_raft::{Error, HardState, LogConfig, MultiRaft, blocking_write};
 use std::path::Path;
 use std::sync::Arc;
@@ -242,7 +243,8 @@ fn an_engine_and_a_log_that_do_not_belong_together_are_named() {
     let start = |applied| {
         let recovered = recover(root.path());
         let wake = Arc::new(|| {});
-        MultiRaft::start(config(root.path(), 0), 1, &recovered, &[(p(0), applied)], wake).map(drop)
+        let groups = [common::alone(0, applied)];
+        MultiRaft::start(config(root.path(), 0), NodeId::FIRST, &recovered, &groups, wake).map(drop)
     };
     match start(index + 1) {
         Err(Error::Log(LogError::LogBehindState { applied, last, .. })) => {

@@ -14,8 +14,8 @@ use novax_charging::{
 };
 use novax_ledger::JournalRow;
 use novax_model::{
-    ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
-    TokenUid, TransferKey, WattHours, Watts,
+    ConnectorRef, Currency, Identity, Measurand, MeterTick, NodeId, PartitionId, SessionId,
+    Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_tsdb::BlockBuilder;
 
@@ -309,7 +309,7 @@ impl World {
             }
             "restart" => {
                 self.nodes[node].partition = self.nodes[node].restored();
-                self.step(node, Command::LeaderStarted)
+                self.step(node, Command::SocketsClosed { node: NodeId::FIRST, before: u64::MAX })
             }
             "show" => self.show(node, &mut words),
             other => panic!("no such command: {other}"),
@@ -344,7 +344,10 @@ impl World {
                 self.step(node, Command::PutStation { identity, site, password: None });
                 let identity = name.clone();
                 let protocol = Protocol::V16;
-                self.step(node, Command::StationConnected { identity, epoch: 1, protocol });
+                self.step(
+                    node,
+                    Command::StationConnected { identity, epoch: 1, protocol, node: NodeId::FIRST },
+                );
                 self.boot(node, name)
             }
             "driver" => {
@@ -384,7 +387,10 @@ impl World {
             "connect" => {
                 let epoch = words.next().parse().unwrap();
                 let protocol = Protocol::V16;
-                self.step(node, Command::StationConnected { identity, epoch, protocol })
+                self.step(
+                    node,
+                    Command::StationConnected { identity, epoch, protocol, node: NodeId::FIRST },
+                )
             }
             "disconnect" => {
                 let epoch = words.next().parse().unwrap();

@@ -2,8 +2,8 @@
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
-use novax_model::PartitionId;
-use novax_raft::{Committed, LogConfig, LogWrite, MultiRaft, Recovered, blocking_write};
+use novax_model::{NodeId, PartitionId};
+use novax_raft::{Committed, GroupSpec, LogConfig, LogWrite, MultiRaft, Recovered, blocking_write};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -16,6 +16,11 @@ use tempfile::TempDir;
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
 pub(crate) const BLOCK: usize = 4096;
 pub(crate) const NODE: u64 = 1;
+
+/// A group whose only replica is here.
+pub(crate) fn alone(partition: u16, applied: u64) -> GroupSpec {
+    GroupSpec { partition: p(partition), applied, voters: vec![NodeId::FIRST] }
+}
 
 /// In memory where that exists: these tests write much and prove nothing about the device.
 pub(crate) fn scratch() -> TempDir {
@@ -65,12 +70,13 @@ impl Shard {
         groups: &[(u16, u64)],
     ) -> Shard {
         let (wake, woken) = sync_channel(64);
-        let groups: Vec<_> = groups.iter().map(|(number, mark)| (p(*number), *mark)).collect();
+        let groups: Vec<_> = groups.iter().map(|(number, mark)| alone(*number, *mark)).collect();
         // A full channel holds news enough.
         let wake = Arc::new(move || {
             let _ = wake.try_send(());
         });
-        let raft = MultiRaft::start(config, NODE, recovered, &groups, wake).expect("a start");
+        let raft =
+            MultiRaft::start(config, NodeId::FIRST, recovered, &groups, wake).expect("a start");
         Shard { raft, woken }
     }
 

@@ -98,6 +98,8 @@ struct Shared {
     counts: Counts,
     payments: Option<Arc<Payments>>,
     statements: StatementsConfig,
+    /// How the keys followed one another that sign the journal.
+    rotations: Arc<[novax_audit::Rotation]>,
 }
 
 /// What the server counts of itself, for `/metrics`.
@@ -124,6 +126,7 @@ impl Api {
             counts: Counts::default(),
             payments: None,
             statements: StatementsConfig::default(),
+            rotations: Arc::new([]),
         }))
     }
 
@@ -149,6 +152,20 @@ impl Api {
 
     fn statements(&self) -> &StatementsConfig {
         &self.0.statements
+    }
+
+    /// With the rotations of the keys that sign the journal.
+    ///
+    /// # Panics
+    /// When it is shared already.
+    #[must_use]
+    pub fn with_rotations(mut self, rotations: Arc<[novax_audit::Rotation]>) -> Api {
+        Arc::get_mut(&mut self.0).expect("not shared yet").rotations = rotations;
+        self
+    }
+
+    fn rotations(&self) -> Arc<[novax_audit::Rotation]> {
+        self.0.rotations.clone()
     }
 
     fn payments(&self) -> Option<&Payments> {
