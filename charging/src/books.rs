@@ -35,6 +35,14 @@ pub struct Ageing {
     pub age: Duration,
 }
 
+impl Ageing {
+    /// What an account that ought to be at zero has instead; `None` when it is at zero, or may be anything.
+    #[must_use]
+    pub fn of(account: &Account, now: Timestamp) -> Option<Ageing> {
+        age(account, now)
+    }
+}
+
 impl Partition {
     /// Accounts that ought to be at zero and are not, the oldest first. Clearing with another
     /// partition is at zero only together with that one's clearing with this.

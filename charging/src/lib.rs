@@ -109,3 +109,4 @@ pub use rows::{
     TreeHeadRow,
 };
 pub use simple::SimpleTerms;
+pub use terms::is_reserved;

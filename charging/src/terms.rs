@@ -375,7 +375,9 @@ const RESERVED: [&str; 11] = [
     "rounding",
 ];
 
-fn is_reserved(party: &str) -> bool {
+/// Whether the books use a name themselves, so that no party of a contract may have it.
+#[must_use]
+pub fn is_reserved(party: &str) -> bool {
     RESERVED.contains(&party.split('/').next().unwrap_or(party))
 }
 

@@ -5,6 +5,7 @@
 
 use crate::audit::AuditCommand;
 use crate::config::{Config, ConfigError, KEYS, Resolved, Sources, load};
+use crate::report::ReportArgs;
 use crate::store::StoreCommand;
 use crate::tariffs::TariffCommand;
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -58,6 +59,8 @@ pub enum Command {
     /// Looks at tariffs, contracts and rule books in files: lint, explain, simulate.
     #[command(subcommand)]
     Tariff(TariffCommand),
+    /// Asks a node for documents: revenue, settlement, invoice, document, cdr, receipt.
+    Report(ReportArgs),
 }
 
 /// `novax cluster`

@@ -1,8 +1,8 @@
 //! The node: rings under the shards of `novax-shard`, and the control plane.
 //!
 //! Floors, top first: `commands` > `node` > `http` > `ring`. Beside them: `cli`, `config`, `doctor` and
-//! `store` and `tariffs` (while no node runs), `audit` (for auditors) and `fleet` (a client); `pricing` is
-//! below `http` and `tariffs`.
+//! `store` and `tariffs` (while no node runs), `audit` (for auditors), `fleet` and `report` (clients); `pricing` is
+//! below `http`, `statements` and `tariffs`; `statements` is below `http`.
 
 pub mod audit;
 pub mod cli;
@@ -16,7 +16,9 @@ pub mod http;
 pub mod node;
 pub mod payments;
 pub mod pricing;
+pub mod report;
 pub mod ring;
+pub mod statements;
 pub mod store;
 pub mod tariffs;
 

@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use novax_server::cli::{Cli, Command, ConfigCommand};
-use novax_server::{audit, cluster, commands, fleet, store, tariffs};
+use novax_server::{audit, cluster, commands, fleet, report, store, tariffs};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -19,5 +19,6 @@ fn main() -> ExitCode {
         Command::Cluster(command) => cluster::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Tariff(command) => tariffs::run(&command),
+        Command::Report(args) => report::run(&args),
     })
 }

@@ -227,6 +227,22 @@ impl Control {
         self.propose_ok(directory, forget).await.map(|_| ())
     }
 
+    /// The public key of a station's meter, by which its signed values are verified.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn put_meter_key(
+        &self,
+        identity: &Identity,
+        key: Option<Box<str>>,
+    ) -> Result<(), ControlError> {
+        let Some(home) = self.locate(DirectoryKind::Station, identity.as_str()).await? else {
+            return Err(ControlError::Refused(Refusal::UnknownStation));
+        };
+        let command = Command::PutMeterKey { identity: identity.clone(), key };
+        self.propose_ok(home, command).await.map(|_| ())
+    }
+
     /// Creates a driver with a wallet, or adds tokens. `home` is where it goes when it is new.
     ///
     /// # Errors

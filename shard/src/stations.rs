@@ -220,7 +220,7 @@ impl Shard {
         end: EndIntent,
         reply: StationReplyTo,
     ) {
-        let EndIntent { transaction, meter_stop, at, reason, ticks } = end;
+        let EndIntent { transaction, meter_stop, at, reason, ticks, signed } = end;
         let machine = &self.slots[&partition].machine;
         let connector = machine
             .session_by_transaction(identity.as_str(), &transaction)
@@ -235,7 +235,7 @@ impl Shard {
             meter_stop,
             at,
             reason: gateway::bounded(&reason).into(),
-            signed: None,
+            signed,
         });
         self.submit(partition, command, Waiter::Station(reply));
     }
@@ -321,8 +321,8 @@ impl Shard {
         let machine = &self.slots[&partition].machine;
         if event.phase == Phase::Ended {
             let meter_stop = last_energy(&event.ticks);
-            let TransactionEvent { transaction, at, reason, ticks, .. } = event;
-            let end = EndIntent { transaction, meter_stop, at, reason, ticks };
+            let TransactionEvent { transaction, at, reason, ticks, signed, .. } = event;
+            let end = EndIntent { transaction, meter_stop, at, reason, ticks, signed };
             self.end(partition, identity, end, reply);
             return;
         }

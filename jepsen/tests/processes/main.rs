@@ -4,6 +4,7 @@ mod audit;
 mod bad_input;
 mod charging;
 mod console;
+mod documents;
 mod payments;
 mod persons;
 mod restarts;

@@ -11,12 +11,15 @@ use novax_charging::rows::{
     TokenRow, directory_key, read,
 };
 use novax_charging::{
+    AccrualRow, Billing, BillingRow, DocumentRow, FxRateRow, PricedRow, SignalRow, TermsRow,
+    TreeHeadRow, document,
+};
+use novax_charging::{
     Keyspace, OutboxKind, OutboxRow, Payer, PaymentRow, PeerCommand, SessionRow, SiteRow,
     StationCommand, StationRow, TransactionRef,
 };
-use novax_charging::{PricedRow, SignalRow, TermsRow};
-use novax_ledger::{Account, Hold, JournalRow, Limit};
-use novax_model::{AccountId, Measurand, SessionId};
+use novax_ledger::{Account, AccountEntry, Hold, JournalRow, Limit};
+use novax_model::{AccountId, Measurand, SessionId, Timestamp};
 use novax_tariff::Language;
 use novax_tariff::rules::SignalKind;
 use std::sync::Arc;
@@ -42,6 +45,12 @@ pub(super) fn all() -> Vec<Arc<dyn Table>> {
         Arc::new(&TERMS),
         Arc::new(&PRICE_DOCUMENTS),
         Arc::new(&SIGNALS),
+        Arc::new(&DOCUMENTS),
+        Arc::new(&BILLINGS),
+        Arc::new(&TREE_HEADS),
+        Arc::new(&ACCOUNT_ENTRIES),
+        Arc::new(&ACCRUALS),
+        Arc::new(&FX_RATES),
     ]
 }
 
@@ -240,6 +249,162 @@ static SIGNALS: RowTable<SignalRow> = RowTable {
             })
         }),
         maybe("at", Kind::Time, |f| Cell::time(f.row.sample.at)),
+        partition(),
+    ],
+};
+
+static DOCUMENTS: RowTable<DocumentRow> = RowTable {
+    name: "documents",
+    comment: "Invoices, credit notes and settlement statements that were issued.",
+    keyspace: Keyspace::Documents,
+    range: || (vec![document::HEAD], Some(vec![document::HEAD + 1])),
+    key: None,
+    read: read::<DocumentRow>,
+    columns: &[
+        set("number", Kind::Text, |f| Cell::show(&f.row.id)),
+        set("series", Kind::Text, |f| Cell::text(&f.row.id.series)),
+        set("place", Kind::Int8, |f| Cell::count(f.row.id.number)),
+        set("kind", Kind::Text, |f| Cell::text(f.row.kind.as_str())),
+        set("subject", Kind::Text, |f| Cell::text(&f.row.subject)),
+        maybe("period_from", Kind::Time, |f| Cell::time(f.row.from)),
+        maybe("period_until", Kind::Time, |f| Cell::time(f.row.until)),
+        set("currency", Kind::Text, |f| Cell::text(f.row.currency.code())),
+        set("total", AMOUNT, |f| Cell::Decimal(f.row.total)),
+        set("sessions", Kind::Int8, |f| {
+            Cell::Int(i64::try_from(f.row.parts.len()).unwrap_or(i64::MAX))
+        }),
+        maybe("original", Kind::Text, |f| Cell::of(f.row.original.as_ref(), Cell::show)),
+        maybe("issued_at", Kind::Time, |f| Cell::time(f.row.issued)),
+        maybe("due_days", Kind::Int4, |f| Cell::of(f.row.due_days, Cell::int)),
+        partition(),
+    ],
+};
+
+static BILLINGS: RowTable<BillingRow> = RowTable {
+    name: "billings",
+    comment: "What was booked of sessions, by time, and where the journal has it.",
+    keyspace: Keyspace::Billings,
+    range: || (vec![document::BY_TIME], Some(vec![document::BY_TIME + 1])),
+    key: None,
+    read: read::<BillingRow>,
+    columns: &[
+        set("session_id", Kind::Text, |f| Cell::show(f.row.session)),
+        set("kind", Kind::Text, |f| {
+            Cell::text(match f.row.what {
+                Billing::Bill => "BILL",
+                Billing::Adjustment => "ADJUSTMENT",
+                Billing::Refund => "REFUND",
+            })
+        }),
+        set("sequence", Kind::Int8, |f| Cell::int(f.row.n)),
+        maybe("booked_at", Kind::Time, |f| Cell::time(f.row.booked)),
+        set("first_row", Kind::Int8, |f| Cell::count(f.row.first)),
+        set("row_count", Kind::Int4, |f| Cell::int(f.row.rows)),
+        partition(),
+    ],
+};
+
+static TREE_HEADS: RowTable<TreeHeadRow> = RowTable {
+    name: "tree_heads",
+    comment: "Heads of the Merkle tree over the journal, signed or to be signed.",
+    keyspace: Keyspace::TreeHeads,
+    range: whole,
+    key: None,
+    read: read::<TreeHeadRow>,
+    columns: &[
+        set("size", Kind::Int8, |f| Cell::count(f.row.head.size)),
+        set("root", Kind::Text, |f| hex(&f.row.head.root)),
+        set("log_index", Kind::Int8, |f| Cell::count(f.row.head.log_index)),
+        set("log_chain", Kind::Text, |f| hex(&f.row.head.log_chain)),
+        maybe("at", Kind::Time, |f| Cell::time(f.row.head.at)),
+        set("signed", Kind::Bool, |f| Cell::Bool(f.row.signed.is_some())),
+        maybe("key", Kind::Text, |f| {
+            Cell::of(f.row.signed.as_ref(), |signed| Cell::show(signed.key))
+        }),
+        partition(),
+    ],
+};
+
+fn hex(bytes: &[u8]) -> Cell<'static> {
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Cell::Text(text.into())
+}
+
+static ACCOUNT_ENTRIES: RowTable<AccountEntry> = RowTable {
+    name: "account_entries",
+    comment: "Each account's own history, with its balances after each entry.",
+    keyspace: Keyspace::AccountEntries,
+    range: whole,
+    key: Some(KeyColumn { name: "account_id", range: entries_key }),
+    read: read::<AccountEntry>,
+    columns: &[
+        set("account_id", Kind::Text, |f| Cell::show(f.row.account)),
+        set("number", Kind::Int8, |f| Cell::count(f.row.number)),
+        set("debits_pending", AMOUNT, |f| Cell::amount(f.row.balances.debits_pending)),
+        set("debits_posted", AMOUNT, |f| Cell::amount(f.row.balances.debits_posted)),
+        set("credits_pending", AMOUNT, |f| Cell::amount(f.row.balances.credits_pending)),
+        set("credits_posted", AMOUNT, |f| Cell::amount(f.row.balances.credits_posted)),
+        maybe("booked_at", Kind::Time, |f| Cell::time(f.row.at)),
+        maybe("effective_at", Kind::Time, |f| Cell::time(f.row.effective_at)),
+        partition(),
+    ],
+};
+
+/// All entries of an account.
+fn entries_key(text: &str) -> Option<KeyRange> {
+    let (from, _) = hex_key(text)?;
+    let id = u128::from_be_bytes(from.as_slice().try_into().ok()?);
+    Some((from, id.checked_add(1).map(|next| next.to_be_bytes().to_vec())))
+}
+
+static ACCRUALS: RowTable<AccrualRow> = RowTable {
+    name: "accruals",
+    comment: "What each contract has earned at each site in each month, and what its end brought.",
+    keyspace: Keyspace::Accruals,
+    range: whole,
+    key: None,
+    read: read::<AccrualRow>,
+    columns: &[
+        set("site", Kind::Text, |f| Cell::text(f.row.site.as_str())),
+        set("contract", Kind::Text, |f| Cell::show(f.row.contract)),
+        set("month", Kind::Int8, |f| Cell::int(f.row.month)),
+        set("zone", Kind::Text, |f| Cell::text(&f.row.zone)),
+        set("currency", Kind::Text, |f| Cell::text(f.row.currency.code())),
+        set("sessions", Kind::Int8, |f| Cell::count(f.row.accrual.sessions)),
+        set("net", AMOUNT, |f| Cell::amount(f.row.accrual.net)),
+        set("by_party", Kind::Text, |f| {
+            let parties: Vec<String> =
+                f.row.earned().by_party.iter().map(ToString::to_string).collect();
+            Cell::Text(parties.join(",").into())
+        }),
+        set("settled", Kind::Bool, |f| Cell::Bool(f.row.settled.is_some())),
+        partition(),
+    ],
+};
+
+static FX_RATES: RowTable<FxRateRow> = RowTable {
+    name: "fx_rates",
+    comment: "Rates of exchange, as each partition has them.",
+    keyspace: Keyspace::FxRates,
+    range: whole,
+    key: None,
+    read: read::<FxRateRow>,
+    columns: &[
+        set("rate_id", Kind::Text, |f| Cell::text(&f.row.rate.id)),
+        set("number", Kind::Text, |f| Cell::Text(format!("{:032x}", f.row.number).into())),
+        set("base", Kind::Text, |f| Cell::text(f.row.rate.base.code())),
+        set("quote", Kind::Text, |f| Cell::text(f.row.rate.quote.code())),
+        set("rate", Kind::Decimal(38, 12), |f| {
+            let finer = 10_i128.pow(12_u32.saturating_sub(f.row.rate.scale.into()));
+            Cell::Decimal(i128::from(f.row.rate.mantissa) * finer)
+        }),
+        set("spread_ppm", Kind::Int8, |f| Cell::int(f.row.rate.spread_ppm)),
+        maybe("valid_from", Kind::Time, |f| Cell::time(f.row.rate.from)),
+        maybe("valid_until", Kind::Time, |f| match f.row.rate.until {
+            Timestamp::MAX => Cell::Null,
+            until => Cell::time(until),
+        }),
+        set("source", Kind::Text, |f| Cell::text(&f.row.rate.source)),
         partition(),
     ],
 };

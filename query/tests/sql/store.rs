@@ -451,6 +451,7 @@ fn mall(batch: &mut Batch) {
             TokenUid::new("T2").expect("a token"),
         ],
         funding: novax_charging::Funding::Wallet,
+        salt: [7; 32],
     };
     put(batch, Keyspace::Drivers, b"ada".to_vec(), archive!(&driver));
     let token = TokenRow { token: driver.tokens[0].clone(), driver: id("ada") };

@@ -325,6 +325,85 @@ pub const KEYS: &[Key] = &[
         doc: "How often the provider's books are compared with ours, and what became of \
               operations without an answer is found out.",
     },
+    Key {
+        name: "statements.series",
+        flag: "statements-series",
+        kind: Kind::Text,
+        default: Some("NX"),
+        doc: "Begins the numbers of documents: `NX` makes `NX-INV-p0-2026-1`. At most 12 capital letters, digits \
+              and hyphens.",
+    },
+    Key {
+        name: "statements.name",
+        flag: "statements-name",
+        kind: Kind::Text,
+        default: None,
+        doc: "Who issues invoices and statements, as registered. Without name, country and a tax id there \
+              are none.",
+    },
+    Key {
+        name: "statements.street",
+        flag: "statements-street",
+        kind: Kind::Text,
+        default: None,
+        doc: "Street and number of whoever issues them.",
+    },
+    Key {
+        name: "statements.city",
+        flag: "statements-city",
+        kind: Kind::Text,
+        default: None,
+        doc: "Town of whoever issues them.",
+    },
+    Key {
+        name: "statements.postal_code",
+        flag: "statements-postal-code",
+        kind: Kind::Text,
+        default: None,
+        doc: "Postal code of whoever issues them.",
+    },
+    Key {
+        name: "statements.country",
+        flag: "statements-country",
+        kind: Kind::Text,
+        default: None,
+        doc: "Country of whoever issues them, by ISO 3166-1 alpha-2: `DE`.",
+    },
+    Key {
+        name: "statements.vat_id",
+        flag: "statements-vat-id",
+        kind: Kind::Text,
+        default: None,
+        doc: "VAT id of whoever issues them.",
+    },
+    Key {
+        name: "statements.tax_number",
+        flag: "statements-tax-number",
+        kind: Kind::Text,
+        default: None,
+        doc: "National tax number of whoever issues them, where there is no VAT id.",
+    },
+    Key {
+        name: "statements.email",
+        flag: "statements-email",
+        kind: Kind::Text,
+        default: None,
+        doc: "Where questions about them go.",
+    },
+    Key {
+        name: "statements.party",
+        flag: "statements-party",
+        kind: Kind::Text,
+        default: None,
+        doc: "How roaming names the operator: country and party, `DE*NVX`.",
+    },
+    Key {
+        name: "statements.due_days",
+        flag: "statements-due-days",
+        kind: Kind::Count { min: 0, max: 365 },
+        default: Some("14"),
+        doc: "How many days after its issue an invoice is to be paid.",
+    },
 ];
 
 /// Looks a key up by its name.

@@ -49,6 +49,8 @@ pub struct Config {
     pub cold: ColdConfig,
     /// `[payments]`
     pub payments: PaymentsConfig,
+    /// `[statements]`
+    pub statements: StatementsConfig,
 }
 
 /// `[node]`
@@ -181,6 +183,51 @@ pub struct PaymentsConfig {
     pub reconcile_every: Duration,
 }
 
+/// `[statements]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementsConfig {
+    /// Begins the numbers of documents.
+    pub series: String,
+    /// Who issues them, as registered.
+    pub name: Option<String>,
+    /// Street and number.
+    pub street: Option<String>,
+    /// Town.
+    pub city: Option<String>,
+    /// Where the country has them.
+    pub postal_code: Option<String>,
+    /// ISO 3166-1 alpha-2.
+    pub country: Option<String>,
+    /// VAT id.
+    pub vat_id: Option<String>,
+    /// A national tax number, where there is no VAT id.
+    pub tax_number: Option<String>,
+    /// Where questions go.
+    pub email: Option<String>,
+    /// How roaming names the operator: `DE*NVX`.
+    pub party: Option<String>,
+    /// When an invoice is to be paid.
+    pub due_days: u16,
+}
+
+impl Default for StatementsConfig {
+    fn default() -> StatementsConfig {
+        StatementsConfig {
+            series: "NX".to_owned(),
+            name: None,
+            street: None,
+            city: None,
+            postal_code: None,
+            country: None,
+            vat_id: None,
+            tax_number: None,
+            email: None,
+            party: None,
+            due_days: 14,
+        }
+    }
+}
+
 /// A configuration with the origin of each value.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -255,6 +302,19 @@ pub fn load(sources: &Sources) -> Result<Resolved, ConfigError> {
             secret_key: reader.secret("payments.secret_key"),
             webhook_secret: reader.secret("payments.webhook_secret"),
             reconcile_every: Duration::from_secs(reader.number("payments.reconcile_s")),
+        },
+        statements: StatementsConfig {
+            series: reader.text("statements.series").unwrap_or_else(|| "NX".to_owned()),
+            name: reader.text("statements.name"),
+            street: reader.text("statements.street"),
+            city: reader.text("statements.city"),
+            postal_code: reader.text("statements.postal_code"),
+            country: reader.text("statements.country"),
+            vat_id: reader.text("statements.vat_id"),
+            tax_number: reader.text("statements.tax_number"),
+            email: reader.text("statements.email"),
+            party: reader.text("statements.party"),
+            due_days: reader.sized("statements.due_days"),
         },
     };
     assert!(config.node.shards > 0 && config.node.partitions > 0, "ranges are checked above");

@@ -5,7 +5,7 @@
 //! * this file: options, router, server
 //! * [`layers`]: request ids, the key, overload, deadlines, problems
 //! * [`stations`], [`connectors`], [`sessions`], [`sites`], [`tariffs`], [`drivers`], [`books`],
-//!   [`payments`], [`audit`],
+//!   [`payments`], [`documents`], [`ageing`], [`audit`],
 //!   [`status`], [`pages`]: the routes, by what they are about
 //! * [`live`]: one status a second for whoever watches
 //! * [`read`], [`page`], [`views`], [`extract`]: rows to pages of JSON, requests to types
@@ -18,10 +18,12 @@
 //!   connections, the rows one request looks at.
 //! * The OpenAPI document is made from the routes and committed; a test compares them.
 
+mod ageing;
 mod audit;
 pub mod auth;
 mod books;
 mod connectors;
+mod documents;
 mod drivers;
 mod erase;
 mod extract;
@@ -41,7 +43,7 @@ mod status;
 mod tariffs;
 mod views;
 
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, StatementsConfig};
 use crate::control::Control;
 use crate::payments::Payments;
 use auth::ApiKey;
@@ -95,6 +97,7 @@ struct Shared {
     live: Live,
     counts: Counts,
     payments: Option<Arc<Payments>>,
+    statements: StatementsConfig,
     /// How the keys followed one another that sign the journal.
     rotations: Arc<[novax_audit::Rotation]>,
 }
@@ -122,6 +125,7 @@ impl Api {
             live: Live::new(),
             counts: Counts::default(),
             payments: None,
+            statements: StatementsConfig::default(),
             rotations: Arc::new([]),
         }))
     }
@@ -134,6 +138,20 @@ impl Api {
     pub fn with_payments(mut self, payments: Option<Arc<Payments>>) -> Api {
         Arc::get_mut(&mut self.0).expect("not shared yet").payments = payments;
         self
+    }
+
+    /// With whoever issues documents.
+    ///
+    /// # Panics
+    /// When it is shared already.
+    #[must_use]
+    pub fn with_statements(mut self, statements: StatementsConfig) -> Api {
+        Arc::get_mut(&mut self.0).expect("not shared yet").statements = statements;
+        self
+    }
+
+    fn statements(&self) -> &StatementsConfig {
+        &self.0.statements
     }
 
     /// With the rotations of the keys that sign the journal.

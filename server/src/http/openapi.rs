@@ -2,8 +2,8 @@
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
 use super::{
-    Api, audit, books, connectors, drivers, erase, finance, payments, sessions, sites, stations,
-    status, tariffs,
+    Api, ageing, audit, books, connectors, documents, drivers, erase, finance, payments, sessions,
+    sites, stations, status, tariffs,
 };
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -40,6 +40,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(finance::routes())
         .merge(audit::routes())
         .merge(payments::routes())
+        .merge(documents::routes())
+        .merge(ageing::routes())
 }
 
 /// Adds the key, and to each operation that any error is a problem.

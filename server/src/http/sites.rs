@@ -13,7 +13,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use novax_charging::rows::{self, SiteRow};
 use novax_charging::rows::{SignalRow, signal_key};
-use novax_charging::{Keyspace, Place, PutSite, SiteTerms};
+use novax_charging::{Keyspace, Location, Place, PutSite, SiteTerms};
 use novax_model::{Identity, PartitionId, Timestamp, Watts};
 use novax_tariff::Language;
 use novax_tariff::rules::{Sample, SignalKind};
@@ -97,6 +97,58 @@ struct SiteInput {
     from: Option<String>,
     /// The partition for a new site; by default chosen by its name.
     partition: Option<u16>,
+    /// Where it is, for people and roaming partners; absent: what was told before.
+    location: Option<LocationInput>,
+}
+
+/// Where a site is. Charge detail records need address, city, coordinates and what its connectors are.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct LocationInput {
+    /// What people call it.
+    name: String,
+    /// Street and number.
+    address: String,
+    /// Its town.
+    city: String,
+    /// Where the country has them.
+    postal_code: String,
+    /// Where it matters.
+    state: String,
+    /// ISO 3166-1 alpha-2; that of the jurisdiction when empty.
+    country: String,
+    /// Decimal degrees.
+    #[schema(example = "53.5438")]
+    latitude: String,
+    /// Decimal degrees.
+    #[schema(example = "9.9900")]
+    longitude: String,
+    /// OCPI `ConnectorType` of its connectors.
+    #[schema(example = "IEC_62196_T2")]
+    connector_standard: String,
+    /// OCPI `PowerType` of its connectors.
+    #[schema(example = "AC_3_PHASE")]
+    power_type: String,
+    /// Cables hang there; otherwise there are sockets.
+    cable: bool,
+}
+
+impl From<LocationInput> for Location {
+    fn from(input: LocationInput) -> Location {
+        Location {
+            name: input.name.into(),
+            address: input.address.into(),
+            city: input.city.into(),
+            postal_code: input.postal_code.into(),
+            state: input.state.into(),
+            country: input.country.into(),
+            latitude: input.latitude.into(),
+            longitude: input.longitude.into(),
+            connector_standard: input.connector_standard.into(),
+            power_type: input.power_type.into(),
+            cable: input.cable,
+        }
+    }
 }
 
 /// Makes a site or changes it. Sessions that run keep the price they started with.
@@ -139,7 +191,8 @@ async fn put(
         zone: body.zone.unwrap_or_else(|| "UTC".to_owned()).into(),
     };
     let limit = body.limit_w.map(Watts);
-    let put = PutSite { place, from, ..PutSite::new(body.site.clone(), limit, terms) };
+    let location = body.location.map(Location::from);
+    let put = PutSite { place, from, location, ..PutSite::new(body.site.clone(), limit, terms) };
     api.control().put_site(put, home).await?;
     Ok(Json(site(&api, body.site).await?))
 }

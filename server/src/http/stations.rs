@@ -13,6 +13,7 @@ use axum::extract::{Path, State};
 use novax_charging::rows::{self, ConnectorRow, DirectoryRow, StationRow};
 use novax_charging::{DirectoryKind, Keyspace, PasswordHash};
 use novax_model::{ConnectorRef, Identity, PartitionId, Watts};
+use novax_statements::ocmf::PublicKey;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -125,6 +126,9 @@ struct Provision {
     site: Identity,
     /// What it shows as HTTP Basic password: 8 to 40 characters. Absent: none is asked.
     password: Option<String>,
+    /// The public key of its meter, in hex, base64 or PEM: signed meter values are verified by it. Absent:
+    /// what was entered before.
+    meter_public_key: Option<String>,
 }
 
 /// Provisions a station at a site, or changes its password. The same again changes nothing.
@@ -135,7 +139,14 @@ async fn provision(
     Body(body): Body<Provision>,
 ) -> Result<Json<StationView>, Problem> {
     let password = hashed(body.password.as_deref())?;
+    let meter_key = body.meter_public_key;
+    if let Some(error) = meter_key.as_deref().and_then(|key| PublicKey::parse(key).err()) {
+        return Err(Problem::unprocessable(format!("meter_public_key: {error}")));
+    }
     api.control().put_station(&body.station, &body.site, password).await?;
+    if let Some(key) = meter_key {
+        api.control().put_meter_key(&body.station, Some(key.into())).await?;
+    }
     Ok(Json(station(&api, body.station).await?))
 }
 

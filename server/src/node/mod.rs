@@ -336,7 +336,8 @@ impl Node {
         let keys = crate::audit::key::of_node(data).map_err(system("read audit.key"))?;
         let api = http::Api::new(self.control.clone(), key, http::Limits::from(&config.http))
             .with_payments(payments)
-            .with_rotations(keys.rotations().copied().collect());
+            .with_rotations(keys.rotations().copied().collect())
+            .with_statements(config.statements.clone());
         let stop_http = wait(stopped.clone());
         let serve_http = self.runtime.spawn(async move {
             if let Err(error) = http::serve(http, api, stop_http).await {

@@ -3,11 +3,14 @@
 //! One file per version maps typed messages to [`Intent`]s and outcomes to answers; the shard knows
 //! intents only. Nothing here holds state or does I/O.
 
+mod signed;
 pub mod v16;
 pub mod v201;
 
 use crate::port::StationCall;
-use novax_charging::{Answer, ConnectorStatus, Outcome, Protocol, StationCommand, TransactionRef};
+use novax_charging::{
+    Answer, ConnectorStatus, Outcome, Protocol, Signed, StationCommand, TransactionRef,
+};
 use novax_model::{ConnectorRef, MeterTick, Timestamp, TokenUid, WattHours};
 use novax_wire::ocpp::{CallError, Version};
 use serde_json::value::RawValue;
@@ -105,6 +108,8 @@ pub struct EndIntent {
     pub reason: String,
     /// Values that came with it.
     pub ticks: Vec<MeterTick>,
+    /// What the meter signed.
+    pub signed: Option<Box<Signed>>,
 }
 
 /// What a 2.0.1 TransactionEvent says of its transaction.
@@ -126,6 +131,8 @@ pub struct TransactionEvent {
     pub ticks: Vec<MeterTick>,
     /// stoppedReason; empty for none.
     pub reason: String,
+    /// What the meter signed.
+    pub signed: Option<Box<Signed>>,
 }
 
 /// The eventType of a TransactionEvent.

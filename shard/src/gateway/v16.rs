@@ -1,5 +1,6 @@
 //! OCPP 1.6J: messages to intents, outcomes to answers, commands to calls.
 
+use super::signed::signed_v16;
 use super::{EndIntent, Intent, OutgoingCall, ReplyContext, ReplyKind, StartIntent, token};
 use crate::port::StationCall;
 use novax_charging::{
@@ -49,13 +50,17 @@ pub(super) fn read_call(
             meter_start: Some(WattHours(start.meter_start)),
             at: start.timestamp,
         }),
-        Request::StopTransaction(stop) => Intent::End(EndIntent {
-            transaction: TransactionRef::V16(stop.transaction_id),
-            meter_stop: Some(WattHours(stop.meter_stop)),
-            at: stop.timestamp,
-            reason: stop.reason.map_or_else(|| "Local".to_owned(), |text| text.to_string()),
-            ticks: meter::readings_v16(&stop.transaction_data.unwrap_or_default()).ticks,
-        }),
+        Request::StopTransaction(stop) => {
+            let values = stop.transaction_data.unwrap_or_default();
+            Intent::End(EndIntent {
+                transaction: TransactionRef::V16(stop.transaction_id),
+                meter_stop: Some(WattHours(stop.meter_stop)),
+                at: stop.timestamp,
+                reason: stop.reason.map_or_else(|| "Local".to_owned(), |text| text.to_string()),
+                ticks: meter::readings_v16(&values).ticks,
+                signed: signed_v16(&values),
+            })
+        }
         Request::MeterValues(values) => Intent::Meter {
             connector: ConnectorRef::of_v16(values.connector_id),
             ticks: meter::readings_v16(&values.meter_value).ticks,

@@ -1,5 +1,6 @@
 //! OCPP 2.0.1: messages to intents, outcomes to answers, commands to calls.
 
+use super::signed::signed_v201;
 use super::{Intent, OutgoingCall, Phase, ReplyContext, ReplyKind, TransactionEvent, token};
 use crate::port::StationCall;
 use novax_charging::{
@@ -61,6 +62,7 @@ pub(super) fn read_call(
 
 fn read_event(event: v201::TransactionEvent<'_>) -> TransactionEvent {
     let transaction = event.transaction_info;
+    let values = event.meter_value.unwrap_or_default();
     let anonymous = |shown: &IdToken<'_>| shown.r#type == IdTokenType::NoAuthorization;
     TransactionEvent {
         phase: match event.event_type {
@@ -75,7 +77,8 @@ fn read_event(event: v201::TransactionEvent<'_>) -> TransactionEvent {
         token: event.id_token.filter(|shown| !anonymous(shown)).map(|shown| token(&shown.id_token)),
         remote_start_id: transaction.remote_start_id,
         at: event.timestamp,
-        ticks: meter::readings_v201(&event.meter_value.unwrap_or_default()).ticks,
+        ticks: meter::readings_v201(&values).ticks,
+        signed: signed_v201(&values),
         reason: transaction
             .stopped_reason
             .map_or_else(|| "Local".to_owned(), |text| text.to_string()),

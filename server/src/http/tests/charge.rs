@@ -5,7 +5,7 @@ use super::{connect, id, minutes_after_start, provisioned, ready, site};
 use crate::control::{CallFailed, StationCall, StationReply};
 use novax_charging::command::{Command, EndTransaction, Outcome, PayerRef, StartTransaction};
 use novax_charging::rows::series_id;
-use novax_charging::{Protocol, TransactionRef};
+use novax_charging::{Protocol, Signed, TransactionRef};
 use novax_model::{
     ConnectorRef, Measurand, MeterTick, PartitionId, SessionId, Timestamp, TokenUid, WattHours,
 };
@@ -13,7 +13,7 @@ use novax_tsdb::BlockBuilder;
 use serde_json::{Value, json};
 
 /// The station says that the transaction of anna's token runs.
-async fn begins(world: &World) -> i32 {
+pub(super) async fn begins(world: &World) -> i32 {
     let command = Command::StartTransaction(StartTransaction {
         session: SessionId::new(PartitionId(1), 77),
         identity: id("CP-1"),
@@ -31,20 +31,29 @@ async fn begins(world: &World) -> i32 {
     }
 }
 
-async fn ends(world: &World, transaction: i32, meter_stop: i64) {
+pub(super) async fn ends(world: &World, transaction: i32, meter_stop: i64) {
+    ends_with(world, transaction, meter_stop, None).await;
+}
+
+pub(super) async fn ends_with(
+    world: &World,
+    transaction: i32,
+    meter_stop: i64,
+    signed: Option<Box<Signed>>,
+) {
     let command = Command::EndTransaction(EndTransaction {
         identity: id("CP-1"),
         transaction: TransactionRef::V16(transaction),
         meter_stop: Some(WattHours(meter_stop)),
         at: minutes_after_start(31),
         reason: "Remote".into(),
-        signed: None,
+        signed,
     });
     let outcome = world.node.apply("depot", command).await;
     assert!(matches!(outcome, Outcome::Ended { .. }), "{outcome:?}");
 }
 
-fn start_body() -> Value {
+pub(super) fn start_body() -> Value {
     json!({"station": "CP-1", "connector": 1, "driver": "anna"})
 }
 

@@ -1,6 +1,7 @@
 //! A client of the tests: the real server on a loopback socket, plain HTTP/1.1 by hand.
 
 use super::node::{Node, Station};
+use crate::config::StatementsConfig;
 use crate::http::auth::ApiKey;
 use crate::http::{Api, Limits, serve};
 use novax_model::Duration;
@@ -19,6 +20,20 @@ pub(super) const LIMITS: Limits = Limits {
     subscribers_max: 2,
     request_time_max: Duration::from_secs(30),
 };
+
+/// Whoever issues the documents of the tests.
+fn seller() -> StatementsConfig {
+    let text = |text: &str| Some(text.to_owned());
+    StatementsConfig {
+        name: text("Nova Charging GmbH"),
+        street: text("Deich 1"),
+        city: text("Hamburg"),
+        country: text("DE"),
+        vat_id: text("DE123456788"),
+        party: text("DE*NVX"),
+        ..StatementsConfig::default()
+    }
+}
 
 /// A node, its server, and how to talk to it.
 pub(super) struct World {
@@ -67,8 +82,19 @@ impl World {
     }
 
     pub(super) async fn with(partitions: u16, limits: Limits, station: Station) -> World {
+        World::of_seller(partitions, limits, station, seller()).await
+    }
+
+    /// With somebody else who issues documents.
+    pub(super) async fn of_seller(
+        partitions: u16,
+        limits: Limits,
+        station: Station,
+        seller: StatementsConfig,
+    ) -> World {
         let node = Node::start(partitions, station);
         let api = Api::new(node.control.clone(), ApiKey::new(KEY), limits);
+        let api = api.with_statements(seller);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();

@@ -1,5 +1,6 @@
 //! The API's claims, through the real server on a loopback socket and the real state machine.
 //!
+//! * [`documents`]: reports, invoices, records
 //! * [`node`]: partitions and stores in a thread; [`client`]: the server and a client
 //! * [`charge`]: provisioning, a charge, money; [`bounds`]: keys, errors, limits; [`service`]:
 //!   events, metrics, files, the document
@@ -7,6 +8,7 @@
 mod bounds;
 mod charge;
 mod client;
+mod documents;
 mod node;
 mod service;
 
