@@ -3,6 +3,7 @@
 mod audit;
 mod bad_input;
 mod charging;
+mod cluster;
 mod console;
 mod documents;
 mod payments;

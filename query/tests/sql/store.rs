@@ -243,6 +243,7 @@ fn station(name: &str, number: u32) -> StationRow {
         password: None,
         connected: number % 2 == 1,
         epoch: 3,
+        node: novax_model::NodeId::FIRST,
         protocol: Some(if number % 2 == 1 { Protocol::V16 } else { Protocol::V201 }),
         vendor: "Alfen".into(),
         model: "Eve \"Double\", v2".into(),

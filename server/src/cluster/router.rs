@@ -23,6 +23,12 @@ pub struct Inbox {
     pub counters: Arc<Counters>,
 }
 
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Inbox({} waiting)", self.queue.len())
+    }
+}
+
 /// See the file's head.
 pub struct Router {
     /// By the shard's number.

@@ -192,8 +192,8 @@ pub struct Node {
     pub addresses: Addresses,
     api_key: http::auth::ApiKey,
     shards: Vec<thread::JoinHandle<Result<(), NodeError>>>,
-    /// The links to other nodes, of a node in a cluster.
-    links: Arc<OnceLock<Links>>,
+    // The links to other nodes end with the last of the shards' threads and this.
+    _links: Arc<OnceLock<Links>>,
     /// HTTP and SQL, which finish what they are at when told to stop.
     serving: Vec<tokio::task::JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
@@ -293,7 +293,7 @@ impl Node {
             addresses,
             api_key,
             shards: started.threads,
-            links,
+            _links: links,
             serving: Vec::new(),
             runtime,
             stop,

@@ -1,0 +1,137 @@
+//! Three nodes on one machine: any of them takes any station, and one may die.
+
+use crate::scene::{get, until_session};
+use crate::sql::psql;
+use novax_jepsen::node::{Addresses, Launch, Node, novax, provision};
+use novax_jepsen::station::{Station, Version};
+use serde_json::json;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Addresses that nobody uses at the moment.
+fn free_addresses(count: usize) -> Vec<String> {
+    let bound: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    bound.iter().map(|taken| taken.local_addr().expect("an address").to_string()).collect()
+}
+
+/// Forms a cluster of three in `folder`: `n1`, `n2`, `n3`.
+fn form(folder: &Path) {
+    let first = folder.join("n1");
+    let mut init = Command::new(novax());
+    init.args(["cluster", "init", "--partitions", "4", "--data"]).arg(&first);
+    for (number, address) in (1..).zip(free_addresses(3)) {
+        init.args(["--node", &format!("{number}={address}")]);
+    }
+    let made = init.output().expect("runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    for number in [2, 3] {
+        let home = folder.join(format!("n{number}"));
+        std::fs::create_dir(&home).expect("a folder");
+        let bundle = first.join("cluster").join(format!("for-node-{number}"));
+        std::fs::rename(bundle, home.join("cluster")).expect("carried there");
+    }
+}
+
+fn launch(folder: &Path, number: usize) -> Launch {
+    let data = folder.join(format!("n{number}"));
+    Launch {
+        prefix: Vec::new(),
+        environment: Vec::new(),
+        log: data.with_extension("log"),
+        data,
+        flags: ["--partitions", "4", "--shards", "1"].map(str::to_owned).into(),
+    }
+}
+
+/// A node is ready when a majority is: all start at once.
+fn start(folder: &Path) -> Vec<Node> {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let ports = Addresses { ocpp: any, http: any, sql: any };
+    std::thread::scope(|scope| {
+        let starting: Vec<_> = (1..=3)
+            .map(|number| {
+                let launch = launch(folder, number);
+                scope.spawn(move || Node::start_at(launch, ports).expect("ready"))
+            })
+            .collect();
+        starting.into_iter().map(|node| node.join().expect("started")).collect()
+    })
+}
+
+/// Every node answers the same, sooner or later.
+#[track_caller]
+fn all_say(nodes: &[Node], statement: &str, expected: &str) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    for node in nodes {
+        loop {
+            let said = psql(node, statement);
+            if said == expected {
+                break;
+            }
+            assert!(Instant::now() < limit, "{statement}: {said:?}, not {expected:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn a_charge_outlives_any_node_and_is_billed_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    form(folder.path());
+    let mut nodes = start(folder.path());
+    // What one node is told, all know; the station comes to another one.
+    provision(&nodes[1].client(), "depot", "S", "anna", "TAG-A");
+    all_say(&nodes, "select count(*) from drivers", "1\n");
+    let mut station = Station::booted(nodes[2].addresses.ocpp, "S", Version::V16);
+    let (transaction, status) = station.start("TAG-A", 1_000);
+    assert_eq!(status, "Accepted");
+    all_say(&nodes, "select state from sessions", "CHARGING\n");
+    // Each of the other two dies once: one of them led the station's partition, or the station's own node did.
+    for number in [0, 1] {
+        nodes[number].kill();
+        let value = station.meter(
+            &novax_jepsen::station::stamp(),
+            transaction,
+            2_000 + 1_000 * i64::try_from(number).expect("small"),
+        );
+        value.expect("its socket is open").ok();
+        nodes[number].restart(None).expect("ready again");
+    }
+    station.stop(transaction, 11_000);
+    until_session(&nodes[2], "S", "SETTLED");
+    let sum = "select state, energy_wh from sessions";
+    all_say(&nodes, sum, "SETTLED|10000\n");
+    all_say(&nodes, "select sum(debits_posted) = sum(credits_posted) from accounts", "t\n");
+    let anna = get(&nodes[0], "/v1/drivers/anna");
+    assert_eq!(get(&nodes[1], "/v1/drivers/anna")["available"], anna["available"]);
+}
+
+#[test]
+fn without_a_majority_nothing_is_acknowledged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    form(folder.path());
+    let mut nodes = start(folder.path());
+    provision(&nodes[0].client(), "depot", "S", "anna", "TAG-A");
+    nodes[1].kill();
+    nodes[2].kill();
+    let body = json!({"amount": {"minor": "500", "currency": "EUR"}});
+    let path = "/v1/drivers/anna/deposits";
+    let answer = nodes[0].client().post(path, Some("alone"), &body).expect("answers");
+    assert_eq!(answer.status, 503, "{:?}", answer.json);
+    nodes[1].restart(None).expect("ready again");
+    let limit = Instant::now() + Duration::from_secs(10);
+    loop {
+        // The same key: booked once, whatever became of the first try.
+        let answer = nodes[0].client().post(path, Some("alone"), &body).expect("answers");
+        if answer.status == 200 {
+            break;
+        }
+        assert!(Instant::now() < limit, "{:?}", answer.json);
+    }
+    let before = get(&nodes[0], "/v1/drivers/anna")["available"].clone();
+    nodes[0].client().post(path, Some("alone"), &body).expect("answers").ok();
+    assert_eq!(get(&nodes[0], "/v1/drivers/anna")["available"], before);
+}
