@@ -243,7 +243,7 @@ impl Ledger {
         let mut legs = std::mem::take(&mut self.undo_legs);
         let request = Request { stamp, key, fingerprint, reverses: Some(original) };
         let result = undo::exchanged(original, lines, refunded, amount, exchange, &mut legs)
-            .and_then(|()| self.work_out(&request, &legs).map(|_| ()));
+            .and_then(|()| self.look_up_and_work_out(&request, &legs));
         self.undo_legs = legs;
         result?;
         self.keys.undo(original, Some(refunded + amount));

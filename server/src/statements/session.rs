@@ -15,10 +15,10 @@ use novax_settlement::{Base, contract::Purpose, split};
 use novax_statements::OcpiVersion;
 use novax_statements::facts::{
     AuthMethod, CategoryFacts, ConnectorFacts, CorrectionFacts, Dimension, LineFacts, Minor,
-    Period, PeriodFacts, PlaceFacts, SessionFacts, ShareFacts, TariffFacts, TaxFacts, TokenFacts,
-    TokenKind,
+    Period, PeriodFacts, PlaceFacts, RoamingParty, SessionFacts, ShareFacts, TariffFacts, TaxFacts,
+    TokenFacts, TokenKind,
 };
-use novax_tariff::Tariff;
+use novax_tariff::{Party, Tariff};
 
 fn minor(amount: Amount) -> Minor {
     Minor::try_from(amount).unwrap_or(Minor::MAX)
@@ -48,7 +48,7 @@ pub fn final_facts(
     }
     facts.shares = shares(part, row)?;
     facts.periods = periods(row, &facts);
-    facts.tariff = written(&tariff, version);
+    facts.tariff = written(&tariff, &facts.operator, version);
     let key = row.session.0.to_be_bytes();
     let signed = part.get(Keyspace::SignedValues, &key, rows::read::<SignedRow>)?;
     let station = station(part, row)?;
@@ -206,7 +206,7 @@ fn connector(row: &SessionRow, location: &Location, country: &str, party: &str) 
 }
 
 /// Drivers are our own: their tokens are issued by whoever runs the stations.
-fn token(row: &SessionRow, operator: &novax_statements::facts::RoamingParty) -> TokenFacts {
+fn token(row: &SessionRow, operator: &RoamingParty) -> TokenFacts {
     let driver = row.driver.as_ref().map(|driver| driver.as_str());
     let contract = driver.filter(|name| name.len() <= 36).unwrap_or(row.token.as_str());
     TokenFacts {
@@ -330,13 +330,17 @@ fn periods(row: &SessionRow, facts: &SessionFacts) -> Vec<PeriodFacts> {
     }]
 }
 
-fn written(tariff: &Tariff, version: OcpiVersion) -> Option<TariffFacts> {
+/// As a partner reads it. A tariff that came without an owner is the operator's own.
+fn written(tariff: &Tariff, operator: &RoamingParty, version: OcpiVersion) -> Option<TariffFacts> {
+    let (country, party) = (operator.country.clone(), operator.party.clone());
+    let owner = tariff.party.clone().or(Some(Party { country, party }));
+    let tariff = Tariff { party: owner, ..tariff.clone() };
     let format = match version {
         OcpiVersion::V221 => TariffFormat::Ocpi221,
         OcpiVersion::V230 => TariffFormat::Ocpi230,
     };
-    let json = format.write(tariff).ok()?;
-    Some(TariffFacts { id: tariff.id.clone(), json: json.into() })
+    let json = format.write(&tariff).ok()?;
+    Some(TariffFacts { id: tariff.id, json: json.into() })
 }
 
 /// The first invoice it stands on.
