@@ -29,7 +29,7 @@ const ROTATION_SIGNED_BYTES: usize = 56;
 const HEAD_MAGIC: [u8; 8] = *b"NVXHEAD1";
 const ROTATION_MAGIC: [u8; 8] = *b"NVXKEYS1";
 /// The most keys a verifier follows.
-const KEYS_MAX: usize = 1_024;
+pub(crate) const KEYS_MAX: usize = 1_024;
 
 /// So many transactions, this root. A row of the partition's state.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -239,7 +239,7 @@ impl PublicKeys {
     }
 
     /// Trusts the keys of a text: one a line in 64 hexadecimal digits; empty lines and what follows a
-    /// `#` are passed over.
+    /// `#` are passed over. A line of 368 digits is a rotation that is followed.
     ///
     /// # Errors
     /// [`AuditError::KeyLine`]; for a text without keys, of the line after its last.
@@ -248,6 +248,13 @@ impl PublicKeys {
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.split('#').next().unwrap_or_default().trim();
             if line.is_empty() {
+                continue;
+            }
+            if line.len() == 2 * ROTATION_BYTES {
+                let rotation = from_hex::<ROTATION_BYTES>(line);
+                let rotation = rotation.and_then(|bytes| Rotation::from_bytes(&bytes).ok());
+                let followed = rotation.map(|rotation| keys.follow(&rotation));
+                followed.and_then(Result::ok).ok_or(AuditError::KeyLine(number))?;
                 continue;
             }
             let key = from_hex(line).filter(|_| keys.known.len() < KEYS_MAX);

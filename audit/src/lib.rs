@@ -11,6 +11,7 @@
 //!
 //! * [`fuzz`]: foreign bytes through every parser, for fuzzers and tests
 //! * [`export`]: the journal as one file that proves itself; verifying one, offline
+//! * [`signer`]: whose key signs which head
 //! * [`head`]: tree heads, signatures, keys and how they follow one another
 //! * [`canonical`]: the bytes of one transaction; [`merkle`]: the tree; [`chain`]: the log's chain;
 //!   [`commitment`]: persons' accounts without their names
@@ -28,6 +29,7 @@ pub mod hash;
 pub mod head;
 mod ids;
 pub mod merkle;
+pub mod signer;
 
 pub use canonical::Transaction;
 pub use error::{AuditError, Tampered, What};
@@ -35,3 +37,4 @@ pub use export::{Report, Start, Writer, verify};
 pub use hash::Hash;
 pub use head::{KeyId, PublicKeys, Rotation, SignedHead, TreeHead};
 pub use merkle::{NodeKey, Nodes, Tree};
+pub use signer::Signer;

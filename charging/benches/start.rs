@@ -7,7 +7,8 @@ use novax_charging::{
     StartTransaction, encode_entry,
 };
 use novax_model::{
-    ConnectorRef, Currency, Identity, SessionId, Timestamp, TokenUid, TransferKey, WattHours,
+    ConnectorRef, Currency, Identity, NodeId, SessionId, Timestamp, TokenUid, TransferKey,
+    WattHours,
 };
 use std::time::Instant;
 
@@ -43,7 +44,12 @@ fn provision() -> Vec<Command> {
             site: id("garage"),
             password: None,
         });
-        commands.push(Command::StationConnected { identity, epoch: 1, protocol: Protocol::V16 });
+        commands.push(Command::StationConnected {
+            identity,
+            epoch: 1,
+            protocol: Protocol::V16,
+            node: NodeId::FIRST,
+        });
         let driver = id(&format!("driver-{n}"));
         commands.push(Command::PutDriver {
             driver: driver.clone(),

@@ -11,6 +11,8 @@
 //! | `receivable/<driver>` | none | what a driver owes beyond the wallet |
 //! | `funding` | none | where money comes in: its debit is all deposits |
 //! | `psp/<provider>` | none | what a payment provider owes us: taken from cards, less what it paid back |
+//! | `psp-fee/<provider>` | none | what a payment provider keeps for its work |
+//! | `chargeback` | none | disputed with the payer's bank, not decided |
 //! | a party of a contract: `operator`, `site-host/<site>` | none | what it earned |
 //! | `tax/<jurisdiction>/<tax>` | none | tax collected; `tax` where the tariff alone says the rate |
 //! | `fx/position`, `fx/spread` | none | currencies bought and sold; what the house kept of it |

@@ -167,6 +167,19 @@ impl State {
         self.put_accrual(open);
     }
 
+    /// Counts what parties gave back of a session, in the month that runs.
+    pub(crate) fn accrue_refund(&mut self, row: &SessionRow, before: &[Amount], after: &[Amount]) {
+        let id = self.open_month(&row.site, row.deal.contract, &row.deal.zone, self.now());
+        let mut open = self.accruals.get(&id).expect("opened above").clone();
+        assert_eq!(before.len(), after.len(), "of the same contract");
+        open.corrections.resize(after.len(), 0);
+        for (of, (before, after)) in open.corrections.iter_mut().zip(before.iter().zip(after)) {
+            let given = after.checked_sub(*before).expect("sums of debits only grow");
+            *of = of.saturating_sub(i128::try_from(given).unwrap_or(i128::MAX));
+        }
+        self.put_accrual(open);
+    }
+
     /// A month is over: what its contract's terms bring is booked, once.
     pub(crate) fn close_month(&mut self, id: &AccrualId) {
         let mut row = self.accruals.remove(id).expect("only open months are due");

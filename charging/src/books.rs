@@ -16,7 +16,7 @@ use novax_model::{
 };
 
 /// First parts of the names of accounts that ought to return to zero.
-const AGEING: [&str; 4] = ["clearing", "receivable", "suspense", "psp"];
+const AGEING: [&str; 5] = ["clearing", "receivable", "suspense", "psp", "chargeback"];
 
 /// Money that lies where it ought not to stay.
 #[derive(Clone, PartialEq, Eq, Debug)]

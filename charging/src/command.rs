@@ -5,7 +5,7 @@
 //! and every replica, so they carry decisions already made outside: ids, times, hashes.
 
 use crate::document::{DocumentId, IssueDocument, Signed};
-use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow};
+use crate::payment::{Card, Funding, PaymentAnswer, PaymentRow, ProviderEntry};
 use crate::rows::{
     ConnectorStatus, DirectoryKind, Location, PayerSessionRow, Place, Protocol, Salt, SessionRow,
     SessionState, StationState, TermsRow,
@@ -13,7 +13,7 @@ use crate::rows::{
 use novax_audit::SignedHead;
 use novax_ledger::JournalRow;
 use novax_model::{
-    AccountId, Amount, ConnectorRef, Currency, Identity, PartitionId, SessionId, Timestamp,
+    AccountId, Amount, ConnectorRef, Currency, Identity, NodeId, PartitionId, SessionId, Timestamp,
     TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_settlement::Rate;
@@ -114,8 +114,13 @@ pub enum Command {
         amount: Amount,
     },
 
-    /// This node became leader of the partition: no station is connected any more.
-    LeaderStarted,
+    /// A node started again or is gone: none of its sockets from before is open.
+    SocketsClosed {
+        /// Which node.
+        node: NodeId,
+        /// Sockets with a smaller epoch.
+        before: u64,
+    },
     /// A socket of this identity is open; sockets with a smaller epoch are stale.
     StationConnected {
         /// Which station.
@@ -124,6 +129,8 @@ pub enum Command {
         epoch: u64,
         /// Protocol it speaks.
         protocol: Protocol,
+        /// Where the socket is.
+        node: NodeId,
     },
     /// The socket with this epoch closed. Ignored when a newer one is open.
     StationDisconnected {
@@ -265,6 +272,8 @@ pub enum Command {
         /// How much, in minor units of the wallet's currency; at most what is available.
         amount: Amount,
     },
+    /// A payment provider booked something of its own accord. The same again books nothing.
+    ProviderBooked(Box<ProviderEntry>),
     /// A driver is to be forgotten, step by step.
     EraseDriver(Box<EraseDriver>),
     /// In the directory partition of an id: forget where its rows live. Refused when they live elsewhere.
@@ -491,6 +500,9 @@ pub struct Refund {
     pub before: Amount,
     /// Paid by card: what was asked of its provider, all of it, as stored.
     pub payments: Vec<PaymentRow>,
+    /// The session's row, as stored: whose contract gives back, and by which rate its driver paid. Without
+    /// it no contract's month is corrected, and nothing that was exchanged can go back.
+    pub row: Option<Box<SessionRow>>,
 }
 
 /// A command for a station that must not be lost: it goes through the outbox.
@@ -765,15 +777,33 @@ pub struct RowWrite {
     pub value: Option<Vec<u8>>,
 }
 
-/// A log entry as written.
+/// Who waits for the outcomes of the next `count` commands of an entry. Outcomes do not travel between
+/// nodes: every node applies the entry, and the one that is named here answers.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Where the commands were gathered.
+    pub node: NodeId,
+    /// Which life of that node: what an earlier one asked, nobody waits for.
+    pub run: u64,
+    /// The batch, as that node numbers them.
+    pub token: u64,
+    /// How many commands it has.
+    pub count: u32,
+}
+
+/// A log entry: the leader's time and the commands it gathered.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-struct Entry {
-    time: Timestamp,
-    commands: Vec<Command>,
+pub struct Entry {
+    /// The leader's clock. What is applied never goes back behind the entry before.
+    pub time: Timestamp,
+    /// In the order in which they are applied.
+    pub commands: Vec<Command>,
+    /// Whose they are, in the same order; those beyond the last are nobody's.
+    pub origins: Vec<Origin>,
 }
 
 /// First byte of an entry: the version of this coding.
-const ENTRY_VERSION: u8 = 2;
+const ENTRY_VERSION: u8 = 3;
 /// rkyv wants its root aligned; the version byte is padded to this.
 const ENTRY_HEADER_LEN: usize = 16;
 
@@ -786,16 +816,32 @@ pub enum CorruptEntry {
     /// The archive does not validate.
     #[error("log entry does not validate: {0}")]
     Archive(String),
+    /// More commands are somebody's than there are.
+    #[error("log entry names origins of commands it does not have")]
+    Origins,
 }
 
-/// Codes an entry for the log.
+/// Codes an entry for the log, for whose outcomes nobody waits.
 #[must_use]
 pub fn encode_entry(time: Timestamp, commands: Vec<Command>) -> Vec<u8> {
+    Entry { time, commands, origins: Vec::new() }.encode()
+}
+
+impl Entry {
+    /// Its bytes in the log.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let waited: usize = self.origins.iter().map(|origin| origin.count as usize).sum();
+        assert!(waited <= self.commands.len(), "origins name commands of their entry");
+        to_bytes(self)
+    }
+}
+
+fn to_bytes(entry: &Entry) -> Vec<u8> {
     let mut bytes = rkyv::util::AlignedVec::<16>::new();
     bytes.extend_from_slice(&[0; ENTRY_HEADER_LEN]);
     bytes[0] = ENTRY_VERSION;
-    let entry = Entry { time, commands };
-    let bytes = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(&entry, bytes)
+    let bytes = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(entry, bytes)
         .expect("writing an archive to memory cannot fail");
     bytes.into_vec()
 }
@@ -803,8 +849,8 @@ pub fn encode_entry(time: Timestamp, commands: Vec<Command>) -> Vec<u8> {
 /// Reads an entry back.
 ///
 /// # Errors
-/// [`CorruptEntry`] when the bytes are not what [`encode_entry`] wrote.
-pub fn decode_entry(bytes: &[u8]) -> Result<(Timestamp, Vec<Command>), CorruptEntry> {
+/// [`CorruptEntry`] when the bytes are not what [`Entry::encode`] wrote.
+pub fn decode_entry(bytes: &[u8]) -> Result<Entry, CorruptEntry> {
     if bytes.len() < ENTRY_HEADER_LEN || bytes[0] != ENTRY_VERSION {
         return Err(CorruptEntry::Version);
     }
@@ -812,5 +858,9 @@ pub fn decode_entry(bytes: &[u8]) -> Result<(Timestamp, Vec<Command>), CorruptEn
     aligned.extend_from_slice(&bytes[ENTRY_HEADER_LEN..]);
     let entry: Entry = rkyv::from_bytes::<Entry, rkyv::rancor::Error>(&aligned)
         .map_err(|error| CorruptEntry::Archive(error.to_string()))?;
-    Ok((entry.time, entry.commands))
+    let waited: u64 = entry.origins.iter().map(|origin| u64::from(origin.count)).sum();
+    if waited > entry.commands.len() as u64 {
+        return Err(CorruptEntry::Origins);
+    }
+    Ok(entry)
 }

@@ -21,6 +21,9 @@ pub struct PartitionConfig {
     pub hold_check_after: Duration,
     /// How long nothing may be heard of a transaction until it is billed up to the last value heard.
     pub silence_close_after: Duration,
+    /// How long after a connector was said to be free its transaction may still run, though no more
+    /// energy is seen: then it is billed up to the last value heard.
+    pub free_close_after: Duration,
     /// How long a hold lasts unless it is renewed; longer than `silence_close_after`, so that it
     /// outlives its session unless the clock jumps.
     pub hold_lifetime: Duration,
@@ -85,6 +88,7 @@ impl Default for PartitionConfig {
             outbox_deadline: Duration::from_secs(15 * 60),
             hold_check_after: Duration::from_secs(10 * 60),
             silence_close_after: Duration::from_secs(72 * 60 * 60),
+            free_close_after: Duration::from_secs(30 * 60),
             hold_lifetime: Duration::from_secs(7 * 24 * 60 * 60),
             continue_after_boot: Duration::from_secs(15 * 60),
             clock_ahead_max: Duration::from_secs(60 * 60),

@@ -19,6 +19,7 @@
 //!   a few
 //! * `park`, `resume`: stops and starts that do not say which session they are of
 //! * `secure`: who pays for a session. `orphan`: who pays for energy without one
+//! * `disputes`: what payment providers book of their own accord
 //! * `cards`, `card_refund`: what is asked of payment providers
 //! * [`erase`]: a driver is forgotten
 //! * `silence`, `adjust`, `refund`: what time does to a session, what its true stop changes, money back
@@ -40,6 +41,7 @@ mod card_refund;
 mod cards;
 pub mod command;
 pub mod config;
+mod disputes;
 pub mod document;
 mod documents;
 pub mod erase;
@@ -81,10 +83,10 @@ mod tree;
 
 pub use books::Ageing;
 pub use command::{
-    Answer, Command, CorruptEntry, EndTransaction, EraseDriver, Erasure, Outcome, PasswordHash,
-    PayerRef, PeerCommand, PlaceHold, PutPriced, PutSite, Refund, Refusal, RequestStart, RowWrite,
-    SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry, encode_entry,
-    erased_name,
+    Answer, Command, CorruptEntry, EndTransaction, Entry, EraseDriver, Erasure, Origin, Outcome,
+    PasswordHash, PayerRef, PeerCommand, PlaceHold, PutPriced, PutSite, Refund, Refusal,
+    RequestStart, RowWrite, SiteTerms, StartTransaction, StationCommand, TransactionRef,
+    decode_entry, encode_entry, erased_name,
 };
 pub use config::PartitionConfig;
 pub use document::{
@@ -93,7 +95,10 @@ pub use document::{
 };
 pub use documents::Invoicing;
 pub use partition::{Applied, Partition, Totals};
-pub use payment::{Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
+pub use payment::{
+    Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState, ProviderEntry,
+    ProviderEntryKind,
+};
 pub use price::{BillItem, Itemised, itemise};
 pub use restore::RestoreError;
 pub use rows::{

@@ -1,7 +1,9 @@
 //! The partition: entries in, rows and outcomes out; and what the gateway may read between.
 
 use crate::accounts::Purpose;
-use crate::command::{Command, CorruptEntry, Outcome, RowWrite, TransactionRef, decode_entry};
+use crate::command::{
+    Command, CorruptEntry, Entry, Origin, Outcome, RowWrite, TransactionRef, decode_entry,
+};
 use crate::config::PartitionConfig;
 use crate::payment::PaymentRow;
 use crate::rows::{
@@ -12,7 +14,7 @@ use crate::sessions::overlap;
 use crate::state::State;
 use crate::stations::Boot;
 use novax_audit::TreeHead;
-use novax_model::{Amount, ConnectorRef, Currency, Measurand, SessionId, Timestamp};
+use novax_model::{Amount, ConnectorRef, Currency, Identity, Measurand, SessionId, Timestamp};
 
 /// One partition's replica.
 #[derive(Debug)]
@@ -25,10 +27,15 @@ pub struct Partition {
 pub struct Applied {
     /// One for each command, in order.
     pub outcomes: Vec<Outcome>,
+    /// Who waits for them, in order.
+    pub origins: Vec<Origin>,
     /// Rows to write, each key once; the meta row is the last.
     pub rows: Vec<RowWrite>,
-    /// New outbox rows, to be delivered now by the leader.
+    /// New outbox rows, to be delivered now: those for stations by the node that has the socket, the others by
+    /// the leader.
     pub outbox: Vec<u64>,
+    /// Stations whose socket was opened, closed or replaced: whoever has another one is to close it.
+    pub sockets: Vec<Identity>,
 }
 
 /// Counters of a partition. Sessions, energy and money count since the data was made; ticks since
@@ -80,7 +87,7 @@ impl Partition {
             state.link_entry(index, entry);
             return Ok(Applied { rows: vec![state.meta_row()], ..Applied::default() });
         }
-        let (time, commands) = decode_entry(entry)?;
+        let Entry { time, commands, origins } = decode_entry(entry)?;
         state.meta.applied_index = index;
         state.link_entry(index, entry);
         state.meta.time = time.max(Timestamp(state.meta.time.0.saturating_add(1)));
@@ -91,7 +98,8 @@ impl Partition {
         state.ledger.assert_conserved();
         let rows = state.take_rows();
         let outbox = state.take_new_outbox();
-        Ok(Applied { outcomes, rows, outbox })
+        let sockets = state.take_sockets();
+        Ok(Applied { outcomes, origins, rows, outbox, sockets })
     }
 
     /// The last applied entry.
@@ -358,9 +366,10 @@ impl State {
             | Command::WriteOff { .. }
             | Command::ParkMoney { .. }
             | Command::PayOut { .. }
+            | Command::ProviderBooked(_)
             | Command::IssueDocument(_)
             | Command::PutFxRate(_) => self.execute_books(command),
-            Command::LeaderStarted
+            Command::SocketsClosed { .. }
             | Command::StationConnected { .. }
             | Command::StationDisconnected { .. }
             | Command::StationBooted { .. }
@@ -427,6 +436,7 @@ impl State {
             Command::IssueDocument(ask) => self.issue_document(&ask),
             Command::CloseBooks { until } => self.close_books(until),
             Command::WriteOff { key, driver, amount } => self.write_off(key, &driver, amount),
+            Command::ProviderBooked(entry) => self.provider_booked(&entry),
             Command::PayOut { key, driver, amount } => self.pay_out(key, &driver, amount),
             Command::ParkMoney { key, with, currency, amount } => {
                 self.park_money(key, with, currency, amount)
@@ -437,8 +447,8 @@ impl State {
 
     fn execute_station(&mut self, command: Command) -> Result<Outcome, crate::command::Refusal> {
         match command {
-            Command::StationConnected { identity, epoch, protocol } => {
-                self.station_connected(identity.as_str(), epoch, protocol)
+            Command::StationConnected { identity, epoch, protocol, node } => {
+                self.station_connected(identity.as_str(), epoch, protocol, node)
             }
             Command::StationDisconnected { identity, epoch } => {
                 self.station_disconnected(identity.as_str(), epoch)
@@ -449,10 +459,11 @@ impl State {
             Command::ConnectorStatus { identity, connector, status, error, at } => {
                 self.connector_status(identity.as_str(), connector, (status, error), at)
             }
-            _ => {
-                self.leader_started();
+            Command::SocketsClosed { node, before } => {
+                self.sockets_closed(node, before);
                 Ok(Outcome::Done)
             }
+            _ => unreachable!("execute sends commands of stations alone"),
         }
     }
 }

@@ -14,6 +14,42 @@ pub const PAYMENTS_PER_SESSION_MAX: usize = 256;
 /// The most bytes of a provider's name, of a means of payment, of a reference.
 pub const CARD_TEXT_BYTES_MAX: usize = 255;
 
+/// What a provider books of its own accord.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
+)]
+pub enum ProviderEntryKind {
+    /// It keeps something for its work.
+    Fee,
+    /// The payer's bank disputes a payment: the provider takes the money back until it is decided.
+    DisputeOpened,
+    /// It was decided for us: the money is back.
+    DisputeWon,
+    /// It was decided against us.
+    DisputeLost,
+}
+
+/// Something that a provider has booked of its own accord, under its own name.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ProviderEntry {
+    /// The provider's name, as configured.
+    pub provider: Box<str>,
+    /// The provider's name for it: of the fee's transaction, of the dispute.
+    pub reference: Box<str>,
+    /// What it is.
+    pub kind: ProviderEntryKind,
+    /// Of which session's payment; `None` when that is none of ours.
+    pub session: Option<SessionId>,
+    /// Whose card paid it.
+    pub driver: Option<Identity>,
+    /// How much: the fee, or what is disputed.
+    pub amount: Amount,
+    /// What the provider asks for the dispute.
+    pub fee: Amount,
+    /// Of both.
+    pub currency: Currency,
+}
+
 /// The providers' code for "this means of payment cannot do that".
 pub(crate) const NOT_SUPPORTED: u16 = 9;
 /// The providers' code for "what was reserved is no longer".

@@ -340,6 +340,7 @@ impl State {
             hold_expires: Timestamp::ZERO,
             segments: Vec::new(),
             card_due: 0,
+            free_since: Timestamp::ZERO,
         }
     }
 

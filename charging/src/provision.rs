@@ -11,7 +11,9 @@ use crate::rows::{
 };
 use crate::state::State;
 use novax_ledger::{Code, LedgerError, Leg};
-use novax_model::{Amount, Currency, Identity, PartitionId, Timestamp, TokenUid, TransferKey};
+use novax_model::{
+    Amount, Currency, Identity, NodeId, PartitionId, Timestamp, TokenUid, TransferKey,
+};
 
 impl State {
     /// Where the rows of an id live.
@@ -202,6 +204,7 @@ pub(crate) fn new_station(
         password,
         connected: false,
         epoch: 0,
+        node: NodeId::FIRST,
         protocol: None,
         vendor: "".into(),
         model: "".into(),

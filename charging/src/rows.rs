@@ -41,7 +41,7 @@ use crate::document::Signed;
 use crate::payment::{Funding, PaymentRow};
 use novax_audit::{SignedHead, Tree, TreeHead};
 use novax_model::{
-    Amount, ConnectorRef, Currency, Identity, MeterTick, PartitionId, SessionId, Timestamp,
+    Amount, ConnectorRef, Currency, Identity, MeterTick, NodeId, PartitionId, SessionId, Timestamp,
     TokenUid, WattHours, Watts,
 };
 use novax_settlement::contract::RevenueContract;
@@ -591,6 +591,8 @@ pub struct StationRow {
     pub connected: bool,
     /// Epoch of the newest socket.
     pub epoch: u64,
+    /// The node that has or had it.
+    pub node: NodeId,
     /// What it speaks, once it connected.
     pub protocol: Option<Protocol>,
     /// From its BootNotification; empty before.
@@ -930,6 +932,8 @@ pub struct SessionRow {
     pub segments: Vec<Segment>,
     /// What of the bill the card's provider is to give, by the books.
     pub card_due: Amount,
+    /// Since when its connector is said to be free though it runs, by our clock; zero when it is not.
+    pub free_since: Timestamp,
 }
 
 /// A part of a session, between losses of power.
@@ -944,6 +948,12 @@ pub struct Segment {
 }
 
 impl SessionRow {
+    /// The currency of [`SessionRow::owed`]: the wallet's, where it is here, else the tariff's.
+    #[must_use]
+    pub fn owed_currency(&self) -> Currency {
+        self.deal.wallet_currency()
+    }
+
     /// Energy delivered so far; never negative.
     #[must_use]
     pub fn energy(&self) -> WattHours {

@@ -224,7 +224,12 @@ impl State {
         let energy_max = self.config.session_energy_max;
         self.hear(id);
         let Some(row) = self.touch_session(id) else { return };
+        let before = row.meter_last;
         let doubt = take_register(row, register, energy_max);
+        if row.meter_last > before {
+            // Energy flows: it is not free after all.
+            self.note_free(id, false);
+        }
         self.reprice(id, flow, false);
         let Some(row) = self.touch_session(id) else { return };
         if let Some(doubt) = doubt {

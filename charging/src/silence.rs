@@ -27,7 +27,11 @@ impl State {
         let silence_us = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
         let step = (silence_us / SILENCE_STEPS).max(1);
         let heard = Timestamp((row.heard.0 / step).saturating_add(1).saturating_mul(step));
-        heard.saturating_add(silence)
+        let due = heard.saturating_add(silence);
+        match row.free_since {
+            Timestamp::ZERO => due,
+            since => due.min(since.saturating_add(self.config.free_close_after)),
+        }
     }
 
     /// When the hold of a running session is renewed; never, where none can run out here.
@@ -77,6 +81,23 @@ impl State {
             self.timers.remove(&(before, Timer::Silence(id)));
             self.timers.insert((after, Timer::Silence(id)));
         }
+    }
+
+    /// Window 11: a running session's connector is said to be free: its stop was lost, or comes soon. Or
+    /// it is not free after all.
+    pub(crate) fn note_free(&mut self, id: SessionId, is_free: bool) {
+        let Some(session) = self.sessions.get(&id).filter(|found| is_running(&found.row)) else {
+            return;
+        };
+        if is_free == (session.row.free_since > Timestamp::ZERO) {
+            return;
+        }
+        let before = self.silence_due(&session.row);
+        let since = if is_free { self.now() } else { Timestamp::ZERO };
+        self.touch_session(id).expect("found above").free_since = since;
+        let after = self.silence_due(&self.sessions.get(&id).expect("found above").row);
+        self.timers.remove(&(before, Timer::Silence(id)));
+        self.timers.insert((after, Timer::Silence(id)));
     }
 
     /// The hold of a session was placed anew.

@@ -162,6 +162,8 @@ pub(crate) struct State {
     /// Full rows of sessions that finished in this entry.
     closing: BTreeMap<SessionId, SessionRow>,
     new_outbox: BTreeSet<u64>,
+    /// Stations whose socket this entry opened, closed or replaced.
+    pub(crate) sockets: BTreeSet<StationNumber>,
 }
 
 impl State {
@@ -205,6 +207,7 @@ impl State {
             appended: Vec::new(),
             closing: BTreeMap::new(),
             new_outbox: BTreeSet::new(),
+            sockets: BTreeSet::new(),
         }
     }
 
@@ -630,6 +633,12 @@ impl State {
     }
 
     /// Outbox rows made since the last call that still stand.
+    /// The stations whose sockets changed since the last call.
+    pub(crate) fn take_sockets(&mut self) -> Vec<Identity> {
+        let numbers = std::mem::take(&mut self.sockets);
+        numbers.into_iter().map(|number| self.station(number).row.identity.clone()).collect()
+    }
+
     pub(crate) fn take_new_outbox(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.new_outbox).into_iter().collect()
     }

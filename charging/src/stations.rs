@@ -6,7 +6,7 @@
 use crate::command::{Outcome, Refusal};
 use crate::rows::{ConnectorStatus, Protocol, StationState};
 use crate::state::{State, StationNumber};
-use novax_model::{ConnectorRef, Timestamp};
+use novax_model::{ConnectorRef, NodeId, Timestamp};
 
 /// What a BootNotification says.
 pub(crate) struct Boot {
@@ -23,6 +23,7 @@ impl State {
 
     fn set_connected(&mut self, station: StationNumber, connected: bool) {
         let now = self.now();
+        self.sockets.insert(station);
         let row = self.touch_station(station);
         if row.connected != connected {
             row.connected = connected;
@@ -35,11 +36,12 @@ impl State {
         }
     }
 
-    /// This node became leader: sockets of the leader before are gone.
-    pub(crate) fn leader_started(&mut self) {
+    /// A node started again or is gone, and its sockets with it.
+    pub(crate) fn sockets_closed(&mut self, node: NodeId, before: u64) {
         for index in 0..self.stations.len() {
             let station = StationNumber::try_from(index).expect("stations are numbered in 32 bits");
-            if self.station(station).row.connected {
+            let row = &self.station(station).row;
+            if row.connected && row.node == node && row.epoch < before {
                 self.set_connected(station, false);
             }
         }
@@ -51,10 +53,14 @@ impl State {
         identity: &str,
         epoch: u64,
         protocol: Protocol,
+        node: NodeId,
     ) -> Result<Outcome, Refusal> {
         let station = self.known(identity)?;
         let row = &self.station(station).row;
-        let repeat = row.connected && row.epoch == epoch && row.protocol == Some(protocol);
+        let repeat = row.connected
+            && row.epoch == epoch
+            && row.protocol == Some(protocol)
+            && row.node == node;
         if repeat {
             return Ok(Outcome::Done);
         }
@@ -64,6 +70,7 @@ impl State {
         let now = self.now();
         let row = self.touch_station(station);
         row.epoch = epoch;
+        row.node = node;
         row.protocol = Some(protocol);
         row.connection_changed = now;
         self.set_connected(station, true);
@@ -102,7 +109,7 @@ impl State {
     }
 
     /// StatusNotification. A connector that turns Available does not end its session: the stop may
-    /// still come.
+    /// still come; it is waited for for a shorter time.
     pub(crate) fn connector_status(
         &mut self,
         identity: &str,
@@ -128,6 +135,9 @@ impl State {
             && self.sessions.get(&session).is_some_and(|found| found.row.transaction.is_some())
         {
             self.hear_flow(session, at, flows);
+        }
+        if let Some(session) = session {
+            self.note_free(session, status == ConnectorStatus::Available);
         }
         Ok(Outcome::Done)
     }

@@ -1,8 +1,6 @@
 //! The crash test: stations charge, the node is killed again and again, the books are checked.
 //!
-//! **Verdicts.** *Passed*: enough happened, and the checker found nothing. *Failed*: the checker found
-//! something. *Broken*: the run itself did not work, or too little happened to say anything. Only the
-//! first is a pass. The evidence is kept whatever the verdict.
+//! The evidence is kept whatever the verdict.
 
 use crate::books::Books;
 use crate::charger::{Charger, Shared};
@@ -12,6 +10,7 @@ use crate::history::{Event, Journal, Line};
 use crate::node::{Node, tariff};
 use crate::random::Random;
 use crate::station::{Version, now_ms};
+pub use crate::verdict::Verdict;
 use serde::Serialize;
 use serde_json::json;
 use std::io;
@@ -34,24 +33,6 @@ pub struct Plan {
     /// At the last kill, the data directory goes back to what it was at the first: a node that forgets.
     /// Such a run must fail; it shows that the test would notice.
     pub forget: bool,
-}
-
-/// How a run went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "verdict", rename_all = "snake_case")]
-pub enum Verdict {
-    /// Nothing is wrong.
-    Passed,
-    /// The node broke a promise.
-    Failed {
-        /// What is wrong.
-        findings: Vec<String>,
-    },
-    /// Nothing can be said.
-    Broken {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// What happened, in numbers.

@@ -6,6 +6,9 @@
 //! * [`node`]: a `novax serve` process on a directory of its own
 //! * [`station`]: a station that calls and obeys, well or badly
 //! * [`random`]: numbers that a seed decides; `folder`: copies of folders
+//! * [`harness`]: what goes wrong with the tools; [`verdict`]: how a run went
+//! * [`nemesis`]: the toolbox of faults
+//! * [`op`]: a history of calls, as Jepsen writes it; [`check`]: checkers of such histories
 //! * [`history`]: what a run's stations were promised; [`books`]: what the node says in the end
 //! * [`checker`]: whether the books keep the promises
 //! * [`charger`]: a station that charges through crashes; [`crash`]: the run
@@ -13,13 +16,18 @@
 
 pub mod books;
 pub mod charger;
+pub mod check;
 pub mod checker;
 pub mod crash;
 mod folder;
+pub mod harness;
 pub mod history;
 pub mod http;
+pub mod nemesis;
 pub mod node;
+pub mod op;
 pub mod random;
 pub mod socket;
 pub mod station;
 pub mod store_crash;
+pub mod verdict;

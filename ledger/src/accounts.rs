@@ -35,6 +35,12 @@ impl Accounts {
         self.index.find(hash(id.0), |slot| self.at(slot).id == id)
     }
 
+    /// The slot that the account has if there is one; another's, hardly ever. Reads no row.
+    #[inline]
+    pub(crate) fn likely_slot(&self, id: AccountId) -> Option<u32> {
+        self.index.likely(hash(id.0))
+    }
+
     #[inline]
     pub(crate) fn at(&self, slot: u32) -> &Account {
         &self.rows.at(slot).0

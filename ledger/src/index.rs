@@ -80,6 +80,13 @@ impl Index {
         }
     }
 
+    /// The first slot whose id has the same tag, which is nearly always the one that is meant; `None`:
+    /// there is none. Looks at no row.
+    #[inline]
+    pub(crate) fn likely(&self, hash: u64) -> Option<u32> {
+        self.find(hash, |_| true)
+    }
+
     /// Adds a slot whose id is not there yet: `is_it` says whether another has the same id.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, slot: u32, is_it: impl Fn(u32) -> bool) {

@@ -201,6 +201,13 @@ impl Keys {
         self.shards[shard_of(hash)].find(hash, |slot| self.rows.at(slot).key == key)
     }
 
+    /// The slot that the key has if it is known; another's, hardly ever. Reads no row.
+    #[inline]
+    pub(crate) fn likely_slot(&self, key: TransferKey) -> Option<u32> {
+        let hash = hash(key.0);
+        self.shards[shard_of(hash)].likely(hash)
+    }
+
     pub(crate) fn get(&self, key: TransferKey) -> Option<&Known> {
         self.slot(key).map(|slot| self.rows.at(slot))
     }

@@ -23,7 +23,7 @@ use crate::plan::{Book, Header, Plan};
 use crate::receipt::{Posted, Receipt};
 use crate::totals::Totals;
 use crate::transfer::{Hold, HoldId, LEGS_MAX, Leg, Stamp};
-use crate::undo;
+use crate::undo::{self, Exchange};
 
 /// The ledger of one partition.
 #[derive(Debug, Default)]
@@ -144,8 +144,12 @@ impl Ledger {
         if legs.len() > LEGS_MAX {
             return Err(LedgerError::TooManyLegs(legs.len()));
         }
+        // What is asked of memory before the fingerprint is worked out is there after it.
+        let is_likely_known = self.keys.likely_slot(key).is_some();
+        let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
+        self.plan.look_up(book, legs);
         let fingerprint = fingerprint(legs);
-        if let Some(known) = self.known(key, fingerprint)? {
+        if is_likely_known && let Some(known) = self.known(key, fingerprint)? {
             return Ok(repeat(known));
         }
         self.work_out(&Request { stamp, key, fingerprint, reverses: None }, legs)
@@ -177,7 +181,7 @@ impl Ledger {
         let mut legs = std::mem::take(&mut self.undo_legs);
         let request = Request { stamp, key, fingerprint, reverses: Some(original) };
         let result = undo::mirror(original, lines, code, &mut legs)
-            .and_then(|()| self.work_out(&request, &legs).map(|_| ()));
+            .and_then(|()| self.look_up_and_work_out(&request, &legs));
         self.undo_legs = legs;
         result?;
         self.keys.undo(original, None);
@@ -209,6 +213,36 @@ impl Ledger {
         let mut legs = std::mem::take(&mut self.undo_legs);
         let request = Request { stamp, key, fingerprint, reverses: Some(original) };
         let result = undo::pro_rata(original, lines, refunded, amount, code, &mut legs)
+            .and_then(|()| self.look_up_and_work_out(&request, &legs));
+        self.undo_legs = legs;
+        result?;
+        self.keys.undo(original, Some(refunded + amount));
+        Ok(self.receipt())
+    }
+
+    /// As [`Ledger::refund`], of a set that was paid in one currency and shared out in another. Of the
+    /// latter the parties give back in proportion, all but `kept`; what that is worth in the former
+    /// the caller says, in `back`.
+    ///
+    /// # Errors
+    /// As [`Ledger::refund`]; [`LedgerError::NotAnExchange`] when `back` is not in one other currency.
+    pub fn refund_exchanged(
+        &mut self,
+        stamp: Stamp,
+        key: TransferKey,
+        original: TransferKey,
+        lines: &[JournalRow],
+        amount: Amount,
+        exchange: &Exchange<'_>,
+    ) -> Result<Receipt<'_>, LedgerError> {
+        let fingerprint = undo_fingerprint(original, Some(amount), exchange.code);
+        if let Some(known) = self.known(key, fingerprint)? {
+            return Ok(repeat(known));
+        }
+        let refunded = self.check_undoable(original, lines)?;
+        let mut legs = std::mem::take(&mut self.undo_legs);
+        let request = Request { stamp, key, fingerprint, reverses: Some(original) };
+        let result = undo::exchanged(original, lines, refunded, amount, exchange, &mut legs)
             .and_then(|()| self.work_out(&request, &legs).map(|_| ()));
         self.undo_legs = legs;
         result?;
@@ -294,6 +328,13 @@ impl Ledger {
         }
     }
 
+    fn look_up_and_work_out(&mut self, request: &Request, legs: &[Leg]) -> Result<(), LedgerError> {
+        let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
+        self.plan.look_up(book, legs);
+        self.work_out(request, legs).map(|_| ())
+    }
+
+    /// After [`Plan::look_up`] of the same legs.
     fn work_out(&mut self, request: &Request, legs: &[Leg]) -> Result<Receipt<'_>, LedgerError> {
         let header = self.header(request.stamp, request.key, request.reverses);
         let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };

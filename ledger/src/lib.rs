@@ -41,3 +41,4 @@ pub use keys::{KEY_AGE_MIN, KeyRow, Undone};
 pub use ledger::{Head, Ledger, Rows};
 pub use receipt::{Posted, Receipt, Touched};
 pub use transfer::{HOLD_LEGS_MAX, Hold, HoldId, LEGS_MAX, Leg, POST_ALL, RateId, Stamp};
+pub use undo::Exchange;

@@ -63,7 +63,7 @@ pub(crate) struct Plan {
     entries_start: usize,
     pub(crate) totals: Totals,
     exchanges: Vec<(RateId, Currency)>,
-    /// Accounts that the legs name, and where they stand once that is known.
+    /// Accounts that the legs name, and where they stand most likely.
     named: Vec<(AccountId, Option<u32>)>,
     /// One for each leg.
     found: Vec<Found>,
@@ -71,7 +71,7 @@ pub(crate) struct Plan {
     is_taken: bool,
 }
 
-/// What the legs of a set name, looked up all at once.
+/// What a leg names, looked up.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     /// Of a hold that stood before the set.
@@ -113,7 +113,34 @@ impl HeldPlan {
 }
 
 impl Plan {
-    /// Works the set out. After an error the plan is of no use until the next call.
+    /// Finds what the legs name. To be called before [`Plan::work_out`], best with work in between
+    /// that needs none of it: then nobody waits for memory.
+    pub(crate) fn look_up(&mut self, book: Book<'_>, legs: &[Leg]) {
+        self.clear();
+        for leg in legs {
+            let found = match *leg {
+                Leg::Post { debit, credit, .. }
+                | Leg::Hold { debit, credit, .. }
+                | Leg::Balancing { debit, credit, .. }
+                | Leg::Convert { debit, credit, .. } => {
+                    let (debit, credit) = (self.name(debit, None), self.name(credit, None));
+                    Found { hold: None, debit, credit }
+                }
+                Leg::RaiseHold { hold, .. }
+                | Leg::PostHold { hold, .. }
+                | Leg::VoidHold { hold, .. } => self.find_hold(book, hold),
+            };
+            self.found.push(found);
+        }
+        for (id, slot) in &mut self.named {
+            if slot.is_none() {
+                *slot = book.accounts.likely_slot(*id);
+            }
+        }
+    }
+
+    /// Works the set out, once its legs are looked up. After an error the plan is of no use until
+    /// the next call.
     pub(crate) fn work_out(
         &mut self,
         book: Book<'_>,
@@ -121,7 +148,7 @@ impl Plan {
         header: &Header,
         legs: &[Leg],
     ) -> Result<(), LedgerError> {
-        self.clear();
+        assert_eq!(self.found.len(), legs.len(), "the legs are looked up");
         let result = self.try_legs(book, totals, header, legs);
         if result.is_err() {
             self.rows.truncate(self.rows_start);
@@ -161,7 +188,7 @@ impl Plan {
         header: &Header,
         legs: &[Leg],
     ) -> Result<(), LedgerError> {
-        self.gather(book, legs);
+        self.gather(book);
         for (place, leg) in legs.iter().enumerate() {
             let number = u8::try_from(place).expect("the set is bounded");
             let found = self.found[place];
@@ -221,29 +248,16 @@ impl Plan {
     /// Copies the accounts of all legs, in the order in which they name them. All at once, because
     /// then the reads do not wait for one another: most of the time goes by waiting for memory.
     /// What is missing is refused when its leg comes.
-    fn gather(&mut self, book: Book<'_>, legs: &[Leg]) {
-        for leg in legs {
-            let found = match *leg {
-                Leg::Post { debit, credit, .. }
-                | Leg::Hold { debit, credit, .. }
-                | Leg::Balancing { debit, credit, .. }
-                | Leg::Convert { debit, credit, .. } => {
-                    let (debit, credit) = (self.name(debit, None), self.name(credit, None));
-                    Found { hold: None, debit, credit }
-                }
-                Leg::RaiseHold { hold, .. }
-                | Leg::PostHold { hold, .. }
-                | Leg::VoidHold { hold, .. } => self.find_hold(book, hold),
-            };
-            self.found.push(found);
-        }
-        for (id, slot) in &mut self.named {
-            if slot.is_none() {
-                *slot = book.accounts.slot(*id);
+    fn gather(&mut self, book: Book<'_>) {
+        for (id, likely) in &self.named {
+            let Some(likely) = *likely else { continue };
+            let account = book.accounts.at(likely);
+            if account.id == *id {
+                self.touched.push(touched(account, likely));
+            } else if let Some(slot) = book.accounts.slot(*id) {
+                self.touched.push(touched(book.accounts.at(slot), slot));
             }
         }
-        let slots = self.named.iter().filter_map(|(_, slot)| *slot);
-        self.touched.extend(slots.map(|slot| touched(book.accounts.at(slot), slot)));
         if self.touched.len() < self.named.len() {
             // Some leg will be refused; until then, places are looked up as the legs come.
             for found in &mut self.found {
@@ -518,6 +532,7 @@ impl Plan {
     }
 
     /// Places of two accounts in [`Plan::touched`].
+    #[inline]
     fn places(
         &mut self,
         book: Book<'_>,
@@ -529,11 +544,12 @@ impl Plan {
             return Ok((self.touch(book, debit)?, self.touch(book, credit)?));
         }
         let places = (usize::from(found.debit), usize::from(found.credit));
-        let ids = (self.touched[places.0].id, self.touched[places.1].id);
-        assert_eq!(ids, (debit, credit), "accounts stand where they were found");
+        let is_there = self.touched[places.0].id == debit && self.touched[places.1].id == credit;
+        assert!(is_there, "accounts stand where they were found");
         Ok(places)
     }
 
+    #[inline]
     fn pair(
         &mut self,
         book: Book<'_>,
@@ -567,12 +583,9 @@ impl Plan {
     }
 
     fn check_open(&self, pair: Pair) -> Result<(), LedgerError> {
-        for place in [pair.debit, pair.credit] {
-            if self.touched[place].is_closed {
-                return Err(LedgerError::AccountClosed(self.touched[place].id));
-            }
-        }
-        Ok(())
+        let closed =
+            [pair.debit, pair.credit].into_iter().find(|place| self.touched[*place].is_closed);
+        closed.map_or(Ok(()), |place| Err(LedgerError::AccountClosed(self.touched[place].id)))
     }
 
     /// What a balancing leg may move.
@@ -591,15 +604,20 @@ impl Plan {
             return Err(LedgerError::ZeroAmount);
         }
         let (debit, credit) = (&self.touched[pair.debit], &self.touched[pair.credit]);
-        let room = debit.after.debit_room();
-        if debit.limit == Limit::DebitsMustNotExceedCredits && amount > room {
-            let account = debit.id;
-            return Err(LedgerError::LimitExceeded { account, available: room, required: amount });
+        let refuse = |account: AccountId, available: Amount| {
+            Err(LedgerError::LimitExceeded { account, available, required: amount })
+        };
+        if debit.limit == Limit::DebitsMustNotExceedCredits {
+            let room = debit.after.debit_room();
+            if amount > room {
+                return refuse(debit.id, room);
+            }
         }
-        let room = credit.after.credit_room();
-        if credit.limit == Limit::CreditsMustNotExceedDebits && amount > room {
-            let account = credit.id;
-            return Err(LedgerError::LimitExceeded { account, available: room, required: amount });
+        if credit.limit == Limit::CreditsMustNotExceedDebits {
+            let room = credit.after.credit_room();
+            if amount > room {
+                return refuse(credit.id, room);
+            }
         }
         Ok(())
     }

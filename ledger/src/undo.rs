@@ -12,14 +12,14 @@
 //! never shrinks as the sum grows, and is its whole part when the sum is whole. One refund is the
 //! difference between two such sharings.
 
-use novax_model::{AccountId, Amount, TransferKey};
+use novax_model::{AccountId, Amount, Currency, TransferKey};
 
 use crate::code::Code;
 use crate::error::LedgerError;
 use crate::fingerprint::digest;
 use crate::journal::JournalRow;
 use crate::keys::Known;
-use crate::transfer::{LEGS_MAX, Leg};
+use crate::transfer::{LEGS_MAX, Leg, RateId};
 
 /// Sums above this are not shared out: their products would not fit 128 bits.
 const SHARED_MAX: Amount = 1 << 63;
@@ -91,6 +91,48 @@ pub(crate) fn pro_rata(
     pair_up(&takers, &givers, code, legs);
     if legs.len() > LEGS_MAX {
         return Err(LedgerError::TooManyLegs(legs.len()));
+    }
+    Ok(())
+}
+
+/// How a refund goes back through an exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'a> {
+    /// The currency that was shared out, of which the refund's amount is.
+    pub currency: Currency,
+    /// Who keeps what they got by the exchange itself.
+    pub kept: AccountId,
+    /// The rate that both sides name.
+    pub rate: RateId,
+    /// What the refund is for.
+    pub code: Code,
+    /// What goes back in the currency that was paid, if it comes to anything.
+    pub back: &'a [Leg],
+}
+
+/// Legs that take back `amount` of the currency that was shared out, and give back what the caller says of
+/// the one that was paid.
+pub(crate) fn exchanged(
+    key: TransferKey,
+    lines: &[JournalRow],
+    refunded: Amount,
+    amount: Amount,
+    exchange: &Exchange<'_>,
+    legs: &mut Vec<Leg>,
+) -> Result<(), LedgerError> {
+    let is_shared =
+        |row: &&JournalRow| row.currency == exchange.currency && row.credit != exchange.kept;
+    let shared: Vec<JournalRow> = lines.iter().filter(is_shared).cloned().collect();
+    pro_rata(key, &shared, refunded, amount, exchange.code, legs)?;
+    legs.extend_from_slice(exchange.back);
+    if exchange.back.is_empty() {
+        return Ok(());
+    }
+    let rate = exchange.rate;
+    for leg in legs {
+        if let Leg::Post { debit, credit, amount, code } = *leg {
+            *leg = Leg::Convert { debit, credit, amount, code, rate };
+        }
     }
     Ok(())
 }

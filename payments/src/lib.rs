@@ -34,7 +34,10 @@ pub use life::{Life, Policy};
 pub use operation::{
     Operation, OperationId, OperationKind, Outcome, Payer, ProviderRef, Refusal, Target,
 };
-pub use provider::{Attempt, Knowledge, PaymentProvider, ProviderRow, RowKind, RowState};
+pub use provider::{
+    Attempt, DisputeRow, DisputeState, FeeRow, Knowledge, PaymentProvider, ProviderRow, RowKind,
+    RowState,
+};
 pub use reconcile::{Expected, Finding, Reconciliation, Window, reconcile};
 pub use webhook::{Seen, Topic, WebhookEvent};
 pub use worker::{Hint, Report, Work, Worker};

@@ -55,6 +55,53 @@ pub enum RowKind {
     Payment,
     /// Of a refund.
     Refund,
+    /// Of a dispute with the payer's bank.
+    Dispute,
+}
+
+/// How a dispute stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum DisputeState {
+    /// The bank only asks; no money is away.
+    Inquiry,
+    /// The money is away until it is decided.
+    Open,
+    /// Decided for us.
+    Won,
+    /// Decided against us.
+    Lost,
+}
+
+/// A payment that the payer's bank takes back, or may.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DisputeRow {
+    /// Its name.
+    pub reference: ProviderRef,
+    /// The payment it is about, where it says.
+    pub payment: Option<ProviderRef>,
+    /// How it stands.
+    pub state: DisputeState,
+    /// How much of the payment.
+    pub amount: Amount,
+    /// What the provider asks for its trouble.
+    pub fee: Amount,
+    /// Of the amounts.
+    pub currency: Currency,
+    /// By the provider's clock.
+    pub created: Timestamp,
+}
+
+/// What the provider keeps of a movement of money, for its work.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FeeRow {
+    /// The provider's name of the movement.
+    pub reference: ProviderRef,
+    /// How much it keeps.
+    pub fee: Amount,
+    /// Of the fee.
+    pub currency: Currency,
+    /// By the provider's clock.
+    pub created: Timestamp,
 }
 
 /// A payment or a refund as the provider has it.
@@ -109,6 +156,34 @@ pub trait PaymentProvider: Send + Sync {
         since: Timestamp,
         rows_max: usize,
     ) -> Result<Vec<ProviderRow>, PaymentError>;
+
+    /// All disputes made since a time, newest first. A provider that knows none has none.
+    ///
+    /// # Errors
+    /// As [`PaymentProvider::list`].
+    async fn disputes(
+        &self,
+        _since: Timestamp,
+        _rows_max: usize,
+    ) -> Result<Vec<DisputeRow>, PaymentError> {
+        Ok(Vec::new())
+    }
+
+    /// How a dispute stands; `None` when there is no such.
+    ///
+    /// # Errors
+    /// [`PaymentError`] when the provider does not say.
+    async fn dispute(&self, _reference: &ProviderRef) -> Result<Option<DisputeRow>, PaymentError> {
+        Ok(None)
+    }
+
+    /// What it kept for its work since a time, newest first; of disputes the dispute says it.
+    ///
+    /// # Errors
+    /// As [`PaymentProvider::list`].
+    async fn fees(&self, _since: Timestamp, _rows_max: usize) -> Result<Vec<FeeRow>, PaymentError> {
+        Ok(Vec::new())
+    }
 
     /// Checks who sent a message and what it says.
     ///

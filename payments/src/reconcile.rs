@@ -100,6 +100,10 @@ pub struct Totals {
     pub refunded_here: Amount,
     /// Paid back by the provider's.
     pub refunded_there: Amount,
+    /// Disputed, by our books: away, or lost.
+    pub disputed_here: Amount,
+    /// Disputed, by the provider's.
+    pub disputed_there: Amount,
 }
 
 /// The report.
@@ -193,6 +197,7 @@ fn add(
     let sum = match kind {
         RowKind::Payment => side((&mut totals.taken_here, &mut totals.taken_there)),
         RowKind::Refund => side((&mut totals.refunded_here, &mut totals.refunded_there)),
+        RowKind::Dispute => side((&mut totals.disputed_here, &mut totals.disputed_there)),
     };
     *sum = sum.checked_add(moved).expect("all the money there is fits");
 }

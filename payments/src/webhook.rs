@@ -32,6 +32,8 @@ pub struct WebhookEvent {
     pub topic: Topic,
     /// The payment it concerns, where it says.
     pub payment: Option<ProviderRef>,
+    /// The object it is about, where it says.
+    pub object: Option<ProviderRef>,
     /// The operation that made its object, where the object says.
     pub operation: Option<OperationId>,
     /// When it was made, by the provider's clock.
@@ -81,6 +83,7 @@ mod tests {
             name: "payment_intent.succeeded".into(),
             topic: Topic::Payment,
             payment: None,
+            object: None,
             operation: None,
             created: Timestamp::ZERO,
         };

@@ -7,14 +7,19 @@
 use crate::config::PaymentsConfig;
 use crate::control::{Control, Unavailable};
 use novax_charging::rows;
-use novax_charging::{Command, Keyspace, PaymentAnswer, PaymentKind, PaymentRow, PaymentState};
-use novax_model::{Duration, SessionId, Timestamp};
+use novax_charging::{
+    Command, Keyspace, PaymentAnswer, PaymentKind, PaymentRow, PaymentState, ProviderEntry,
+    ProviderEntryKind,
+};
+use novax_ledger::KeyRow;
+use novax_model::{Duration, PartitionId, SessionId, Timestamp};
 use novax_payments::stripe::{Stripe, StripeConfig};
 use novax_payments::worker::Clock;
 use novax_payments::{
-    Expected, Hint, Knowledge, Operation, OperationId, OperationKind, Outcome, Payer, PaymentError,
-    PaymentProvider, Policy, ProviderRef, Reconciliation, Refusal, Report, RowKind, RowState, Seen,
-    Target, WebhookError, Window, Work, Worker, reconcile,
+    DisputeRow, DisputeState, Expected, FeeRow, Hint, Knowledge, Operation, OperationId,
+    OperationKind, Outcome, Payer, PaymentError, PaymentProvider, Policy, ProviderRef, ProviderRow,
+    Reconciliation, Refusal, Report, RowKind, RowState, Seen, Target, WebhookError, Window, Work,
+    Worker, reconcile,
 };
 use novax_shard::port::Asked;
 use std::collections::BTreeMap;
@@ -27,6 +32,8 @@ pub const ASKED_MAX: usize = 4_096;
 const IN_FLIGHT_MAX: usize = 64;
 /// Messages of the provider that are remembered, so that one that comes again is known.
 const EVENTS_MAX: usize = 10_000;
+/// Disputes that wait to be asked for.
+const DISPUTES_MAX: usize = 1_024;
 /// Payment rows that one reconciliation looks at.
 const ROWS_MAX: usize = 200_000;
 /// Rows this near to now may be on one side only.
@@ -46,6 +53,8 @@ pub struct Payments {
     provider: Arc<dyn PaymentProvider>,
     clock: Clock,
     hints: mpsc::Sender<Hint>,
+    /// Disputes that the provider told of.
+    disputes: mpsc::Sender<ProviderRef>,
     seen: Mutex<Seen>,
 }
 
@@ -103,7 +112,9 @@ impl Payments {
         tokio::spawn(feed(asked, work_in, control.clone(), places.clone()));
         tokio::spawn(take_reports(reports_out, control.clone(), places));
         let seen = Mutex::new(Seen::new(EVENTS_MAX));
-        let payments = Arc::new(Payments { provider, clock, hints, seen });
+        let (disputes, told) = mpsc::channel(DISPUTES_MAX);
+        let payments = Arc::new(Payments { provider, clock, hints, disputes, seen });
+        tokio::spawn(hear_disputes(payments.clone(), control.clone(), told));
         tokio::spawn(tend(payments.clone(), control.clone(), reconcile_every));
         payments
     }
@@ -127,8 +138,9 @@ impl Payments {
         if locked(&self.seen).is_new(&event) {
             // A hint that does not fit is lost: the worker asks by itself in time.
             let _ = self.hints.try_send(Hint::from(&event));
-            if event.topic == novax_payments::Topic::Dispute {
-                eprintln!("novax: the payment provider tells of a dispute: {}", event.id);
+            if let (novax_payments::Topic::Dispute, Some(object)) = (&event.topic, event.object) {
+                // One that does not fit is found by the next reconciliation.
+                let _ = self.disputes.try_send(object);
             }
         }
         Ok(())
@@ -143,12 +155,18 @@ impl Payments {
         control: &Control,
         since: Timestamp,
     ) -> Result<Reconciliation, PaymentError> {
-        let theirs = self.provider.list(since, ROWS_MAX).await?;
+        let mut theirs = self.provider.list(since, ROWS_MAX).await?;
         let ours = rows_of(control).await.map_err(PaymentError::Unanswered)?;
+        let disputes = self.provider.disputes(since, ROWS_MAX).await?;
+        let disputes: Vec<DisputeRow> =
+            disputes.into_iter().filter(|row| row.state != DisputeState::Inquiry).collect();
+        let booked = booked_disputes(control, self.name(), &disputes, &ours).await;
+        let booked = booked.map_err(PaymentError::Unanswered)?;
+        theirs.extend(disputes.iter().map(disputed));
         let window = Window { since, now: self.now(), slack: SLACK };
         let from = Timestamp(since.0.saturating_sub(micros(LIFE_MAX)));
         let expected: Vec<Expected> =
-            expected(&ours).into_iter().filter(|row| row.at >= from).collect();
+            expected(&ours).into_iter().filter(|row| row.at >= from).chain(booked).collect();
         Ok(reconcile(&expected, &theirs, window))
     }
 
@@ -175,6 +193,202 @@ impl Payments {
     }
 }
 
+impl Payments {
+    /// Books what the provider has booked of its own accord since a time: disputes and fees. Says of how
+    /// many it asked.
+    ///
+    /// # Errors
+    /// When the provider or the rows cannot be read.
+    pub async fn take_entries(
+        &self,
+        control: &Control,
+        since: Timestamp,
+    ) -> Result<usize, PaymentError> {
+        let disputes = self.provider.disputes(since, ROWS_MAX).await?;
+        let fees = self.provider.fees(since, ROWS_MAX).await?;
+        let rows = match disputes.is_empty() {
+            true => Vec::new(),
+            false => rows_of(control).await.map_err(PaymentError::Unanswered)?,
+        };
+        let fees = fees.iter().map(|fee| fee_entry(self.name(), fee));
+        let disputes = disputes.iter().flat_map(|row| dispute_entries(self.name(), row, &rows));
+        let entries: Vec<ProviderEntry> = fees.chain(disputes).collect();
+        let keys = entries.iter().map(|entry| (partition_of(entry), entry.key().0)).collect();
+        let booked = booked_keys(control, keys).await.map_err(PaymentError::Unanswered)?;
+        let mut count = 0;
+        for (entry, _) in entries.into_iter().zip(booked).filter(|(_, booked)| booked.is_none()) {
+            propose_entry(control, entry).await;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    async fn take_dispute(
+        &self,
+        control: &Control,
+        reference: &ProviderRef,
+    ) -> Result<(), PaymentError> {
+        let Some(row) = self.provider.dispute(reference).await? else { return Ok(()) };
+        let rows = rows_of(control).await.map_err(PaymentError::Unanswered)?;
+        for entry in dispute_entries(self.name(), &row, &rows) {
+            propose_entry(control, entry).await;
+        }
+        Ok(())
+    }
+}
+
+/// Disputes that the provider tells of are asked for, and booked.
+async fn hear_disputes(
+    payments: Arc<Payments>,
+    control: Control,
+    mut told: mpsc::Receiver<ProviderRef>,
+) {
+    while let Some(reference) = told.recv().await {
+        if let Err(error) = payments.take_dispute(&control, &reference).await {
+            // The next reconciliation asks again.
+            eprintln!("novax: dispute {reference} was not asked for: {error}");
+        }
+    }
+}
+
+/// Where an entry is booked: with its session, else in the first partition.
+fn partition_of(entry: &ProviderEntry) -> PartitionId {
+    entry.session.map_or(PartitionId(0), SessionId::partition)
+}
+
+fn fee_entry(provider: &str, fee: &FeeRow) -> ProviderEntry {
+    ProviderEntry {
+        provider: provider.into(),
+        reference: fee.reference.as_str().into(),
+        kind: ProviderEntryKind::Fee,
+        session: None,
+        driver: None,
+        amount: fee.fee,
+        fee: 0,
+        currency: fee.currency,
+    }
+}
+
+/// What is to be booked of a dispute, in order. A bank that only asks has taken nothing.
+fn dispute_entries(provider: &str, row: &DisputeRow, rows: &[PaymentRow]) -> Vec<ProviderEntry> {
+    let kinds: &[ProviderEntryKind] = match row.state {
+        DisputeState::Inquiry => &[],
+        DisputeState::Open => &[ProviderEntryKind::DisputeOpened],
+        DisputeState::Won => &[ProviderEntryKind::DisputeOpened, ProviderEntryKind::DisputeWon],
+        DisputeState::Lost => &[ProviderEntryKind::DisputeOpened, ProviderEntryKind::DisputeLost],
+    };
+    let payment = row.payment.as_ref().map(ProviderRef::as_str);
+    let paid = rows.iter().find(|row| payment.is_some() && row.payment.as_deref() == payment);
+    let entry = |kind: &ProviderEntryKind| ProviderEntry {
+        provider: provider.into(),
+        reference: row.reference.as_str().into(),
+        kind: *kind,
+        session: paid.map(|row| row.session),
+        driver: paid.map(|row| row.driver.clone()),
+        amount: row.amount,
+        fee: if *kind == ProviderEntryKind::DisputeOpened { row.fee } else { 0 },
+        currency: row.currency,
+    };
+    kinds.iter().map(entry).collect()
+}
+
+/// Until it is taken; a refusal is the end of it too.
+async fn propose_entry(control: &Control, entry: ProviderEntry) {
+    let mut wait = Duration::from_millis(50);
+    loop {
+        let command = Command::ProviderBooked(Box::new(entry.clone()));
+        match control.propose(partition_of(&entry), command).await {
+            Ok(novax_charging::Outcome::Refused(refusal)) => {
+                let (kind, reference) = (entry.kind, &entry.reference);
+                eprintln!("novax: {kind:?} {reference} of the provider is not booked: {refusal:?}");
+                return;
+            }
+            Ok(_) => return,
+            Err(Unavailable) => {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(5));
+            }
+        }
+    }
+}
+
+/// When the sets of these keys were booked, if they were.
+async fn booked_keys(
+    control: &Control,
+    keys: Vec<(PartitionId, u128)>,
+) -> Result<Vec<Option<Timestamp>>, String> {
+    let parts = control.snapshots(false).await.map_err(|error| error.to_string())?;
+    let work = move || {
+        let find = |(partition, key): &(PartitionId, u128)| {
+            let Some((_, part)) = parts.iter().find(|(id, _)| id == partition) else {
+                return Ok(None);
+            };
+            let row = part.get(Keyspace::Keys as u8, &key.to_be_bytes());
+            let row = row.map_err(|error| error.to_string())?;
+            let read = |bytes: &[u8]| rows::read::<KeyRow>(bytes).map_err(|e| e.to_string());
+            row.map(|bytes| read(&bytes)).transpose().map(|row| row.map(|row| row.at))
+        };
+        keys.iter().map(find).collect()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+}
+
+/// A dispute as a row of the provider: what is away, or lost.
+fn disputed(row: &DisputeRow) -> ProviderRow {
+    let is_back = row.state == DisputeState::Won;
+    ProviderRow {
+        kind: RowKind::Dispute,
+        reference: row.reference.clone(),
+        payment: row.payment.clone().unwrap_or_else(|| row.reference.clone()),
+        operation: None,
+        state: if is_back { RowState::Void } else { RowState::Done },
+        amount: row.amount,
+        moved: if is_back { 0 } else { row.amount },
+        currency: row.currency,
+        created: row.created,
+    }
+}
+
+/// The same disputes, as far as our books have them.
+async fn booked_disputes(
+    control: &Control,
+    provider: &str,
+    disputes: &[DisputeRow],
+    rows: &[PaymentRow],
+) -> Result<Vec<Expected>, String> {
+    let opened = |row: &DisputeRow| {
+        let open = DisputeRow { state: DisputeState::Won, ..row.clone() };
+        let entries = dispute_entries(provider, &open, rows);
+        entries.iter().map(|entry| (partition_of(entry), entry.key().0)).collect::<Vec<_>>()
+    };
+    let keys: Vec<_> = disputes.iter().flat_map(opened).collect();
+    let booked = booked_keys(control, keys).await?;
+    let pairs = disputes.iter().zip(booked.chunks(2));
+    let expected = pairs.filter_map(|(row, booked)| {
+        let [opened, won] = booked else { return None };
+        let at = (*opened)?;
+        Some(Expected {
+            kind: RowKind::Dispute,
+            operation: OperationId(
+                ProviderEntry::key_of(
+                    provider,
+                    row.reference.as_str(),
+                    ProviderEntryKind::DisputeOpened,
+                )
+                .0,
+            ),
+            reference: Some(row.reference.clone()),
+            state: if won.is_some() { RowState::Void } else { RowState::Done },
+            moved: if won.is_some() { 0 } else { row.amount },
+            currency: row.currency,
+            unknown: false,
+            at,
+            changed: won.unwrap_or(at),
+        })
+    });
+    Ok(expected.collect())
+}
+
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -190,6 +404,9 @@ async fn tend(payments: Arc<Payments>, control: Control, every: Duration) {
             continue;
         }
         let since = Timestamp(payments.now().0.saturating_sub(micros(LOOK_BACK)));
+        if let Err(error) = payments.take_entries(&control, since).await {
+            eprintln!("novax: fees and disputes were not asked for: {error}");
+        }
         match payments.reconcile(&control, since).await {
             Ok(report) => {
                 let alarming = report.alarming().count();

@@ -218,7 +218,6 @@ impl Shard {
             );
             return;
         };
-        let last_epoch = row.epoch;
         if let Some(password) = row.password.clone() {
             let given = handoff.upgrade.basic.as_ref();
             let right = given.is_some_and(|(user, text)| {
@@ -235,9 +234,7 @@ impl Shard {
                 return;
             }
         }
-        self.next_epoch = self.next_epoch.max(self.now.0).max(last_epoch) + 1;
-        let epoch = self.next_epoch;
-        self.open(conn, home, epoch, false, handoff);
+        self.open(conn, home, false, handoff);
     }
 
     /// In the directory's partition: nobody provisioned this identity. It is held, not refused.
@@ -253,17 +250,10 @@ impl Shard {
             // Full means the approver is behind; the station's next boot tells it again.
             let _ = told.try_send(handoff.identity.clone());
         }
-        self.open(conn, directory, 0, true, handoff);
+        self.open(conn, directory, true, handoff);
     }
 
-    fn open(
-        &mut self,
-        conn: ConnId,
-        partition: PartitionId,
-        epoch: u64,
-        pending: bool,
-        handoff: Handoff,
-    ) {
+    fn open(&mut self, conn: ConnId, partition: PartitionId, pending: bool, handoff: Handoff) {
         let Handoff { upgrade, identity, protocol, open, mut input, .. } = handoff;
         let limits = Limits { message_bytes_max: self.config.message_bytes_max };
         let idle = self.now.saturating_add(self.config.idle_timeout);
@@ -275,7 +265,7 @@ impl Shard {
             identity: identity.clone(),
             partition,
             protocol,
-            epoch,
+            epoch: 0,
             pending,
             receiver: Receiver::new(Role::Server, limits),
             calls_open: 0,
@@ -293,14 +283,30 @@ impl Shard {
         if pending {
             self.pending.push(conn);
         } else {
-            let connected =
-                Command::StationConnected { identity: identity.clone(), epoch, protocol };
-            self.submit(partition, connected, Waiter::Connected(conn));
+            self.announce(conn);
             self.deliver_station_outbox(partition, &identity);
         }
         if !input.is_empty() {
             self.read_messages(conn, &mut input);
         }
+    }
+
+    /// Tells the partition that a station's socket is open.
+    pub(super) fn announce(&mut self, conn: ConnId) {
+        let node = self.config.node;
+        let Some(station) = self.station(conn) else { return };
+        let partition = station.partition;
+        let (identity, protocol) = (station.identity.clone(), station.protocol);
+        let known =
+            self.slots.get(&partition).and_then(|slot| slot.machine.station(identity.as_str()));
+        let last = known.map_or(0, |row| row.epoch);
+        self.next_epoch = self.next_epoch.max(self.now.0).max(last) + 1;
+        let epoch = self.next_epoch;
+        if let Some(station) = self.station(conn) {
+            station.epoch = epoch;
+        }
+        let connected = Command::StationConnected { identity, epoch, protocol, node };
+        self.submit(partition, connected, Waiter::Connected(conn));
     }
 
     /// Once a second: sockets of stations that have been approved meanwhile go home.

@@ -13,7 +13,7 @@ pub use crate::port::{
 };
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{
-    Command, DirectoryKind, Funding, Outcome, PasswordHash, PutPriced, PutSite, Refusal,
+    Command, DirectoryKind, Funding, Outcome, PasswordHash, PutPriced, PutSite, Refusal, Salt,
 };
 use novax_model::{
     Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid, TransferKey,
@@ -234,6 +234,7 @@ impl Control {
     pub async fn put_driver(
         &self,
         driver: &Identity,
+        salt: Salt,
         tokens: Vec<TokenUid>,
         currency: Currency,
         blocked: bool,
@@ -245,7 +246,8 @@ impl Control {
         for token in &tokens {
             self.put_directory(DirectoryKind::Token, token.as_str(), home).await?;
         }
-        let command = Command::PutDriver { driver: driver.clone(), tokens, currency, blocked };
+        let driver = driver.clone();
+        let command = Command::PutDriver { driver, salt, tokens, currency, blocked };
         self.propose_ok(home, command).await.map(|_| ())
     }
 
@@ -331,6 +333,44 @@ impl Control {
         let key = TransferKey(digest);
         let command = Command::WriteOff { key, driver: driver.clone(), amount };
         self.propose_ok(home, command).await.map(|_| ())
+    }
+
+    /// Pays out of a driver's wallet; answers what can be spent now.
+    ///
+    /// # Errors
+    /// [`ControlError`]; [`Refusal::KeyReused`] when the key came with another payload before.
+    pub async fn pay_out(
+        &self,
+        key: &str,
+        driver: &Identity,
+        amount: Amount,
+    ) -> Result<Amount, ControlError> {
+        let Some(home) = self.locate(DirectoryKind::Driver, driver.as_str()).await? else {
+            return Err(ControlError::Refused(Refusal::UnknownDriver));
+        };
+        let digest = digest(&["pay-out", key]);
+        self.put_directory(DirectoryKind::RequestKey, &format!("p{digest:032x}"), home).await?;
+        let key = TransferKey(digest);
+        let command = Command::PayOut { key, driver: driver.clone(), amount };
+        match self.propose_ok(home, command).await? {
+            Outcome::Deposited { available } => Ok(available),
+            other => unreachable!("a payout is done or refused, not {other:?}"),
+        }
+    }
+
+    /// Forgets where the rows of an id live.
+    ///
+    /// # Errors
+    /// [`ControlError`]; [`Refusal::KeyReused`] when they live elsewhere.
+    pub async fn remove_directory(
+        &self,
+        kind: DirectoryKind,
+        id: &str,
+        home: PartitionId,
+    ) -> Result<(), ControlError> {
+        let directory = PartitionId::of_directory(id, self.partitions);
+        let command = Command::RemoveDirectory { kind, id: id.into(), home };
+        self.propose_ok(directory, command).await.map(|_| ())
     }
 
     /// Starts a charge for an app. Same key and payload again: the same session.

@@ -102,6 +102,8 @@ counters! {
     commands_applied: counter,
     /// Commands refused because a queue was full or the partition had no leader.
     commands_overloaded: counter,
+    /// Messages of other nodes that made no sense, or that no correct node sends.
+    peer_messages_bad: counter,
     /// Meter ticks received.
     ticks_received: counter,
     /// Log writes completed.

@@ -14,6 +14,8 @@
 //! * What one socket does never stops another.
 
 mod accept;
+pub mod batches;
+mod cluster;
 mod conn;
 pub mod connection;
 pub mod control;
@@ -21,6 +23,7 @@ pub mod counters;
 pub mod gateway;
 pub mod mesh;
 mod outbound;
+pub mod peers;
 pub mod port;
 mod requests;
 pub mod slot;
@@ -35,12 +38,13 @@ pub use conn::ConnId;
 
 use connection::{Connection, Handoff};
 use counters::Counters;
-use ed25519_dalek::SigningKey;
 use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
+use novax_audit::Signer;
 use novax_charging::{Command, Outcome, Partition};
-use novax_model::{Duration, PartitionId, Timestamp};
-use novax_raft::{LogWrite, MultiRaft};
+use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
+use novax_raft::{Event, LogWrite, MultiRaft};
+use peers::PeerSend;
 use port::{Asked, Unavailable};
 use slot::Slot;
 use std::collections::{BTreeMap, HashMap};
@@ -70,7 +74,11 @@ pub struct ShardConfig {
     /// Sockets a shard may hold.
     pub connections_max: usize,
     /// What heads of journals are signed with.
-    pub signing_key: Arc<SigningKey>,
+    pub signing_key: Arc<Signer>,
+    /// Which node this is.
+    pub node: NodeId,
+    /// Tells this life of the node from the ones before, and grows.
+    pub run: u64,
 }
 
 /// What the driver should do.
@@ -88,6 +96,8 @@ pub struct Effects {
     pub start_recv: Vec<ConnId>,
     /// Write to the log; `handle_log_written` follows.
     pub log_write: Option<LogWrite>,
+    /// Send to other nodes; what a link cannot take may be dropped.
+    pub peers: Vec<PeerSend>,
 }
 
 /// What a timer is about.
@@ -133,7 +143,8 @@ pub struct Shard {
     writing: bool,
     dirty: Vec<ConnId>,
     buffers: Vec<Vec<u8>>,
-    committed: Vec<novax_raft::Committed>,
+    raft_events: Vec<Event>,
+    raft_messages: Vec<novax_raft::PeerMessage>,
     effects: Effects,
     now: Timestamp,
     stopping: bool,
@@ -154,7 +165,7 @@ const BUFFERS_KEPT_MAX: usize = 256;
 /// A buffer larger than this is not kept.
 const BUFFER_KEPT_BYTES_MAX: usize = 16 * 1024;
 /// Raft's logical clock.
-const RAFT_TICK: Duration = Duration::from_millis(100);
+const RAFT_TICK: Duration = Duration::from_millis(novax_raft::TICK_MS);
 /// Messages and requests taken from queues in one turn.
 const QUEUE_QUANTUM: usize = 2_048;
 
@@ -172,7 +183,7 @@ impl Shard {
     ) -> Shard {
         let mut timers = Wheel::new(now);
         timers.set(now, TimerKey::Housekeeping);
-        Shard {
+        let mut shard = Shard {
             config,
             counters,
             mesh,
@@ -195,13 +206,31 @@ impl Shard {
             writing: false,
             dirty: Vec::new(),
             buffers: Vec::new(),
-            committed: Vec::new(),
+            raft_events: Vec::new(),
+            raft_messages: Vec::new(),
             effects: Effects::default(),
             now,
             stopping: false,
             unknown_stations,
             payments: None,
+        };
+        let partitions: Vec<PartitionId> = shard.slots.keys().copied().collect();
+        for partition in partitions {
+            shard.begin_life(partition);
         }
+        shard
+    }
+
+    /// This node's sockets from before are gone. When that is applied, so is everything that was acknowledged
+    /// before it was asked.
+    fn begin_life(&mut self, partition: PartitionId) {
+        let node = self.config.node;
+        let slot = self.slots.get(&partition).expect("a group of this shard");
+        // Also when the clock has been set back since.
+        let ours = slot.machine.stations().filter(|row| row.node == node);
+        let before = ours.map(|row| row.epoch + 1).fold(self.config.run, u64::max);
+        let command = Command::SocketsClosed { node, before };
+        self.submit(partition, command, Waiter::CaughtUp(partition));
     }
 
     /// Gives it the way to the payment provider. Without one, what providers are asked waits.
@@ -219,6 +248,15 @@ impl Shard {
     #[must_use]
     pub fn machine(&self, partition: PartitionId) -> Option<&Partition> {
         self.slots.get(&partition).map(|slot| &slot.machine)
+    }
+
+    /// The rows of all partitions of this shard as of now, open series written out first.
+    pub fn snapshots(&mut self) -> Vec<(PartitionId, novax_engine::Snapshot)> {
+        let snapshot = |slot: &mut Slot| {
+            slot.write_heads();
+            (slot.id, slot.engine.snapshot())
+        };
+        self.slots.values_mut().map(snapshot).collect()
     }
 
     /// Sets the time of what follows.
@@ -284,13 +322,12 @@ impl Shard {
         self.take_messages();
         self.fire_timers();
         self.apply_committed();
-        if !self.writing {
-            self.propose();
-        }
+        self.propose();
         if self.effects.log_write.is_none() {
             self.effects.log_write = self.raft.poll_write();
             self.writing |= self.effects.log_write.is_some();
         }
+        self.send_raft();
         self.flush_connections();
         self.mesh.flush();
     }
@@ -307,6 +344,7 @@ impl Shard {
         if self.now.since(self.raft_ticked) >= RAFT_TICK {
             self.raft_ticked = self.now;
             self.raft.tick();
+            self.answer_overdue();
         }
         let mut fired = Vec::new();
         self.timers.advance(self.now, &mut |key| fired.push(key));
@@ -318,47 +356,48 @@ impl Shard {
         }
     }
 
-    fn propose(&mut self) {
-        let mut turned_away = Vec::new();
-        for slot in self.slots.values_mut().filter(|slot| slot.caught_up && !slot.stalled) {
-            turned_away.extend(slot.propose(self.now, &mut self.raft));
-        }
-        for waiter in turned_away {
+    /// Tells waiters that nothing is known.
+    fn answer_unavailable(&mut self, waiters: Vec<Waiter>) {
+        for waiter in waiters {
             self.counters.commands_overloaded.increment();
             self.complete(waiter, Err(Unavailable));
         }
     }
 
     fn apply_committed(&mut self) {
-        let mut committed = std::mem::take(&mut self.committed);
-        self.raft.take_committed(&mut committed);
-        let any = !committed.is_empty();
-        for entry in committed.drain(..) {
+        let mut events = std::mem::take(&mut self.raft_events);
+        self.raft.take_events(&mut events);
+        let any = !events.is_empty();
+        for event in events.drain(..) {
+            let Event::Committed(entry) = event else { continue };
             let slot = self.slots.get_mut(&entry.partition).expect("a group of this shard");
-            let was_caught_up = slot.caught_up;
             let applied = slot.apply(&entry);
-            let became_leader = !was_caught_up && slot.caught_up;
+            let leads = entry.term == self.raft.term(entry.partition)
+                && entry.data.is_empty()
+                && entry.members.is_none()
+                && self.raft.is_leader(entry.partition);
             self.counters.commands_applied.add(applied.completions.len() as u64);
             for (waiter, outcome) in applied.completions {
                 self.complete(waiter, Ok(outcome));
             }
+            if leads {
+                self.begin_leading(entry.partition);
+            }
             for outbox in applied.outbox {
                 self.deliver(entry.partition, outbox);
             }
-            if became_leader {
-                self.begin_leading(entry.partition);
+            for identity in applied.sockets {
+                self.check_socket(entry.partition, &identity);
             }
         }
-        self.committed = committed;
+        self.raft_events = events;
         if any {
             self.tend_stores();
         }
     }
 
-    /// The partition's state is complete: no station of it is connected, and what its outbox holds is
-    /// delivered again.
+    /// This node leads the partition, and its state is complete: what its outbox holds is delivered again.
     fn begin_leading(&mut self, partition: PartitionId) {
-        self.submit(partition, Command::LeaderStarted, Waiter::Nobody);
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         let rows: Vec<u64> = slot.machine.outbox().map(|row| row.id).collect();
         slot.led_from = Some(rows.last().map_or(0, |last| last + 1));
@@ -367,11 +406,27 @@ impl Shard {
         }
     }
 
+    /// A station's socket changed in the state: if this node has another one, that one is not the station's
+    /// any more (window 22); if it has the one that was thought closed, it says so.
+    fn check_socket(&mut self, partition: PartitionId, identity: &Identity) {
+        let Some(conn) = self.stations.get(identity.as_str()).copied() else { return };
+        let row =
+            self.slots.get(&partition).and_then(|slot| slot.machine.station(identity.as_str()));
+        let Some((epoch, connected)) = row.map(|row| (row.epoch, row.connected)) else { return };
+        let Some(station) = self.station(conn).filter(|station| !station.pending) else { return };
+        if epoch > station.epoch {
+            self.counters.connections_superseded.increment();
+            self.close_with(conn, 1008, "the same identity connected again");
+        } else if epoch == station.epoch && !connected {
+            self.announce(conn);
+        }
+    }
+
     /// Queues a command, here or on the shard of its partition.
     fn submit(&mut self, partition: PartitionId, command: Command, waiter: Waiter) {
         self.counters.commands_proposed.increment();
         if let Some(slot) = self.slots.get_mut(&partition) {
-            if let Err(waiter) = slot.submit(command, waiter) {
+            if let Err(waiter) = slot.batches.submit(command, waiter) {
                 self.counters.commands_overloaded.increment();
                 self.complete(waiter, Err(Unavailable));
             }
@@ -422,10 +477,17 @@ impl Shard {
                 }
             }
             Waiter::Connected(conn) => {
-                if outcome.is_err() {
+                if !matches!(outcome, Ok(Outcome::Done)) {
                     self.close_with(conn, 1013, "overloaded; come back later");
                 }
             }
+            Waiter::CaughtUp(partition) => match outcome {
+                Ok(_) => {
+                    let slot = self.slots.get_mut(&partition).expect("a group of this shard");
+                    slot.caught_up = true;
+                }
+                Err(_) => self.begin_life(partition),
+            },
             Waiter::Held { job, home } => self.job_held(*job, home, outcome),
             Waiter::Job(_) => unreachable!("jobs ask where and whether, which are no commands"),
         }
@@ -452,7 +514,7 @@ impl Shard {
         let wake = self
             .slots
             .values()
-            .filter(|slot| !self.writing && slot.caught_up && !slot.stalled)
+            .filter(|slot| !self.writing && slot.led_from.is_some() && !slot.stalled)
             .flat_map(|slot| [slot.block_deadline(), slot.machine.next_deadline()])
             .flatten()
             .fold(raft, Timestamp::min);
@@ -478,9 +540,10 @@ impl Shard {
 
     /// Vouches for the newest head of a partition's journal: outside the state machine, which has no key.
     fn sign_head(&mut self, partition: PartitionId) {
-        let Some(slot) = self.slots.get(&partition).filter(|slot| slot.caught_up) else { return };
+        let slot = self.slots.get(&partition).filter(|slot| slot.led_from.is_some());
+        let Some(slot) = slot else { return };
         let Some(head) = slot.machine.unsigned_head() else { return };
-        let signed = head.sign(&self.config.signing_key);
+        let signed = self.config.signing_key.sign(*head);
         // Signed twice, the second is refused and nothing is lost.
         self.submit(partition, Command::SignTreeHead(Box::new(signed)), Waiter::Nobody);
     }

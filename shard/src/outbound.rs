@@ -17,11 +17,16 @@ use tokio::sync::oneshot;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Shard {
-    /// Delivers an outbox row, if nobody is at it and its receiver can be reached.
+    /// Delivers an outbox row, if nobody is at it and its receiver can be reached from here: a station by the
+    /// node that has its socket, anybody else by the leader.
     pub(super) fn deliver(&mut self, partition: PartitionId, outbox: u64) {
         let payments = self.payments.clone();
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         let Some(row) = slot.machine.outbox_row(outbox) else { return };
+        let is_stations = matches!(row.kind, OutboxKind::Station { .. });
+        if slot.led_from.is_none() && !is_stations {
+            return;
+        }
         match row.kind.clone() {
             OutboxKind::Peer { to, command } => {
                 if slot.delivering.insert(outbox) {
@@ -76,6 +81,7 @@ impl Shard {
         if !slot.caught_up {
             return;
         }
+        let leads = slot.led_from.is_some();
         let machine = &slot.machine;
         slot.delivering.retain(|id| machine.outbox_row(*id).is_some());
         let waiting: Vec<(u64, bool)> = slot
@@ -88,7 +94,7 @@ impl Shard {
             })
             .collect();
         for (outbox, overdue) in waiting {
-            if overdue {
+            if overdue && leads {
                 self.answer_outbox(partition, outbox, Answer::Silent);
             } else {
                 self.deliver(partition, outbox);

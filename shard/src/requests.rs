@@ -219,8 +219,8 @@ impl Shard {
                 let payer = PayerRef::Held { driver, partition: home, amount, currency, attempt };
                 self.job_propose(job, payer);
             }
-            Ok(Outcome::Card { driver, card }) => {
-                self.job_propose(job, PayerRef::Card { driver, card });
+            Ok(Outcome::Card { driver, card, debts }) => {
+                self.job_propose(job, PayerRef::Card { driver, card, debts });
             }
             Ok(Outcome::Refused(refusal)) => self.job_refused(job, refusal),
             Ok(other) => unreachable!("a hold is held or refused, not {other:?}"),

@@ -1,19 +1,16 @@
 //! One partition on its shard: the state machine, its store, and the commands on their way through Raft.
 
+use super::batches::Batches;
 use super::waiter::{StationReplyTo, Waiter};
-use novax_charging::{Command, Partition, RowWrite, encode_entry};
+use novax_charging::{Applied, Command, Entry, Origin, Outcome, Partition, RowWrite};
 use novax_engine::tools::Scrubber;
 use novax_engine::{Batch, Engine};
-use novax_model::{Duration, MeterTick, PartitionId, Timestamp};
+use novax_model::{Duration, Identity, MeterTick, NodeId, PartitionId, Timestamp};
 use novax_raft::{Committed, MultiRaft};
 use novax_tsdb::{BLOCK_TICKS_MAX, BlockBuilder};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// Commands that may wait for the next entry of a partition; more are answered "overloaded".
-pub const COMMANDS_WAITING_MAX: usize = 16_384;
-/// Commands in one entry; the rest waits for the next turn.
-const COMMANDS_PER_ENTRY_MAX: usize = 1_024;
 /// Meter ticks wait this long to share a block.
 const BLOCK_AGE_MAX: Duration = Duration::from_millis(40);
 /// A block is proposed when it is about this large.
@@ -28,22 +25,22 @@ pub struct Slot {
     pub machine: Partition,
     /// Its rows.
     pub engine: Engine,
-    /// The last entry in the log when the node started: entries up to here are replayed, and nobody
-    /// waits for them.
-    pub replay_until: u64,
-    /// An entry of this run has been applied: the state is as new as the log.
+    /// A command of this life has been applied: the state is as new as anything acknowledged before.
     pub caught_up: bool,
-    /// The first outbox row made since this node leads: nobody can have delivered it before.
+    /// While this node leads: the first outbox row made since. Nobody can have delivered it before.
     pub led_from: Option<u64>,
+    /// Batches for the leader wait until then: it said that it is none.
+    pub forward_after: Timestamp,
+    /// Since when nobody is known to lead.
+    pub leaderless_since: Option<Timestamp>,
     /// The store cannot keep up: no entries until it can.
     pub stalled: bool,
     /// Outbox rows that are being delivered.
     pub delivering: BTreeSet<u64>,
     scrubber: Option<Scrubbing>,
     batch: Batch,
-    commands: Vec<Command>,
-    waiters: Vec<Waiter>,
-    proposed: VecDeque<Vec<Waiter>>,
+    /// Commands on their way.
+    pub batches: Batches,
     block: BlockBuilder,
     block_since: Option<Timestamp>,
     block_waiters: Vec<StationReplyTo>,
@@ -61,29 +58,35 @@ struct Scrubbing {
 #[derive(Debug)]
 pub struct SlotApplied {
     /// Outcomes and who waits for them.
-    pub completions: Vec<(Waiter, novax_charging::Outcome)>,
+    pub completions: Vec<(Waiter, Outcome)>,
     /// New outbox rows.
     pub outbox: Vec<u64>,
+    /// Stations whose socket changed.
+    pub sockets: Vec<Identity>,
 }
 
 impl Slot {
-    /// A recovered partition. `replay_until` is the last index of its log.
+    /// A recovered partition, on a node in one of its lives.
     #[must_use]
-    pub fn new(id: PartitionId, machine: Partition, engine: Engine, replay_until: u64) -> Slot {
+    pub fn new(
+        id: PartitionId,
+        machine: Partition,
+        engine: Engine,
+        (node, run): (NodeId, u64),
+    ) -> Slot {
         Slot {
             id,
             machine,
             engine,
-            replay_until,
             caught_up: false,
             led_from: None,
+            forward_after: Timestamp(0),
+            leaderless_since: None,
             stalled: false,
             delivering: BTreeSet::new(),
+            batches: Batches::new(node, run),
             scrubber: None,
             batch: Batch::new(),
-            commands: Vec::new(),
-            waiters: Vec::new(),
-            proposed: VecDeque::new(),
             block: BlockBuilder::new(),
             block_since: None,
             block_waiters: Vec::new(),
@@ -104,33 +107,10 @@ impl Slot {
         }
     }
 
-    /// Queues a command for the next entry.
-    ///
-    /// # Errors
-    /// Gives the waiter back when too many wait.
-    pub fn submit(&mut self, command: Command, waiter: Waiter) -> Result<(), Waiter> {
-        // What nobody can ask for again may use a reserve.
-        let reserved = matches!(waiter, Waiter::Connected(_) | Waiter::OutboxAnswered { .. })
-            || matches!(command, Command::StationDisconnected { .. } | Command::LeaderStarted);
-        let max = if reserved { 2 * COMMANDS_WAITING_MAX } else { COMMANDS_WAITING_MAX };
-        if self.commands.len() >= max {
-            return Err(waiter);
-        }
-        self.commands.push(command);
-        self.waiters.push(waiter);
-        Ok(())
-    }
-
-    /// Whether commands wait for the next entry.
-    #[must_use]
-    pub fn has_commands(&self) -> bool {
-        !self.commands.is_empty()
-    }
-
     /// Whether nothing is on its way through Raft or waits to be.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.commands.is_empty() && self.proposed.is_empty() && self.block_since.is_none()
+        self.batches.is_idle() && self.block_since.is_none()
     }
 
     /// Gathers meter ticks; `reply` is answered when their block is committed.
@@ -167,41 +147,41 @@ impl Slot {
             || self.block.bytes_estimate() >= BLOCK_BYTES_MAX
     }
 
-    /// Packs what waits into one entry and proposes it. Gives back whoever could not be served.
-    pub fn propose(&mut self, now: Timestamp, raft: &mut MultiRaft) -> Vec<Waiter> {
-        let timer_due = self.machine.next_deadline().is_some_and(|deadline| deadline <= now);
-        let block_due = self.block_is_due(now);
-        if self.commands.is_empty() && !block_due && !timer_due {
-            return Vec::new();
+    /// Puts the gathered ticks ahead of the commands that wait, if it is time or commands go anyway: a stop
+    /// that came after them must find them applied.
+    fn pack_block(&mut self, now: Timestamp) {
+        let due = self.block_is_due(now) || self.batches.is_waiting();
+        if self.block_since.is_none() || !due {
+            return;
         }
-        if self.block_since.is_some() {
-            // Ticks that are there anyway ride along, ahead of commands: a stop that came after
-            // them must find them applied.
-            self.take_block();
-        }
-        if self.commands.is_empty() {
-            self.commands.push(Command::Tick);
-            self.waiters.push(Waiter::Nobody);
-        }
-        let count = self.commands.len().min(COMMANDS_PER_ENTRY_MAX);
-        let commands: Vec<Command> = self.commands.drain(..count).collect();
-        let waiters: Vec<Waiter> = self.waiters.drain(..count).collect();
-        debug_assert_eq!(self.commands.len(), self.waiters.len(), "one waiter a command");
-        match raft.propose(self.id, encode_entry(now, commands)) {
-            Ok(()) => {
-                self.proposed.push_back(waiters);
-                Vec::new()
-            }
-            Err(_busy_or_not_leader) => waiters,
-        }
-    }
-
-    fn take_block(&mut self) {
         let builder = std::mem::replace(&mut self.block, BlockBuilder::new());
         let waiters = std::mem::take(&mut self.block_waiters);
         self.block_since = None;
-        self.commands.insert(0, Command::Telemetry { block: builder.finish() });
-        self.waiters.insert(0, Waiter::Stations(waiters));
+        let command = Command::Telemetry { block: builder.finish() };
+        self.batches.submit_first(command, Waiter::Stations(waiters));
+    }
+
+    /// As leader: the next entry, if there is reason for one.
+    fn next_entry(&mut self, now: Timestamp) -> Option<Entry> {
+        self.pack_block(now);
+        let timer_due = self.machine.next_deadline().is_some_and(|deadline| deadline <= now);
+        let tick = || Entry { time: now, commands: vec![Command::Tick], origins: Vec::new() };
+        self.batches.next_entry(now).or_else(|| timer_due.then(tick))
+    }
+
+    /// As leader: packs what waits into one entry and proposes it. Gives back whoever could not be served.
+    pub fn propose(&mut self, now: Timestamp, raft: &mut MultiRaft) -> Vec<Origin> {
+        let Some(entry) = self.next_entry(now) else { return Vec::new() };
+        match raft.propose(self.id, entry.encode()) {
+            Ok(_) => Vec::new(),
+            Err(_busy_or_not_leader) => entry.origins,
+        }
+    }
+
+    /// As follower: the next batch for the leader.
+    pub fn next_batch(&mut self, now: Timestamp) -> Option<(Origin, Vec<Command>)> {
+        self.pack_block(now);
+        self.batches.next_batch(now)
     }
 
     /// Applies a committed entry and writes its rows to the store.
@@ -215,20 +195,15 @@ impl Slot {
             Ok(applied) => applied,
             Err(error) => panic!("partition {} entry {}: {error}", self.id, committed.index),
         };
-        self.write_rows(applied.rows, Some(committed.index));
-        if committed.index > self.replay_until {
-            self.caught_up = true;
+        let Applied { outcomes, origins, rows, outbox, sockets } = applied;
+        self.write_rows(rows, Some(committed.index));
+        let mut completions = Vec::new();
+        self.batches.complete(&origins, outcomes, &mut completions);
+        if !self.caught_up {
+            // Rows and sockets of the past: they are looked at when the state is whole.
+            return SlotApplied { completions, outbox: Vec::new(), sockets: Vec::new() };
         }
-        let waits = committed.index > self.replay_until && !committed.data.is_empty();
-        let completions = if waits {
-            let waiters = self.proposed.pop_front().expect("an entry of this run was proposed");
-            assert_eq!(waiters.len(), applied.outcomes.len(), "one outcome a command");
-            waiters.into_iter().zip(applied.outcomes).collect()
-        } else {
-            Vec::new()
-        };
-        let outbox = if self.caught_up { applied.outbox } else { Vec::new() };
-        SlotApplied { completions, outbox }
+        SlotApplied { completions, outbox, sockets }
     }
 
     fn write_rows(&mut self, rows: Vec<RowWrite>, mark: Option<u64>) {

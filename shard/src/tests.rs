@@ -9,7 +9,7 @@ use crossbeam_queue::ArrayQueue;
 use novax_charging::{Partition, PartitionConfig, PutSite, SimpleTerms};
 use novax_engine::{Engine, Worker};
 use novax_model::{ConnectorRef, Currency, Identity, TokenUid, TransferKey};
-use novax_raft::{LogConfig, blocking_write};
+use novax_raft::{GroupSpec, LogConfig, RaftConfig, blocking_write};
 use novax_wire::ws::{self, Event, Limits, Receiver, Role};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
@@ -45,8 +45,8 @@ impl World {
             let path = dir.path().join(format!("p{number}"));
             let engine = Engine::open(&path, stores::store_options(), &worker).expect("a store");
             let config = PartitionConfig { partition: id, ..PartitionConfig::default() };
-            slots.push(Slot::new(id, Partition::new(config), engine, 0));
-            groups.push((id, 0));
+            slots.push(Slot::new(id, Partition::new(config), engine, (NodeId::FIRST, 1)));
+            groups.push(GroupSpec::alone(NodeId::FIRST, id, 0));
         }
         let log = LogConfig {
             dir: dir.path().join("log/shard-000"),
@@ -54,7 +54,13 @@ impl World {
             direct: false,
         };
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {});
-        let raft = MultiRaft::start(log, 1, &recovered, &groups, wake.clone()).expect("a log");
+        let raft = MultiRaft::start(
+            RaftConfig::new(log, NodeId::FIRST),
+            &recovered,
+            &groups,
+            wake.clone(),
+        )
+        .expect("a log");
         let config = ShardConfig {
             heartbeat_interval_s: 300,
             message_bytes_max: 64 * 1024,
@@ -65,7 +71,11 @@ impl World {
             log_segments_max: 8,
             partitions: PARTITIONS,
             connections_max: 16,
-            signing_key: Arc::new(ed25519_dalek::SigningKey::from_bytes(&[7; 32])),
+            signing_key: Arc::new(novax_audit::Signer::new(ed25519_dalek::SigningKey::from_bytes(
+                &[7; 32],
+            ))),
+            node: NodeId::FIRST,
+            run: 1,
         };
         let queues = vec![ArrayQueue::new(8)].into();
         let mesh = Mesh::new(0, queues, vec![wake].into());
@@ -104,7 +114,8 @@ impl World {
     }
 
     fn perform(&mut self, effects: Effects) -> bool {
-        let Effects { sends, closes, finishes, transfers, start_recv, log_write } = effects;
+        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
+        assert!(peers.is_empty(), "a node that stands alone has nobody to tell");
         assert!(transfers.is_empty() && start_recv.is_empty(), "one shard keeps its sockets");
         let mut busy = !sends.is_empty() || !closes.is_empty() || !finishes.is_empty();
         for (conn, buffer) in sends {
@@ -195,7 +206,7 @@ impl World {
         let (tokens, blocked) = (vec![tag], false);
         self.propose(
             home,
-            Command::PutDriver { driver: driver.clone(), tokens, currency, blocked },
+            Command::PutDriver { driver: driver.clone(), salt: [7; 32], tokens, currency, blocked },
         );
         let key = TransferKey(7);
         self.propose(home, Command::Deposit { key, driver, amount: 10_000 });
@@ -413,8 +424,9 @@ fn too_many_commands_are_answered_overloaded_and_the_rest_goes_on() {
     let partition = PartitionId(0);
     world.propose_in_background(partition);
     world.settle();
-    let mut answers: Vec<_> =
-        (0..=slot::COMMANDS_WAITING_MAX).map(|_| world.propose_in_background(partition)).collect();
+    let mut answers: Vec<_> = (0..=batches::COMMANDS_WAITING_MAX)
+        .map(|_| world.propose_in_background(partition))
+        .collect();
     let mut last = answers.pop().expect("one too many");
     assert_eq!(last.try_recv().expect("an answer at once"), Err(Unavailable));
     world.writes_wait = false;

@@ -41,6 +41,8 @@ pub enum Waiter {
     },
     /// A station whose socket has just opened: if the hub cannot note it, the station must come again.
     Connected(ConnId),
+    /// The first command of this life of the node: the state is as new as it.
+    CaughtUp(PartitionId),
     /// A start or an authorisation that asks another shard where or whether.
     Job(Box<Job>),
     /// A start that goes on when the payer's partition has held, or not.

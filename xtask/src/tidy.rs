@@ -32,7 +32,7 @@ const MONEY: [&str; 9] = [
     "scheduler",
 ];
 /// Who may use whom: a crate and all that it may depend on.
-const FLOORS: [(&str, &[&str]); 23] = [
+const FLOORS: [(&str, &[&str]); 24] = [
     ("model", &[]),
     ("log", &["model"]),
     ("engine", &["model", "log"]),
@@ -47,6 +47,7 @@ const FLOORS: [(&str, &[&str]); 23] = [
     ("wire", &["model"]),
     ("charging", &["model", "ledger", "tariff", "settlement", "audit", "scheduler", "tsdb"]),
     ("raft", &["model", "log"]),
+    ("peer", &["model"]),
     (
         "shard",
         &["model", "log", "engine", "tsdb", "tariff", "settlement", "wire", "charging", "raft"],
@@ -71,6 +72,7 @@ const FLOORS: [(&str, &[&str]); 23] = [
             "wire",
             "charging",
             "raft",
+            "peer",
             "shard",
             "cold",
             "query",
@@ -78,6 +80,7 @@ const FLOORS: [(&str, &[&str]); 23] = [
         ],
     ),
     ("jepsen", &["model", "wire", "engine", "log", "ledger", "audit", "payments"]),
+    ("jepsen/sim", &["model", "log", "engine", "ledger", "wire", "charging", "raft", "shard"]),
     (
         "benches",
         &["model", "wire", "engine", "log", "tsdb", "ledger", "tariff", "settlement", "audit"],
@@ -86,7 +89,7 @@ const FLOORS: [(&str, &[&str]); 23] = [
         "fuzz",
         &[
             "model", "wire", "charging", "tsdb", "engine", "ledger", "raft", "tariff", "payments",
-            "audit",
+            "audit", "peer",
         ],
     ),
     ("xtask", &[]),

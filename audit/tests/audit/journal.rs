@@ -70,7 +70,7 @@ impl Bookkeeper {
     }
 
     pub(crate) fn rows(&mut self) -> Vec<JournalRow> {
-        self.ledger.take_changes().journal
+        self.ledger.take_changes().journal().to_vec()
     }
 }
 

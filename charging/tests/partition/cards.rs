@@ -5,7 +5,7 @@ use crate::node::Node;
 use crate::saga::{World, session, session_name};
 use novax_charging::{
     Card, Command, Funding, Keyspace, OutboxKind, PaymentAnswer, PaymentKind, PaymentRow,
-    PaymentState, Refund,
+    PaymentState, ProviderEntry, ProviderEntryKind, Refund, SessionRow,
 };
 use novax_ledger::{JournalRow, Undone};
 use novax_model::{Amount, Currency, Identity, SessionId, TokenUid};
@@ -69,7 +69,10 @@ pub(crate) fn refund(node: &Node, session: SessionId, sequence: u32, amount: Amo
     lines.retain(|row| of_it.contains(&row.number));
     let mut payments = node.rows::<PaymentRow>(Keyspace::Payments);
     payments.retain(|row| row.session == session);
-    Refund { session, sequence, amount, lines, before, payments }
+    let mut row = node.rows::<SessionRow>(Keyspace::Sessions);
+    row.retain(|row| row.session == session);
+    let row = row.pop().map(Box::new);
+    Refund { session, sequence, amount, lines, before, payments, row }
 }
 
 impl World {
@@ -98,6 +101,34 @@ impl World {
                 self.step(node, put);
                 let funding = Funding::Card(card(driver));
                 self.step(node, Command::PutFunding { driver: name, funding })
+            }
+            ("psp", ["books", kind, reference, amount, rest @ ..]) => {
+                let kind = match *kind {
+                    "fee" => ProviderEntryKind::Fee,
+                    "opened" => ProviderEntryKind::DisputeOpened,
+                    "won" => ProviderEntryKind::DisputeWon,
+                    "lost" => ProviderEntryKind::DisputeLost,
+                    other => panic!("no such entry: {other}"),
+                };
+                let (driver, fee) = match rest {
+                    [] => (None, 0),
+                    ["of", driver] => (Identity::new(driver).ok(), 0),
+                    ["of", driver, "fee", fee] => {
+                        (Identity::new(driver).ok(), fee.parse().unwrap())
+                    }
+                    other => panic!("left over: {other:?}"),
+                };
+                let entry = ProviderEntry {
+                    provider: "stripe".into(),
+                    reference: (*reference).into(),
+                    kind,
+                    session: driver.is_some().then(|| session("s1")),
+                    driver,
+                    amount: amount.parse().unwrap(),
+                    fee,
+                    currency: Currency::EUR,
+                };
+                self.step(node, Command::ProviderBooked(Box::new(entry)))
             }
             ("psp", [kind, answer @ ..]) => {
                 let Some(row) = self.asked(node, kind) else { return "nothing asked".to_owned() };

@@ -14,8 +14,8 @@ use novax_charging::{
     SessionRow, SessionState, StartTransaction, StationCommand, TransactionRef,
 };
 use novax_model::{
-    ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
-    TokenUid, WattHours,
+    ConnectorRef, Currency, Identity, Measurand, MeterTick, NodeId, PartitionId, SessionId,
+    Timestamp, TokenUid, WattHours,
 };
 use novax_tsdb::BlockBuilder;
 use proptest::prelude::*;
@@ -376,7 +376,12 @@ impl Chaos {
         let text = |text: &str| text.into();
         let (vendor, model) = (text("Acme"), text("Two"));
         let (firmware, serial) = (text("1.0"), text("7"));
-        let connected = Command::StationConnected { identity: identity.clone(), epoch, protocol };
+        let connected = Command::StationConnected {
+            identity: identity.clone(),
+            epoch,
+            protocol,
+            node: NodeId::FIRST,
+        };
         self.one(0, connected);
         self.one(0, Command::StationBooted { identity, vendor, model, firmware, serial });
         for charge in 0..self.charges.len() {

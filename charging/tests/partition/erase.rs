@@ -116,6 +116,11 @@ fn a_driver_is_forgotten_only_with_nothing_open_and_nothing_owed() {
 }
 
 #[test]
+fn what_a_provider_books_by_itself_is_booked_once() {
+    check("disputes", 4);
+}
+
+#[test]
 fn nothing_names_a_driver_who_was_forgotten() {
     let mut world = charged();
     settle_up(&mut world);

@@ -13,8 +13,8 @@ use novax_charging::{
     StartTransaction, TransactionRef, decode_entry, encode_entry,
 };
 use novax_model::{
-    ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
-    TokenUid, TransferKey, WattHours, Watts,
+    ConnectorRef, Currency, Identity, Measurand, MeterTick, NodeId, PartitionId, SessionId,
+    Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_tariff::rules::{Sample, SignalKind};
 use novax_tsdb::BlockBuilder;
@@ -73,7 +73,12 @@ fn provision() -> Vec<Command> {
             blocked: false,
         },
         Command::Deposit { key: TransferKey(77), driver: id("alice"), amount: 5_000 },
-        Command::StationConnected { identity: id("CP1"), epoch: 1, protocol: Protocol::V16 },
+        Command::StationConnected {
+            identity: id("CP1"),
+            epoch: 1,
+            protocol: Protocol::V16,
+            node: NodeId::FIRST,
+        },
         Command::StationBooted {
             identity: id("CP1"),
             vendor: "Acme".into(),

@@ -8,8 +8,8 @@ use novax_charging::{
     TransactionRef,
 };
 use novax_model::{
-    ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
-    TokenUid, TransferKey, WattHours,
+    ConnectorRef, Currency, Identity, Measurand, MeterTick, NodeId, PartitionId, SessionId,
+    Timestamp, TokenUid, TransferKey, WattHours,
 };
 use novax_tsdb::BlockBuilder;
 use proptest::prelude::*;
@@ -124,7 +124,12 @@ impl Net {
         let protocol = Protocol::V16;
         net.one(
             STATION,
-            Command::StationConnected { identity: identity.clone(), epoch: 1, protocol },
+            Command::StationConnected {
+                identity: identity.clone(),
+                epoch: 1,
+                protocol,
+                node: NodeId::FIRST,
+            },
         );
         let text = |text: &str| text.into();
         let (vendor, model) = (text("v"), text("m"));

@@ -8,8 +8,8 @@ use novax_charging::{
     SessionState, SignedEnergy, SimpleTerms, StartTransaction, TransactionRef, encode_entry, rows,
 };
 use novax_model::{
-    ConnectorRef, Currency, Duration, Identity, Measurand, MeterTick, PartitionId, SessionId,
-    Timestamp, TokenUid, TransferKey, WattHours, Watts,
+    ConnectorRef, Currency, Duration, Identity, Measurand, MeterTick, NodeId, PartitionId,
+    SessionId, Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_tsdb::query::{Rank, Stretch, range};
 use novax_tsdb::{BlockBuilder, OpenPart};
@@ -135,11 +135,15 @@ fn admin() -> impl Strategy<Value = Command> {
 fn station_says() -> impl Strategy<Value = Command> {
     let status = prop::sample::select(vec![ConnectorStatus::Available, ConnectorStatus::Faulted]);
     prop_oneof![
-        Just(Command::LeaderStarted),
+        (1..3_u64, 0..6_u64).prop_map(|(node, before)| Command::SocketsClosed {
+            node: NodeId::new(node).expect("not zero"),
+            before,
+        }),
         (station(), 0..6_u64).prop_map(|(identity, epoch)| Command::StationConnected {
             identity,
             epoch,
-            protocol: Protocol::V16
+            protocol: Protocol::V16,
+            node: NodeId::FIRST
         }),
         (station(), 0..6_u64)
             .prop_map(|(identity, epoch)| Command::StationDisconnected { identity, epoch }),
@@ -349,7 +353,12 @@ fn setup() -> Vec<Command> {
             site: id("garage"),
             password: None,
         });
-        commands.push(Command::StationConnected { identity: identity.clone(), epoch: 1, protocol });
+        commands.push(Command::StationConnected {
+            identity: identity.clone(),
+            epoch: 1,
+            protocol,
+            node: NodeId::FIRST,
+        });
         let text = |text: &str| text.into();
         let (vendor, model) = (text("v"), text("m"));
         let (firmware, serial) = (text("1"), text("2"));

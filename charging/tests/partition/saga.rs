@@ -14,8 +14,8 @@ use novax_charging::{
 };
 use novax_ledger::JournalRow;
 use novax_model::{
-    ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId, Timestamp,
-    TokenUid, TransferKey, WattHours, Watts,
+    ConnectorRef, Currency, Identity, Measurand, MeterTick, NodeId, PartitionId, SessionId,
+    Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
 use novax_tsdb::BlockBuilder;
 
@@ -247,8 +247,8 @@ impl World {
     }
 
     /// The journal's lines of a session's bill, as whoever asks for a refund brings them.
-    fn bill(&self, session: SessionId) -> Vec<JournalRow> {
-        let node = &self.nodes[0];
+    fn bill(&self, node: usize, session: SessionId) -> Vec<JournalRow> {
+        let node = &self.nodes[node];
         let Some(bill) = node.partition.bill(session) else { return Vec::new() };
         let rows = node.rows::<JournalRow>(Keyspace::Transfers);
         let of_it = bill.first..bill.first + u64::from(bill.rows);
@@ -309,7 +309,7 @@ impl World {
             }
             "restart" => {
                 self.nodes[node].partition = self.nodes[node].restored();
-                self.step(node, Command::LeaderStarted)
+                self.step(node, Command::SocketsClosed { node: NodeId::FIRST, before: u64::MAX })
             }
             "show" => self.show(node, &mut words),
             other => panic!("no such command: {other}"),
@@ -344,7 +344,10 @@ impl World {
                 self.step(node, Command::PutStation { identity, site, password: None });
                 let identity = name.clone();
                 let protocol = Protocol::V16;
-                self.step(node, Command::StationConnected { identity, epoch: 1, protocol });
+                self.step(
+                    node,
+                    Command::StationConnected { identity, epoch: 1, protocol, node: NodeId::FIRST },
+                );
                 self.boot(node, name)
             }
             "driver" => {
@@ -384,7 +387,10 @@ impl World {
             "connect" => {
                 let epoch = words.next().parse().unwrap();
                 let protocol = Protocol::V16;
-                self.step(node, Command::StationConnected { identity, epoch, protocol })
+                self.step(
+                    node,
+                    Command::StationConnected { identity, epoch, protocol, node: NodeId::FIRST },
+                )
             }
             "disconnect" => {
                 let epoch = words.next().parse().unwrap();
@@ -438,8 +444,8 @@ impl World {
                 let (sequence, amount) =
                     (words.next().parse().unwrap(), words.next().parse().unwrap());
                 Command::Refund(Refund {
-                    lines: self.bill(session),
-                    ..crate::cards::refund(&self.nodes[0], session, sequence, amount)
+                    lines: self.bill(node, session),
+                    ..crate::cards::refund(&self.nodes[node], session, sequence, amount)
                 })
             }
             "stop" => Command::RequestStop { session: session(first) },

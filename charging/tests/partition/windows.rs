@@ -325,6 +325,43 @@ fn window_11_silence_is_billed_by_estimate_and_the_true_stop_adjusts() {
 }
 
 #[test]
+fn window_11_a_connector_that_is_free_is_waited_for_for_a_shorter_time() {
+    let mut world = begin(
+        "start s1 CP1 1.1 A meter 0 => started s1 transaction 1
+         tick CP1 1.1 energy 4000
+         status CP1 1.1 Available
+         wait 1700
+         show session s1 => CHARGING held 500 transaction 1 energy 4000 Wh total 312",
+    );
+    world.restart_all();
+    // The same register again says nothing of energy.
+    play(
+        &mut world,
+        "tick CP1 1.1 energy 4000
+         wait 200
+         show session s1 => SETTLED held 500 transaction 1 energy 4000 Wh total 312, nothing was heard of it for too long, suspect
+         end CP1 1 meter 9000 => ended s1, 5.52 EUR",
+    );
+    agree(&world);
+}
+
+#[test]
+fn window_11_a_connector_that_is_not_free_after_all_is_waited_for() {
+    for word in ["tick CP1 1.1 energy 5000", "status CP1 1.1 Faulted"] {
+        let mut world = begin(
+            "start s1 CP1 1.1 A meter 0 => started s1 transaction 1
+             tick CP1 1.1 energy 4000
+             status CP1 1.1 Available",
+        );
+        play(&mut world, word);
+        play(&mut world, "wait 200000");
+        assert_eq!(world.session("s1").state, novax_charging::SessionState::Charging, "{word}");
+        play(&mut world, "wait 100000");
+        assert_eq!(world.session("s1").state, novax_charging::SessionState::Settled, "{word}");
+    }
+}
+
+#[test]
 fn window_11_the_next_start_closes_the_one_before_and_its_stop_adjusts() {
     let world = begin(
         "start s1 CP1 1.1 A meter 0 => started s1 transaction 1

@@ -5,6 +5,7 @@ mod bad_input;
 mod charging;
 mod console;
 mod payments;
+mod persons;
 mod restarts;
 mod scene;
 mod sql;

@@ -59,6 +59,11 @@ impl SimDisk {
         world.power_cut_at = Some(world.operations + operations + 1);
     }
 
+    /// The power stays, whatever was asked for before.
+    pub fn keep_power(&self) {
+        self.lock_world().power_cut_at = None;
+    }
+
     /// Whether the power is gone: every operation fails from now on.
     #[must_use]
     pub fn is_power_gone(&self) -> bool {

@@ -44,6 +44,38 @@ pub struct PaidBack {
     created_s: u64,
 }
 
+/// A dispute of a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disputed {
+    /// `du_...`
+    pub id: String,
+    /// Which payment.
+    pub payment: String,
+    /// `needs_response`, `won` or `lost`.
+    pub status: String,
+    /// How much of it.
+    pub amount: u64,
+    /// What the trouble costs.
+    pub fee: u64,
+    currency: String,
+    created_s: u64,
+}
+
+/// A movement on the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// `txn_...`
+    pub id: String,
+    /// `charge`, `adjustment` and so on.
+    pub kind: String,
+    /// How much came.
+    pub amount: i64,
+    /// What was kept of it.
+    pub fee: u64,
+    currency: String,
+    created_s: u64,
+}
+
 /// An answer: status and body.
 pub(crate) type Answer = (u16, Value);
 
@@ -54,6 +86,10 @@ pub struct Books {
     pub payments: BTreeMap<String, Payment>,
     /// In the order they were made.
     pub refunds: Vec<PaidBack>,
+    /// In the order they were opened.
+    pub disputes: Vec<Disputed>,
+    /// In the order they came.
+    pub moved: Vec<Moved>,
     /// How many requests had an effect, or were refused for good.
     pub effects: u64,
     /// How many were answered from memory, for their key had been used.
@@ -323,6 +359,42 @@ impl Books {
         of_it.map(|refund| refund.amount).sum()
     }
 
+    /// The payer's bank takes a payment back.
+    pub(crate) fn dispute(&mut self, payment: &str, fee: u64, now_s: u64) -> Option<String> {
+        let paid = self.payments.get(payment).filter(|paid| paid.received > 0)?;
+        let (amount, currency) = (paid.received, paid.currency.clone());
+        let id = self.name("du");
+        let (payment, status) = (payment.to_owned(), "needs_response".to_owned());
+        let created_s = now_s;
+        let dispute =
+            Disputed { id: id.clone(), payment, status, amount, fee, currency, created_s };
+        let shown = dispute.shown();
+        self.disputes.push(dispute);
+        self.tell("charge.dispute.created", &shown, now_s);
+        Some(id)
+    }
+
+    /// It is decided.
+    pub(crate) fn decide(&mut self, dispute: &str, won: bool, now_s: u64) -> bool {
+        let Some(found) = self.disputes.iter_mut().find(|found| found.id == dispute) else {
+            return false;
+        };
+        found.status = if won { "won" } else { "lost" }.to_owned();
+        let shown = found.shown();
+        self.tell("charge.dispute.closed", &shown, now_s);
+        true
+    }
+
+    /// Something is kept of what a payment brought.
+    pub(crate) fn keep_fee(&mut self, payment: &str, fee: u64, now_s: u64) -> Option<String> {
+        let paid = self.payments.get(payment).filter(|paid| paid.received > 0)?;
+        let (amount, currency) = (i64::try_from(paid.received).ok()?, paid.currency.clone());
+        let (id, kind) = (self.name("txn"), "charge".to_owned());
+        let created_s = now_s;
+        self.moved.push(Moved { id: id.clone(), kind, amount, fee, currency, created_s });
+        Some(id)
+    }
+
     fn tell(&mut self, name: &str, object: &Value, now_s: u64) {
         let id = self.name("evt");
         self.events.push(json!({
@@ -344,6 +416,14 @@ impl Books {
                 let of = fields.text("payment_intent").to_owned();
                 let ours = refunds().filter(|row| of.is_empty() || row["payment_intent"] == of);
                 (200, page(ours, fields))
+            }
+            ["disputes", id] => match self.disputes.iter().find(|found| found.id == *id) {
+                Some(dispute) => (200, dispute.shown()),
+                None => error(404, "invalid_request_error", "resource_missing", "no such dispute"),
+            },
+            ["disputes"] => (200, page(self.disputes.iter().rev().map(Disputed::shown), fields)),
+            ["balance_transactions"] => {
+                (200, page(self.moved.iter().rev().map(Moved::shown), fields))
             }
             _ => error(404, "invalid_request_error", "url_invalid", "no such address"),
         }
@@ -373,6 +453,37 @@ impl Payment {
             "client_secret": format!("{}_secret", self.id), "metadata": self.metadata,
             "cancellation_reason": self.cancellation_reason, "last_payment_error": self.error,
             "capture_method": "manual", "latest_charge": Value::Null,
+        })
+    }
+}
+
+impl Disputed {
+    fn shown(&self) -> Value {
+        let mut moved = vec![json!({
+            "id": format!("txn_{}", self.id), "object": "balance_transaction", "type": "adjustment",
+            "amount": -i64::try_from(self.amount).expect("a sum of money"), "fee": self.fee,
+            "currency": self.currency, "created": self.created_s,
+        })];
+        if self.status == "won" {
+            moved.push(json!({
+                "id": format!("txn_{}_back", self.id), "object": "balance_transaction",
+                "type": "adjustment", "amount": self.amount, "fee": 0,
+                "currency": self.currency, "created": self.created_s,
+            }));
+        }
+        json!({
+            "id": self.id, "object": "dispute", "status": self.status, "amount": self.amount,
+            "currency": self.currency, "created": self.created_s, "payment_intent": self.payment,
+            "balance_transactions": moved, "metadata": {},
+        })
+    }
+}
+
+impl Moved {
+    fn shown(&self) -> Value {
+        json!({
+            "id": self.id, "object": "balance_transaction", "type": self.kind, "fee": self.fee,
+            "amount": self.amount, "currency": self.currency, "created": self.created_s,
         })
     }
 }

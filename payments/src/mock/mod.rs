@@ -13,7 +13,7 @@
 
 mod books;
 
-pub use books::{Books, PaidBack, Payment};
+pub use books::{Books, Disputed, Moved, PaidBack, Payment};
 
 use crate::stripe::{StripeConfig, signature};
 use axum::Router;
@@ -180,6 +180,34 @@ impl Mock {
     pub fn authenticate(&self, payment: &str, passed: bool) {
         let (status, _) = self.shared.lock().books.authenticate(payment, passed, now_s());
         assert_eq!(status, 200, "{payment} does not wait for its payer");
+    }
+
+    /// The payer's bank takes a payment back, and the trouble costs `fee`: the dispute's name.
+    ///
+    /// # Panics
+    /// When nothing was taken by the payment.
+    #[must_use]
+    pub fn dispute(&self, payment: &str, fee: u64) -> String {
+        let opened = self.shared.lock().books.dispute(payment, fee, now_s());
+        opened.unwrap_or_else(|| panic!("{payment} has taken nothing"))
+    }
+
+    /// A dispute is decided, for whoever was paid or against them.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn decide(&self, dispute: &str, won: bool) {
+        let decided = self.shared.lock().books.decide(dispute, won, now_s());
+        assert!(decided, "no dispute {dispute}");
+    }
+
+    /// So much is kept of what a payment brought.
+    ///
+    /// # Panics
+    /// When nothing was taken by the payment.
+    pub fn keep_fee(&self, payment: &str, fee: u64) {
+        let kept = self.shared.lock().books.keep_fee(payment, fee, now_s());
+        assert!(kept.is_some(), "{payment} has taken nothing");
     }
 
     /// Takes the messages that were not delivered yet: signature and body of each.

@@ -3,12 +3,14 @@
 //! A request is sent once: trying again is the caller's business, who asks first. Answers are bounded in time
 //! and length, redirects are not followed, and the key goes to no address without TLS but this machine.
 
-use super::codec::{self, Intent, Listed, Page, Question, RefundBody, Request};
+use super::codec::{
+    self, BalanceBody, DisputeBody, Intent, Listed, Page, Question, RefundBody, Request, Stamped,
+};
 use super::form::Form;
 use super::{amount, signature};
 use crate::error::{PaymentError, WebhookError};
-use crate::operation::{Operation, Outcome};
-use crate::provider::{Attempt, Knowledge, PaymentProvider, ProviderRow};
+use crate::operation::{Operation, Outcome, ProviderRef};
+use crate::provider::{Attempt, DisputeRow, FeeRow, Knowledge, PaymentProvider, ProviderRow};
 use crate::webhook::WebhookEvent;
 use async_trait::async_trait;
 use novax_model::{Amount, Currency, Duration, Timestamp};
@@ -176,7 +178,7 @@ impl Stripe {
 
     /// Goes through a list, newest first, until `look` has what it wants (`true`), the objects are older
     /// than `from`, or it ends. `None` when there were more pages than `pages_max`.
-    async fn walk<T: Listed + serde::de::DeserializeOwned>(
+    async fn walk<T: Stamped + serde::de::DeserializeOwned>(
         &self,
         path: &str,
         from: Option<Timestamp>,
@@ -326,6 +328,50 @@ impl PaymentProvider for Stripe {
             return Err(PaymentError::TooMany { rows_max });
         }
         rows.sort_by_key(|row| std::cmp::Reverse(row.created));
+        Ok(rows)
+    }
+
+    async fn disputes(
+        &self,
+        since: Timestamp,
+        rows_max: usize,
+    ) -> Result<Vec<DisputeRow>, PaymentError> {
+        let (mut rows, mut nonsense) = (Vec::new(), None);
+        let look = |dispute: &DisputeBody| {
+            match dispute.row() {
+                Some(row) => rows.push(row),
+                None => nonsense = Some(dispute.id.clone()),
+            }
+            rows.len() > rows_max
+        };
+        let (pages_max, all) = (rows_max / 100 + 1, Form::default());
+        let whole = self.walk("disputes", Some(since), pages_max, &all, look).await?;
+        if let Some(id) = nonsense {
+            return Err(PaymentError::Nonsense(format!("the amounts of {id}")));
+        }
+        if whole.is_none() || rows.len() > rows_max {
+            return Err(PaymentError::TooMany { rows_max });
+        }
+        Ok(rows)
+    }
+
+    async fn dispute(&self, reference: &ProviderRef) -> Result<Option<DisputeRow>, PaymentError> {
+        let path = format!("disputes/{reference}");
+        let (status, body) = self.get(&path, &Form::default()).await?;
+        codec::dispute(status, &body).map_err(PaymentError::Nonsense)
+    }
+
+    async fn fees(&self, since: Timestamp, rows_max: usize) -> Result<Vec<FeeRow>, PaymentError> {
+        let mut rows = Vec::new();
+        let look = |moved: &BalanceBody| {
+            rows.extend(moved.row());
+            rows.len() > rows_max
+        };
+        let (pages_max, all) = (rows_max / 100 + 1, Form::default());
+        let whole = self.walk("balance_transactions", Some(since), pages_max, &all, look).await?;
+        if whole.is_none() || rows.len() > rows_max {
+            return Err(PaymentError::TooMany { rows_max });
+        }
         Ok(rows)
     }
 

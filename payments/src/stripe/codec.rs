@@ -9,7 +9,9 @@ use super::form::Form;
 use crate::operation::{
     Operation, OperationId, OperationKind, Outcome, ProviderRef, Refusal, Target,
 };
-use crate::provider::{Attempt, Knowledge, ProviderRow, RowKind, RowState};
+use crate::provider::{
+    Attempt, DisputeRow, DisputeState, FeeRow, Knowledge, ProviderRow, RowKind, RowState,
+};
 use novax_model::{Amount, Currency, Duration, Timestamp};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -153,6 +155,34 @@ pub(crate) struct RefundBody {
     failure_reason: Option<String>,
     #[serde(default)]
     metadata: Option<BTreeMap<String, String>>,
+}
+
+/// A dispute.
+#[derive(Deserialize, Debug)]
+pub(crate) struct DisputeBody {
+    pub(crate) id: String,
+    status: String,
+    amount: i64,
+    currency: String,
+    created: u64,
+    #[serde(default)]
+    payment_intent: Option<String>,
+    #[serde(default)]
+    balance_transactions: Vec<BalanceBody>,
+}
+
+/// A movement on our account at the provider.
+#[derive(Deserialize, Debug)]
+pub(crate) struct BalanceBody {
+    pub(crate) id: String,
+    #[serde(default)]
+    created: u64,
+    #[serde(default, rename = "type")]
+    kind: String,
+    amount: i64,
+    #[serde(default)]
+    fee: i64,
+    currency: String,
 }
 
 /// A page of a list.
@@ -473,11 +503,15 @@ pub(crate) fn page_query(from: Option<Timestamp>, after: Option<&str>, more: For
 }
 
 /// An object that a list can hold.
-pub(crate) trait Listed {
+pub(crate) trait Stamped {
     /// Its name, which the next page starts after.
     fn id(&self) -> &str;
     /// When it was made.
     fn created(&self) -> Timestamp;
+}
+
+/// A payment or a refund of a list.
+pub(crate) trait Listed: Stamped {
     /// As a row; `None` when it is not one that we can count: another currency's, or no payment's.
     fn row(&self) -> Option<ProviderRow>;
 }
@@ -486,7 +520,7 @@ fn seconds(created: u64) -> Timestamp {
     Timestamp::from_millis(created.saturating_mul(1000))
 }
 
-impl Listed for Intent {
+impl Stamped for Intent {
     fn id(&self) -> &str {
         &self.id
     }
@@ -494,7 +528,9 @@ impl Listed for Intent {
     fn created(&self) -> Timestamp {
         seconds(self.created)
     }
+}
 
+impl Listed for Intent {
     fn row(&self) -> Option<ProviderRow> {
         let currency = Currency::new(&self.currency.to_ascii_uppercase()).ok()?;
         let reference = self.reference()?;
@@ -518,14 +554,67 @@ impl Listed for Intent {
     }
 }
 
-impl RefundBody {
-    /// Old servers make a refund without a payment of the part of a hold that was not captured.
-    pub(crate) fn is_of_a_payment(&self) -> bool {
-        self.payment_intent.is_some()
+impl DisputeBody {
+    /// As a row; `None` when its amounts make no sense.
+    pub(crate) fn row(&self) -> Option<DisputeRow> {
+        let currency = Currency::new(&self.currency.to_ascii_uppercase()).ok()?;
+        let state = match self.status.as_str() {
+            "won" => DisputeState::Won,
+            "lost" => DisputeState::Lost,
+            // Only asked about: nothing is taken away.
+            "warning_needs_response" | "warning_under_review" | "warning_closed" | "prevented" => {
+                DisputeState::Inquiry
+            }
+            _ => DisputeState::Open,
+        };
+        // What the money's leaving cost; what its return brings is not our income.
+        let taken = self.balance_transactions.iter().find(|moved| moved.amount < 0);
+        let fee = taken.filter(|moved| moved.currency.eq_ignore_ascii_case(currency.code()));
+        let fee = fee.map_or(0, |moved| moved.fee.max(0));
+        Some(DisputeRow {
+            reference: ProviderRef::new(&self.id)?,
+            payment: self.payment_intent.as_deref().and_then(ProviderRef::new),
+            state,
+            amount: amount::from_wire(self.amount, currency)?,
+            fee: amount::from_wire(fee, currency)?,
+            currency,
+            created: seconds(self.created),
+        })
     }
 }
 
-impl Listed for RefundBody {
+impl BalanceBody {
+    /// What was kept of it, if anything; what a dispute costs is the dispute's to say.
+    pub(crate) fn row(&self) -> Option<FeeRow> {
+        let currency = Currency::new(&self.currency.to_ascii_uppercase()).ok()?;
+        let fee = match self.kind.as_str() {
+            "charge" | "payment" | "refund" | "payment_refund" => self.fee,
+            "stripe_fee" => self.amount.checked_neg()?,
+            _ => 0,
+        };
+        let fee = amount::from_wire(fee, currency).filter(|fee| *fee > 0)?;
+        let reference = ProviderRef::new(&self.id)?;
+        Some(FeeRow { reference, fee, currency, created: seconds(self.created) })
+    }
+}
+
+/// What Stripe says of one dispute; `None` when it knows none of that name.
+///
+/// # Errors
+/// In words, when the answer makes no sense.
+pub(crate) fn dispute(status: u16, body: &[u8]) -> Result<Option<DisputeRow>, String> {
+    match status {
+        404 => Ok(None),
+        200 => {
+            let dispute: DisputeBody =
+                serde_json::from_slice(body).map_err(|error| error.to_string())?;
+            dispute.row().map(Some).ok_or_else(|| format!("the amounts of {}", dispute.id))
+        }
+        other => Err(format!("status {other}")),
+    }
+}
+
+impl Stamped for DisputeBody {
     fn id(&self) -> &str {
         &self.id
     }
@@ -533,7 +622,36 @@ impl Listed for RefundBody {
     fn created(&self) -> Timestamp {
         seconds(self.created)
     }
+}
 
+impl Stamped for BalanceBody {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn created(&self) -> Timestamp {
+        seconds(self.created)
+    }
+}
+
+impl RefundBody {
+    /// Old servers make a refund without a payment of the part of a hold that was not captured.
+    pub(crate) fn is_of_a_payment(&self) -> bool {
+        self.payment_intent.is_some()
+    }
+}
+
+impl Stamped for RefundBody {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn created(&self) -> Timestamp {
+        seconds(self.created)
+    }
+}
+
+impl Listed for RefundBody {
     fn row(&self) -> Option<ProviderRow> {
         let currency = Currency::new(&self.currency.to_ascii_uppercase()).ok()?;
         let amount = amount::from_wire(self.amount, currency)?;

@@ -146,6 +146,7 @@ fn event(body: &[u8]) -> Result<WebhookEvent, WebhookError> {
         (Err(_), Topic::Other) => EventObject::default(),
         (Err(_), _) => return Err(WebhookError::Nonsense),
     };
+    let named = object.id.as_deref().and_then(ProviderRef::new);
     let own = object.id.filter(|id| id.starts_with("pi_"));
     let payment = own.or(object.payment_intent).and_then(|text| ProviderRef::new(&text));
     let fields = object.metadata.unwrap_or_default();
@@ -156,6 +157,7 @@ fn event(body: &[u8]) -> Result<WebhookEvent, WebhookError> {
         name: body.name.into(),
         topic,
         payment,
+        object: named,
         operation,
         created: Timestamp::from_millis(body.created.saturating_mul(1000)),
     })

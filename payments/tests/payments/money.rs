@@ -81,7 +81,7 @@ impl Books {
         let state = match (kind, &reference) {
             (_, None) => RowState::Void,
             (RowKind::Payment, Some(_)) => RowState::Reserved,
-            (RowKind::Refund, Some(_)) => RowState::Done,
+            (RowKind::Refund | RowKind::Dispute, Some(_)) => RowState::Done,
         };
         self.rows.push(Expected {
             kind,

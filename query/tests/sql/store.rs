@@ -307,6 +307,7 @@ fn session(number: u128, name: &str, state: SessionState, energy: i64) -> Sessio
         hold_expires: Timestamp::ZERO,
         segments: Vec::new(),
         card_due: 0,
+        free_since: Timestamp::ZERO,
     }
 }
 

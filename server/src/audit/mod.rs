@@ -7,6 +7,7 @@ pub mod store;
 use crate::cli::{EXIT_FAILED, EXIT_OK, EXIT_USAGE};
 use clap::Subcommand;
 use novax_audit::{AuditError, PublicKeys, Report, SignedHead, verify};
+use novax_model::Duration;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -14,17 +15,25 @@ use std::path::{Path, PathBuf};
 /// `novax audit`
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Prints the public key with which a node signs its journal; auditors keep it.
+    /// Prints the public key with which a node signs its journal, and how others followed it; auditors keep
+    /// it.
     Key {
+        /// `rotate`: a new key from now on, vouched for by the one before; the node must not run.
+        action: Option<KeyAction>,
         /// The node's data directory.
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+        /// `rotate`: so many seconds from now the new key begins to sign; no head that was signed may be
+        /// later.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        after_s: u32,
     },
     /// Checks an exported journal, offline. Exit code 1 names the first byte that is not genuine.
     Verify {
         /// The export, as `GET /v1/audit/export` gave it.
         file: PathBuf,
-        /// The node's public key, 64 hexadecimal digits; or a file of such keys, one a line.
+        /// The node's first public key, 64 hexadecimal digits; or a file of such keys and of rotations, one
+        /// a line, as `novax audit key` prints them.
         #[arg(long, value_name = "KEY")]
         key: String,
         /// A signed head in hexadecimal digits that was kept from an earlier check: the export must
@@ -34,17 +43,36 @@ pub enum AuditCommand {
     },
 }
 
+/// What `novax audit key` does besides printing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum KeyAction {
+    /// Makes a new key that follows the one before.
+    Rotate,
+}
+
 /// Runs `novax audit`.
 #[must_use]
 pub fn run(command: &AuditCommand) -> u8 {
     match command {
-        AuditCommand::Key { data } => match key::read(data) {
-            Ok(key) => {
-                println!("{}", hex(&key.verifying_key().to_bytes()));
+        AuditCommand::Key { action: None, data, .. } => match key::read(data) {
+            Ok(keys) => {
+                println!("{}", hex(&keys.first_public()));
+                keys.rotations().for_each(|rotation| println!("{}", hex(&rotation.to_bytes())));
                 EXIT_OK
             }
             Err(error) => fail(EXIT_FAILED, &error.to_string()),
         },
+        AuditCommand::Key { action: Some(KeyAction::Rotate), data, after_s } => {
+            let after = Duration::from_secs(u64::from(*after_s));
+            let at = crate::http::now().saturating_add(after);
+            match key::rotate(data, at) {
+                Ok(rotation) => {
+                    println!("{}", hex(&rotation.to_bytes()));
+                    EXIT_OK
+                }
+                Err(error) => fail(EXIT_FAILED, &error.to_string()),
+            }
+        }
         AuditCommand::Verify { file, key, head } => check(file, key, head.as_deref()),
     }
 }

@@ -2,7 +2,7 @@
 
 use novax_audit::export::Start;
 use novax_audit::merkle::{self, NodeKey, Nodes};
-use novax_audit::{AuditError, Hash, SignedHead, Writer};
+use novax_audit::{AuditError, Hash, Rotation, SignedHead, Writer};
 use novax_charging::Keyspace;
 use novax_charging::rows::{self, LEAF_MARK, TreeHeadRow};
 use novax_engine::Snapshot;
@@ -140,7 +140,8 @@ fn one_set(snapshot: &Snapshot, first: u64) -> Result<Vec<JournalRow>, AuditErro
     Ok(set)
 }
 
-/// Writes the whole journal of a partition, each part vouched for by the next signed head.
+/// Writes the whole journal of a partition, each part vouched for by the next signed head; before them how
+/// the keys followed one another.
 ///
 /// # Errors
 /// [`AuditError`].
@@ -148,9 +149,13 @@ pub fn export<W: Write>(
     snapshot: &Snapshot,
     partition: PartitionId,
     with_proofs: bool,
+    rotations: &[Rotation],
     out: W,
 ) -> Result<W, AuditError> {
     let mut writer = Writer::new(out, &Start::whole(partition, with_proofs))?;
+    for rotation in rotations {
+        writer.rotation(rotation)?;
+    }
     let mut heads = signed_heads(snapshot, 0);
     let mut head = next_head(&mut heads, &mut writer)?;
     let mut set: Vec<JournalRow> = Vec::new();

@@ -255,9 +255,10 @@ async fn export(
     let snapshot =
         snapshot.ok_or_else(|| Problem::not_found("partition", &params.partition.to_string()))?;
     let (client, pieces) = mpsc::channel(PIECES_MAX);
+    let rotations = api.rotations();
     tokio::task::spawn_blocking(move || {
         let out = Pieces { gathered: Vec::with_capacity(PIECE_BYTES), client: client.clone() };
-        if let Err(error) = store::export(&snapshot, partition, params.proofs, out) {
+        if let Err(error) = store::export(&snapshot, partition, params.proofs, &rotations, out) {
             // The client sees a body that breaks off, and its file does not verify.
             let _ = client.blocking_send(Err(io::Error::other(error.to_string())));
         }

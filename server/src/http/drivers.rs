@@ -58,7 +58,7 @@ async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Driv
     Ok(Json(driver(&api, identity("driver", &id)?).await?))
 }
 
-async fn driver(api: &Api, driver: Identity) -> Result<DriverView, Problem> {
+pub(super) async fn driver(api: &Api, driver: Identity) -> Result<DriverView, Problem> {
     let id = driver.to_string();
     let found = read(api.control(), false, move |rows| {
         let key = driver.as_str().as_bytes();
@@ -134,7 +134,10 @@ async fn put(
     let (home, currency) = (home(&api, body.partition)?, currency(&body.currency)?);
     let control = api.control();
     let funding = body.funding.map(|input| funding(&api, input)).transpose()?;
-    control.put_driver(&body.driver, body.tokens, currency, body.blocked, home).await?;
+    let mut salt = [0; 32];
+    getrandom::fill(&mut salt).expect("the system has random bytes");
+    let (name, tokens) = (&body.driver, body.tokens);
+    control.put_driver(name, salt, tokens, currency, body.blocked, home).await?;
     if let Some(funding) = funding {
         control.put_funding(&body.driver, funding).await?;
     }

@@ -1,4 +1,4 @@
-//! For the finance team: exchange rates, the end of a period, debts given up.
+//! For the finance team: exchange rates, the end of a period, debts given up, money paid out.
 
 use super::Api;
 use super::extract::{Body, IdempotencyKey, identity};
@@ -20,6 +20,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(put_rate))
         .routes(routes!(close_books))
         .routes(routes!(write_off))
+        .routes(routes!(pay_out))
 }
 
 /// An exchange rate: so much of `quote` for one of `base`.
@@ -136,6 +137,48 @@ async fn write_off(
     }
     api.control().write_off(&of_caller(&key), &name, amount).await.map_err(keyed)?;
     Ok(Json(WrittenOff { amount: Money::new(amount, currency) }))
+}
+
+/// Money that leaves a wallet.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Payout {
+    /// How much, in the wallet's currency.
+    amount: MoneyInput,
+}
+
+/// What a payout came to.
+#[derive(Debug, Serialize, ToSchema)]
+struct PaidOut {
+    /// What can be spent or held now.
+    available: Money,
+}
+
+/// Books money out of a driver's wallet, back to wherever the driver wants it. The same key and amount
+/// again book nothing.
+#[utoipa::path(post, path = "/v1/drivers/{id}/payouts", tag = "finance",
+    operation_id = "pay_out", request_body = Payout,
+    params(("id" = String, Path, description = "The driver's name"),
+        ("Idempotency-Key" = String, Header, description = "Chosen by the client, 1 to 128 characters")),
+    responses((status = 200, body = PaidOut)))]
+async fn pay_out(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    IdempotencyKey(key): IdempotencyKey,
+    Body(body): Body<Payout>,
+) -> Result<Json<PaidOut>, Problem> {
+    let name = identity("driver", &id)?;
+    let (amount, currency) = body.amount.amount()?;
+    if amount == 0 {
+        return Err(Problem::unprocessable("a payout of nothing"));
+    }
+    let wallet = super::drivers::driver(&api, name.clone()).await?.available.currency;
+    if wallet != currency.code() {
+        let detail = format!("the wallet is in {wallet}");
+        return Err(Problem::conflict("currency_mismatch", detail));
+    }
+    let available = api.control().pay_out(&of_caller(&key), &name, amount).await.map_err(keyed)?;
+    Ok(Json(PaidOut { available: Money::new(available, currency) }))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod auth;
 mod books;
 mod connectors;
 mod drivers;
+mod erase;
 mod extract;
 mod finance;
 mod layers;
@@ -94,6 +95,8 @@ struct Shared {
     live: Live,
     counts: Counts,
     payments: Option<Arc<Payments>>,
+    /// How the keys followed one another that sign the journal.
+    rotations: Arc<[novax_audit::Rotation]>,
 }
 
 /// What the server counts of itself, for `/metrics`.
@@ -119,6 +122,7 @@ impl Api {
             live: Live::new(),
             counts: Counts::default(),
             payments: None,
+            rotations: Arc::new([]),
         }))
     }
 
@@ -130,6 +134,20 @@ impl Api {
     pub fn with_payments(mut self, payments: Option<Arc<Payments>>) -> Api {
         Arc::get_mut(&mut self.0).expect("not shared yet").payments = payments;
         self
+    }
+
+    /// With the rotations of the keys that sign the journal.
+    ///
+    /// # Panics
+    /// When it is shared already.
+    #[must_use]
+    pub fn with_rotations(mut self, rotations: Arc<[novax_audit::Rotation]>) -> Api {
+        Arc::get_mut(&mut self.0).expect("not shared yet").rotations = rotations;
+        self
+    }
+
+    fn rotations(&self) -> Arc<[novax_audit::Rotation]> {
+        self.0.rotations.clone()
     }
 
     fn payments(&self) -> Option<&Payments> {

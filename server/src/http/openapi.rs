@@ -2,8 +2,8 @@
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
 use super::{
-    Api, audit, books, connectors, drivers, finance, payments, sessions, sites, stations, status,
-    tariffs,
+    Api, audit, books, connectors, drivers, erase, finance, payments, sessions, sites, stations,
+    status, tariffs,
 };
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -35,6 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(sites::routes())
         .merge(tariffs::routes())
         .merge(drivers::routes())
+        .merge(erase::routes())
         .merge(books::routes())
         .merge(finance::routes())
         .merge(audit::routes())

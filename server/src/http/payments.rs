@@ -192,6 +192,10 @@ struct TotalsView {
     refunded_here: Money,
     /// Paid back by the provider's.
     refunded_there: Money,
+    /// Disputed by the payers' banks, away or lost, by our books.
+    disputed_here: Money,
+    /// Disputed, by the provider's.
+    disputed_there: Money,
 }
 
 /// What the provider has beside what we have.
@@ -211,7 +215,8 @@ fn not_configured() -> Problem {
     Problem::conflict("payments_not_configured", "no payment provider is configured")
 }
 
-/// Compares our payments with the provider's; what was unknown is found out on the way.
+/// Compares our payments with the provider's; what was unknown is found out on the way, and the
+/// provider's fees and disputes are booked.
 #[utoipa::path(get, path = "/v1/payments/reconciliation", tag = "payments", params(SinceParams),
     operation_id = "reconcile_payments", responses((status = 200, body = ReconciliationView)))]
 async fn reconciliation(
@@ -228,6 +233,7 @@ async fn reconciliation(
         Problem::new(StatusCode::BAD_GATEWAY, "payment_provider", error.to_string())
     };
     payments.resolve(api.control()).await.map_err(failed)?;
+    payments.take_entries(api.control(), since).await.map_err(failed)?;
     let report = payments.reconcile(api.control(), since).await.map_err(failed)?;
     let mut lines: Vec<&Line> = report.lines.iter().collect();
     lines.sort_by_key(|line| !line.finding.is_alarming());
@@ -236,6 +242,8 @@ async fn reconciliation(
         taken_there: Money::new(totals.taken_there, *currency),
         refunded_here: Money::new(totals.refunded_here, *currency),
         refunded_there: Money::new(totals.refunded_there, *currency),
+        disputed_here: Money::new(totals.disputed_here, *currency),
+        disputed_there: Money::new(totals.disputed_there, *currency),
     });
     Ok(Json(ReconciliationView {
         totals: totals.collect(),
@@ -326,6 +334,7 @@ fn bill(rows: &Rows, session: SessionId) -> Result<Option<(SessionRow, Refund)>,
         lines: Vec::new(),
         before: 0,
         payments: Vec::new(),
+        row: Some(Box::new(row.clone())),
     };
     let Some(booked) = booked else { return Ok(Some((row, refund))) };
     if let Undone::Refunded(before) = booked.undone {

@@ -200,6 +200,11 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             "conflict",
             "this name is taken, by another home or with another content",
         ),
+        Refusal::NotErasable(words) => Problem::conflict(
+            "not_erasable",
+            format!("the driver cannot be forgotten yet: {words}"),
+        ),
+        Refusal::Stale => Problem::overloaded("rows changed while they were read"),
         Refusal::Full => Problem::overloaded("a bound of the node is reached; nothing was done"),
     }
 }

@@ -16,7 +16,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-const FORMAT: &str = "novax data directory, format 2";
+const FORMAT: &str = "novax data directory, format 3";
 
 /// An open data directory. Nobody else can open it meanwhile.
 #[derive(Debug)]

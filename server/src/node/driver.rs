@@ -126,7 +126,8 @@ impl Driver {
     }
 
     fn perform(&mut self, effects: Effects) {
-        let Effects { sends, closes, finishes, transfers, start_recv, log_write } = effects;
+        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
+        assert!(peers.is_empty(), "a node that stands alone has nobody to tell");
         if let Some(write) = log_write {
             self.ring.write_file(write.id, write.fd, write.offset, write.blocks);
         }

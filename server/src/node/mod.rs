@@ -17,9 +17,9 @@ use futures::future::BoxFuture;
 use novax_charging::PartitionConfig;
 use novax_engine::tools::{ScrubFinding, ScrubPosition, Scrubber};
 use novax_engine::{Engine, Options, SharedCache, Worker};
-use novax_model::{Duration, Identity, PartitionId};
+use novax_model::{Duration, Identity, NodeId, PartitionId};
 use novax_query::{Source, SourceError};
-use novax_raft::{LogConfig, MultiRaft, Recovered};
+use novax_raft::{GroupSpec, LogConfig, MultiRaft, RaftConfig, Recovered};
 use novax_shard::counters::Counters;
 use novax_shard::mesh::{Mesh, MeshMessage};
 use novax_shard::port::Asked;
@@ -44,8 +44,6 @@ const UNKNOWN_MAX: usize = 4_096;
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two passes of a scrubber over a store.
 const SCRUB_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
-/// This node's number in its Raft groups; a cluster gives others.
-const NODE_ID: u64 = 1;
 
 /// Why a node did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +119,7 @@ struct Recovery {
 }
 
 /// Opens stores and log. Blocking.
-fn recover(config: &Config, data: &DataDir) -> Result<Recovery, NodeError> {
+fn recover(config: &Config, data: &DataDir, run: u64) -> Result<Recovery, NodeError> {
     let recovered = novax_raft::recover(&data.path)?;
     let worker = Worker::start(1).map_err(system("start the storage worker"))?;
     let mut slots = Vec::new();
@@ -140,9 +138,7 @@ fn recover(config: &Config, data: &DataDir) -> Result<Recovery, NodeError> {
         let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
         let machine = stores::restore(state, &mut engine)
             .map_err(|error| NodeError::Restore { partition: id, reason: error.to_string() })?;
-        let last = recovered.entries_after(id, 0).last().map_or(0, |(index, _)| index);
-        let replay_until = last.max(machine.applied_index());
-        let mut slot = Slot::new(id, machine, engine, replay_until);
+        let mut slot = Slot::new(id, machine, engine, (NodeId::FIRST, run));
         slot.scrub(scrubber(config, id), Instant::now(), http::now());
         slots.push(slot);
     }
@@ -216,7 +212,9 @@ impl Node {
         let http = listen(config.http.listen, "HTTP")?;
         let sql = listen(config.sql.listen, "SQL")?;
         let addresses = Addresses { ocpp: local(&ocpp)?, http: local(&http)?, sql: local(&sql)? };
-        let Recovery { recovered, slots, worker } = recover(config, &data)?;
+        // Tells this life of the node from others.
+        let run = driver::now().0;
+        let Recovery { recovered, slots, worker } = recover(config, &data, run)?;
         let api_key = http::auth::ApiKey::of_node(&data.path, config.http.api_key.as_ref())
             .map_err(system("read or make api.key"))?;
         let (stop, stopped) = watch::channel(false);
@@ -224,8 +222,8 @@ impl Node {
         let provider = crate::payments::provider(&config.payments)?;
         let (asked, asked_of_us) = mpsc::channel(crate::payments::ASKED_MAX);
         let payments = provider.is_some().then_some(asked);
-        let mut started =
-            Starter { config, data: &data, recovered, ocpp, unknown, payments }.start(slots)?;
+        let mut started = Starter { config, data: &data, run, recovered, ocpp, unknown, payments }
+            .start(slots)?;
         started.catch_up()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -278,8 +276,10 @@ impl Node {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         let key = self.api_key.clone();
+        let keys = crate::audit::key::of_node(data).map_err(system("read audit.key"))?;
         let api = http::Api::new(self.control.clone(), key, http::Limits::from(&config.http))
-            .with_payments(payments);
+            .with_payments(payments)
+            .with_rotations(keys.rotations().copied().collect());
         let stop_http = wait(stopped.clone());
         let serve_http = self.runtime.spawn(async move {
             if let Err(error) = http::serve(http, api, stop_http).await {
@@ -393,6 +393,7 @@ impl Source for ControlSource {
 struct Starter<'a> {
     config: &'a Config,
     data: &'a DataDir,
+    run: u64,
     recovered: Recovered,
     ocpp: TcpListener,
     unknown: mpsc::Sender<Identity>,
@@ -439,7 +440,7 @@ impl Starter<'_> {
         let queues: Arc<[ArrayQueue<MeshMessage>]> =
             (0..shards).map(|_| ArrayQueue::new(MESH_MAX)).collect();
         let recovered = Arc::new(self.recovered);
-        let config = shard_config(self.config, self.data)?;
+        let config = shard_config(self.config, self.data, self.run)?;
         let mut pending = Vec::new();
         for (number, slots) in per_shard.into_iter().enumerate() {
             let number = u16::try_from(number).expect("shards are counted in u16");
@@ -482,7 +483,7 @@ fn waker(ring: RingHandle) -> Wake {
     Arc::new(move || ring.wake())
 }
 
-fn shard_config(config: &Config, data: &DataDir) -> Result<ShardConfig, NodeError> {
+fn shard_config(config: &Config, data: &DataDir, run: u64) -> Result<ShardConfig, NodeError> {
     let heartbeat = config.ocpp.heartbeat;
     let signing_key = crate::audit::key::of_node(&data.path);
     let signing_key = signing_key.map_err(system("read or make audit.key"))?;
@@ -498,6 +499,8 @@ fn shard_config(config: &Config, data: &DataDir) -> Result<ShardConfig, NodeErro
         partitions: data.partitions,
         connections_max: RingConfig::default().files_max as usize,
         signing_key: Arc::new(signing_key),
+        node: NodeId::FIRST,
+        run,
     })
 }
 
@@ -554,9 +557,15 @@ impl Birth {
         let _started = made.send(ring.handle());
         let Ok(Wiring { rings, mesh }) = wiring.recv() else { return Ok(()) };
         let wake = waker(ring.handle());
-        let groups: Vec<(PartitionId, u64)> =
-            self.slots.iter().map(|slot| (slot.id, slot.machine.applied_index())).collect();
-        let raft = MultiRaft::start(self.log, NODE_ID, &self.recovered, &groups, wake.clone())?;
+        let node = self.config.node;
+        let group = |slot: &Slot| GroupSpec::alone(node, slot.id, slot.machine.applied_index());
+        let groups: Vec<GroupSpec> = self.slots.iter().map(group).collect();
+        let raft = MultiRaft::start(
+            RaftConfig::new(self.log, node),
+            &self.recovered,
+            &groups,
+            wake.clone(),
+        )?;
         drop(self.recovered);
         let mut slots = self.slots;
         for slot in &mut slots {

@@ -13,7 +13,7 @@ mod service;
 use client::World;
 use novax_charging::command::Command;
 use novax_charging::{ConnectorStatus, Outcome, Protocol};
-use novax_model::{ConnectorRef, Identity, Timestamp};
+use novax_model::{ConnectorRef, Identity, NodeId, Timestamp};
 use serde_json::{Value, json};
 
 fn id(text: &str) -> Identity {
@@ -56,7 +56,12 @@ async fn connect(world: &World, station: &str) {
     let identity = id(station);
     let connector = ConnectorRef::of_v16(1);
     for command in [
-        Command::StationConnected { identity: identity.clone(), epoch: 1, protocol: Protocol::V16 },
+        Command::StationConnected {
+            identity: identity.clone(),
+            epoch: 1,
+            protocol: Protocol::V16,
+            node: NodeId::FIRST,
+        },
         Command::StationBooted {
             identity: identity.clone(),
             vendor: "Acme".into(),

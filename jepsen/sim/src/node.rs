@@ -1,0 +1,460 @@
+//! A node of the hub without threads and files: its shards, stores and logs on a simulated disk.
+//!
+//! It starts as the server starts, from what is on the disk, and it ends as a machine ends whose power goes: what
+//! was not durable may be there, or not, or in part.
+
+use crate::WorldError;
+use crossbeam_queue::ArrayQueue;
+use novax_charging::{Partition, PartitionConfig};
+use novax_engine::{Engine, Options, Worker};
+use novax_log::sim::SimDisk;
+use novax_log::{LogConfig, LogWrite, Recovered, blocking_write, recover_on};
+use novax_model::{Duration, NodeId, PartitionId, Timestamp};
+use novax_raft::{GroupSpec, MultiRaft, RaftConfig};
+use novax_shard::control::{Control, ShardPort};
+use novax_shard::counters::Counters;
+use novax_shard::mesh::{Mesh, MeshMessage};
+use novax_shard::port::{Asked, Request};
+use novax_shard::slot::Slot;
+use novax_shard::{ConnId, Effects, Shard, ShardConfig, stores};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
+
+/// Where a node's data are on its disk.
+const ROOT: &str = "/node";
+/// Small, so that a run comes by all that happens at their ends.
+const SEGMENT_BYTES: u64 = 1 << 20;
+const MEMTABLE_BYTES: usize = 128 << 10;
+const LOG_SEGMENTS_MAX: u64 = 3;
+/// Requests and messages that may wait, as in the server.
+const QUEUE_MAX: usize = 16_384;
+/// What payment providers may be asked at a time.
+const ASKED_MAX: usize = 4_096;
+
+/// What does not change in a node's life.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Partitions of the cluster.
+    pub partitions: u16,
+}
+
+/// Something for a shard to take at its next turn.
+#[derive(Debug)]
+pub enum Input {
+    /// A socket was accepted.
+    Accepted(ConnId),
+    /// Bytes came.
+    Received(ConnId, Vec<u8>),
+    /// A buffer has gone out.
+    Sent(ConnId, Vec<u8>),
+    /// A socket is gone.
+    Closed(ConnId),
+    /// A socket came from another shard.
+    Adopted(ConnId, u64),
+    /// A socket has gone to another shard.
+    Transferred(ConnId),
+    /// It could not go.
+    TransferFailed(ConnId),
+    /// The log write in flight is durable.
+    Written,
+    /// Somebody has called: a store's job is done, a queue holds something.
+    Woken,
+}
+
+/// A shard and what belongs to its thread.
+pub struct Seat {
+    /// The shard.
+    pub shard: Shard,
+    /// When its next turn is due.
+    pub turn_at: Timestamp,
+    requests: Arc<ArrayQueue<Request>>,
+    inbox: Vec<Input>,
+    write: Option<LogWrite>,
+    write_is_new: bool,
+    conns: Conns,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+/// Names of sockets, as a ring gives them: slots are used again under another generation.
+#[derive(Debug, Default)]
+struct Conns {
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    /// Which socket of the world it is.
+    sockets: BTreeMap<ConnId, usize>,
+}
+
+impl Conns {
+    fn open(&mut self, socket: usize) -> ConnId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.generations.push(0);
+            u32::try_from(self.generations.len() - 1).expect("few sockets")
+        });
+        let generation = &mut self.generations[index as usize];
+        *generation += 1;
+        let conn = ConnId::from_parts(index, *generation);
+        self.sockets.insert(conn, socket);
+        conn
+    }
+
+    fn close(&mut self, conn: ConnId) -> Option<usize> {
+        let socket = self.sockets.remove(&conn)?;
+        self.free.push(conn.index());
+        Some(socket)
+    }
+}
+
+impl Seat {
+    /// Gives a socket of the world a name here.
+    pub fn open(&mut self, socket: usize) -> ConnId {
+        self.conns.open(socket)
+    }
+
+    /// Takes a name back; which socket it was.
+    pub fn forget(&mut self, conn: ConnId) -> Option<usize> {
+        self.conns.close(conn)
+    }
+
+    /// Which socket it is.
+    #[must_use]
+    pub fn socket(&self, conn: ConnId) -> Option<usize> {
+        self.conns.sockets.get(&conn).copied()
+    }
+
+    /// Puts something before the shard.
+    pub fn put(&mut self, input: Input) {
+        self.inbox.push(input);
+    }
+
+    fn turn(&mut self, now: Timestamp) -> Effects {
+        self.shard.set_now(now);
+        for input in std::mem::take(&mut self.inbox) {
+            match input {
+                Input::Accepted(conn) => self.shard.handle_accepted(conn),
+                Input::Received(conn, mut bytes) => self.shard.handle_received(conn, &mut bytes),
+                Input::Sent(conn, buffer) => self.shard.handle_sent(conn, buffer),
+                Input::Closed(conn) => self.shard.handle_closed(conn),
+                Input::Adopted(conn, tag) => self.shard.handle_adopted(conn, tag),
+                Input::Transferred(conn) => self.shard.handle_transferred(conn),
+                Input::TransferFailed(conn) => self.shard.handle_transfer_failed(conn),
+                Input::Written => {
+                    let write = self.write.take().expect("a write in flight");
+                    self.shard.handle_log_written(write.id, write.blocks, Ok(()));
+                }
+                Input::Woken => self.shard.tend_stores(),
+            }
+        }
+        self.shard.take_requests(&self.requests);
+        self.shard.end_turn();
+        let mut effects = self.shard.take_effects();
+        if let Some(write) = effects.log_write.take() {
+            assert!(self.write.is_none(), "one log write at a time");
+            self.write = Some(write);
+            self.write_is_new = true;
+        }
+        effects
+    }
+
+    /// How many bytes the shard wants written, once for each write it hands out.
+    pub fn take_write_bytes(&mut self) -> Option<usize> {
+        let write = self.write.as_ref().filter(|_| std::mem::take(&mut self.write_is_new))?;
+        Some(write.blocks.len() * novax_log::BLOCK_BYTES)
+    }
+}
+
+/// A node whose power is on.
+pub struct Running {
+    /// Its shards.
+    pub seats: Vec<Seat>,
+    /// The way into them.
+    pub control: Control,
+    /// What payment providers are asked.
+    pub asked: mpsc::Receiver<Asked>,
+    wakes: Arc<[AtomicBool]>,
+    // Last: stores end before their worker.
+    worker: Worker,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("shards", &self.seats.len()).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Whether anybody wants this shard to look, since it was last asked.
+    #[must_use]
+    pub fn take_wake(&self, shard: usize) -> bool {
+        self.wakes[shard].swap(false, Ordering::Relaxed)
+    }
+
+    /// Does one job of the stores; false when there is none.
+    pub fn do_job(&self) -> bool {
+        self.worker.run_next()
+    }
+
+    /// Whether all states are as new as their logs: before that nobody is let in.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.seats.iter().all(|seat| seat.shard.is_caught_up())
+    }
+
+    /// A partition's state.
+    #[must_use]
+    pub fn machine(&self, partition: PartitionId) -> Option<&Partition> {
+        self.seats.iter().find_map(|seat| seat.shard.machine(partition))
+    }
+}
+
+/// How far a partition had come, and what it was then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// The last entry that was applied.
+    pub index: u64,
+    /// The hash of the state after it.
+    pub hash: u64,
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its disk.
+    pub disk: SimDisk,
+    /// What runs, while the power is on.
+    pub up: Option<Running>,
+    /// How often it was started.
+    pub run: u64,
+    /// How far its clock is off, in microseconds.
+    pub clock_off_us: i64,
+    shape: Shape,
+    /// Its clock never goes back while it runs.
+    clock: Timestamp,
+    /// What it has told of each partition before its power went.
+    known: BTreeMap<PartitionId, Known>,
+}
+
+impl Node {
+    /// A node with an empty disk.
+    #[must_use]
+    pub fn new(shape: Shape) -> Node {
+        let disk = SimDisk::new();
+        disk.set_instant(true);
+        Node {
+            disk,
+            up: None,
+            run: 0,
+            clock_off_us: 0,
+            shape,
+            clock: Timestamp::ZERO,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Its clock.
+    pub fn clock(&mut self, now: Timestamp) -> Timestamp {
+        self.clock = self.clock.max(Timestamp(now.0.saturating_add_signed(self.clock_off_us)));
+        self.clock
+    }
+
+    /// Starts with so many shards.
+    ///
+    /// # Errors
+    /// When the disk fails, or what is on it is not what was put there.
+    pub fn start(&mut self, shards: u16, now: Timestamp) -> Result<(), WorldError> {
+        assert!(self.up.is_none() && shards > 0, "a node that is off starts");
+        self.run += 1;
+        // A clock may have been set back while the power was off.
+        self.clock = Timestamp::ZERO;
+        let now = self.clock(now);
+        let worker = Worker::by_hand();
+        let (recovered, slots) = recover(&self.disk, self.shape, &worker)?;
+        let mut per_shard: Vec<Vec<Slot>> = (0..shards).map(|_| Vec::new()).collect();
+        for slot in slots {
+            per_shard[usize::from(slot.id.shard(shards))].push(slot);
+        }
+        let wakes: Arc<[AtomicBool]> = (0..shards).map(|_| AtomicBool::new(false)).collect();
+        let queues: Arc<[ArrayQueue<MeshMessage>]> =
+            (0..shards).map(|_| ArrayQueue::new(QUEUE_MAX)).collect();
+        let wakers: Arc<[Wake]> = (0..usize::from(shards)).map(|at| waker(&wakes, at)).collect();
+        let (asked_in, asked) = mpsc::channel(ASKED_MAX);
+        let (mut seats, mut ports) = (Vec::new(), Vec::new());
+        for (number, mut slots) in (0_u16..).zip(per_shard) {
+            let wake = wakers[usize::from(number)].clone();
+            slots.iter_mut().for_each(|slot| slot.engine.set_wake(wake.clone()));
+            let raft = start_raft(&recovered, &slots, number, &wake)?;
+            let mesh = Mesh::new(number, queues.clone(), wakers.clone());
+            let counters = Arc::new(Counters::default());
+            let config = shard_config(self.shape);
+            let mut shard = Shard::new(config, counters.clone(), mesh, raft, slots, None, now);
+            shard.set_payments(asked_in.clone());
+            let requests = Arc::new(ArrayQueue::new(QUEUE_MAX));
+            ports.push(ShardPort { queue: requests.clone(), wake, counters });
+            seats.push(Seat {
+                shard,
+                turn_at: Timestamp::MAX,
+                requests,
+                inbox: Vec::new(),
+                write: None,
+                write_is_new: false,
+                conns: Conns::default(),
+            });
+        }
+        let control = Control::new(ports, self.shape.partitions);
+        self.up = Some(Running { seats, control, asked, wakes, worker });
+        Ok(())
+    }
+
+    /// Lets a shard take its turn.
+    pub fn turn(&mut self, shard: usize, now: Timestamp) -> Option<Effects> {
+        let now = self.clock(now);
+        Some(self.up.as_mut()?.seats[shard].turn(now))
+    }
+
+    /// Makes the write durable that a shard has handed out; false when the power went.
+    pub fn write(&mut self, shard: usize) -> bool {
+        let Some(up) = &mut self.up else { return false };
+        let seat = &mut up.seats[shard];
+        let Some(write) = &seat.write else { return false };
+        if blocking_write(write).is_err() {
+            assert!(self.disk.is_power_gone(), "this disk fails only for want of power");
+            return false;
+        }
+        seat.put(Input::Written);
+        true
+    }
+
+    /// The power goes. What is on the disk afterwards is decided by `seed`; writes under way may be torn.
+    pub fn crash(&mut self, seed: u64) -> Option<Running> {
+        let up = self.up.take();
+        self.disk.cut_power_after(0);
+        for seat in up.iter().flat_map(|up| &up.seats) {
+            if let Some(write) = &seat.write {
+                // It fails, and the disk notes what was on its way.
+                drop(blocking_write(write));
+            }
+        }
+        if let Some(up) = &up {
+            for partition in (0..self.shape.partitions).map(PartitionId) {
+                let machine = up.machine(partition).expect("each partition has a shard");
+                let known = Known { index: machine.applied_index(), hash: machine.state_hash() };
+                let before = self.known.get(&partition).map_or(0, |before| before.index);
+                // A start that was cut short has not come as far.
+                if known.index >= before {
+                    self.known.insert(partition, known);
+                }
+            }
+        }
+        self.disk = self.disk.crash(seed);
+        up
+    }
+
+    /// What is on the disk makes the states again that the node had told of: from what the stores hold and the
+    /// entries after it, with the same hash at the same entry.
+    ///
+    /// # Errors
+    /// When something that was committed is gone, or makes another state.
+    pub fn check_replay(&self) -> Result<(), WorldError> {
+        // Recovery changes the disk: this one works on a copy.
+        let disk = self.disk.copy();
+        let worker = Worker::by_hand();
+        let (recovered, slots) = recover(&disk, self.shape, &worker)?;
+        for mut slot in slots {
+            let Some(known) = self.known.get(&slot.id) else { continue };
+            let from = slot.machine.applied_index();
+            for (index, data) in recovered.entries_after(slot.id, from) {
+                if index > known.index {
+                    break;
+                }
+                let applied = slot.machine.apply(index, data);
+                applied.map_err(|error| WorldError::promise(&format!("{}: {error}", slot.id)))?;
+            }
+            let found = slot.machine.applied_index();
+            if found != known.index {
+                let text = format!(
+                    "partition {}: entry {} was committed, the disk has entries up to {found}",
+                    slot.id, known.index
+                );
+                return Err(WorldError::promise(&text));
+            }
+            if slot.machine.state_hash() != known.hash {
+                let text = format!("partition {}: entry {found} makes another state", slot.id);
+                return Err(WorldError::promise(&text));
+            }
+        }
+        Ok(())
+    }
+}
+
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+fn waker(wakes: &Arc<[AtomicBool]>, at: usize) -> Wake {
+    let wakes = wakes.clone();
+    Arc::new(move || wakes[at].store(true, Ordering::Relaxed))
+}
+
+fn recover(
+    disk: &SimDisk,
+    shape: Shape,
+    worker: &Worker,
+) -> Result<(Recovered, Vec<Slot>), WorldError> {
+    let recovered = recover_on(disk.arc(), Path::new(ROOT))?;
+    let mut slots = Vec::new();
+    for id in (0..shape.partitions).map(PartitionId) {
+        let options = Options {
+            memtable_bytes_max: MEMTABLE_BYTES,
+            block_cache_bytes: 1 << 20,
+            table_bytes_max: 128 << 10,
+            level1_bytes_max: 512 << 10,
+            // A clock that is not ours would decide when a failed job is tried again.
+            retry_after: Duration::ZERO,
+            ..stores::store_options()
+        };
+        let dir = PathBuf::from(ROOT).join("partitions").join(format!("p{:03}", id.0));
+        let mut engine = Engine::open_on(disk.arc(), &dir, options, worker)?;
+        let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
+        let machine = stores::restore(state, &mut engine)
+            .map_err(|error| WorldError::promise(&format!("partition {id}: {error}")))?;
+        let last = recovered.last_index(id);
+        let replay_until = last.max(machine.applied_index());
+        slots.push(Slot::new(id, machine, engine, replay_until));
+    }
+    Ok((recovered, slots))
+}
+
+fn start_raft(
+    recovered: &Recovered,
+    slots: &[Slot],
+    shard: u16,
+    wake: &Wake,
+) -> Result<MultiRaft, WorldError> {
+    let alone =
+        |slot: &Slot| GroupSpec::alone(NodeId::FIRST, slot.id, slot.machine.applied_index());
+    let groups: Vec<GroupSpec> = slots.iter().map(alone).collect();
+    let log =
+        LogConfig { segment_bytes: SEGMENT_BYTES, ..LogConfig::for_shard(Path::new(ROOT), shard) };
+    let config = RaftConfig::new(log, NodeId::FIRST);
+    Ok(MultiRaft::start(config, recovered, &groups, wake.clone())?)
+}
+
+fn shard_config(shape: Shape) -> ShardConfig {
+    ShardConfig {
+        heartbeat_interval_s: 300,
+        message_bytes_max: 64 * 1024,
+        handshake_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(910),
+        call_timeout: Duration::from_secs(30),
+        memtable_bytes_max: MEMTABLE_BYTES,
+        log_segments_max: LOG_SEGMENTS_MAX,
+        partitions: shape.partitions,
+        connections_max: 10_000,
+        signing_key: Arc::new(ed25519_dalek::SigningKey::from_bytes(&[7; 32])),
+    }
+}

@@ -1,0 +1,198 @@
+//! What the shards of one partition on several nodes say to each other: Raft's messages, and commands for
+//! whoever leads.
+//!
+//! Bytes come from a link that knows which node is at its other end; nothing else in them is believed
+//! before it was looked at. The format is in `docs/formats/peer.md`.
+
+use novax_charging::{Command, CorruptEntry, Entry, Origin, decode_entry};
+use novax_model::{NodeId, PartitionId, Timestamp};
+
+/// Which queue of a link something goes through: what is ahead in this order is sent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Messages of Raft.
+    Raft,
+    /// Commands, and their refusal.
+    Request,
+}
+
+/// Something for another node.
+#[derive(Debug)]
+pub struct PeerSend {
+    /// Which.
+    pub to: NodeId,
+    /// How urgent.
+    pub lane: Lane,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+/// What is said on [`Lane::Request`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Commands for the leader of a partition, as one batch of the sender.
+    Forward {
+        /// The partition.
+        partition: PartitionId,
+        /// The batch.
+        origin: Origin,
+        /// Its commands.
+        commands: Vec<Command>,
+    },
+    /// The sender does not lead: the receiver's batch comes back, to be sent to whoever does.
+    Turned {
+        /// The partition.
+        partition: PartitionId,
+        /// The batch.
+        origin: Origin,
+        /// Its commands.
+        commands: Vec<Command>,
+    },
+    /// The sender has no room: the receiver's batch will be in no entry.
+    Refused {
+        /// The partition.
+        partition: PartitionId,
+        /// In which life of the receiver it was made.
+        run: u64,
+        /// Its number.
+        token: u64,
+    },
+}
+
+/// Bytes from another node are no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// Too short, or of no kind this build knows.
+    #[error("a message of a kind that is not known, or cut short")]
+    Kind,
+    /// The commands do not validate.
+    #[error(transparent)]
+    Commands(#[from] CorruptEntry),
+    /// The batch is not one batch of the node whose it should be.
+    #[error("a batch of another node")]
+    Origin,
+}
+
+const FORWARD: u8 = 1;
+const TURNED: u8 = 2;
+const REFUSED: u8 = 3;
+/// Kind and partition.
+const HEAD_LEN: usize = 3;
+
+impl Request {
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(self) -> Vec<u8> {
+        let head = |kind: u8, partition: PartitionId| {
+            let [low, high] = partition.0.to_le_bytes();
+            vec![kind, low, high]
+        };
+        let batch = |kind, partition, origin, commands| {
+            let entry = Entry { time: Timestamp(0), commands, origins: vec![origin] };
+            let mut bytes = head(kind, partition);
+            bytes.extend_from_slice(&entry.encode());
+            bytes
+        };
+        match self {
+            Request::Forward { partition, origin, commands } => {
+                batch(FORWARD, partition, origin, commands)
+            }
+            Request::Turned { partition, origin, commands } => {
+                batch(TURNED, partition, origin, commands)
+            }
+            Request::Refused { partition, run, token } => {
+                let mut bytes = head(REFUSED, partition);
+                bytes.extend_from_slice(&run.to_le_bytes());
+                bytes.extend_from_slice(&token.to_le_bytes());
+                bytes
+            }
+        }
+    }
+
+    /// Reads what the node `from` sent to the node `me`.
+    ///
+    /// # Errors
+    /// [`BadRequest`].
+    pub fn decode(from: NodeId, me: NodeId, bytes: &[u8]) -> Result<Request, BadRequest> {
+        let (head, body) = bytes.split_at_checked(HEAD_LEN).ok_or(BadRequest::Kind)?;
+        let &[kind, low, high] = head else { return Err(BadRequest::Kind) };
+        let partition = PartitionId(u16::from_le_bytes([low, high]));
+        match kind {
+            FORWARD => {
+                let (origin, commands) = batch(from, body)?;
+                Ok(Request::Forward { partition, origin, commands })
+            }
+            TURNED => {
+                let (origin, commands) = batch(me, body)?;
+                Ok(Request::Turned { partition, origin, commands })
+            }
+            REFUSED => {
+                let (run, token) = body.split_first_chunk::<8>().ok_or(BadRequest::Kind)?;
+                let token: [u8; 8] = token.try_into().map_err(|_| BadRequest::Kind)?;
+                let (run, token) = (u64::from_le_bytes(*run), u64::from_le_bytes(token));
+                Ok(Request::Refused { partition, run, token })
+            }
+            _ => Err(BadRequest::Kind),
+        }
+    }
+}
+
+/// One batch of one node.
+fn batch(of: NodeId, bytes: &[u8]) -> Result<(Origin, Vec<Command>), BadRequest> {
+    let Entry { commands, origins, .. } = decode_entry(bytes)?;
+    let &[origin] = origins.as_slice() else { return Err(BadRequest::Origin) };
+    if origin.node != of || origin.count as usize != commands.len() {
+        return Err(BadRequest::Origin);
+    }
+    Ok((origin, commands))
+}
+
+/// The partition a message of [`Lane::Request`] is about: whose shard is to have it.
+#[must_use]
+pub fn partition_of(bytes: &[u8]) -> Option<PartitionId> {
+    let &[_, low, high] = bytes.get(..HEAD_LEN)? else { return None };
+    Some(PartitionId(u16::from_le_bytes([low, high])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: u64) -> NodeId {
+        NodeId::new(number).expect("not zero")
+    }
+
+    fn origin() -> Origin {
+        Origin { node: node(2), run: 5, token: 9, count: 2 }
+    }
+
+    fn forward() -> Request {
+        let commands = vec![Command::Tick, Command::Tick];
+        Request::Forward { partition: PartitionId(300), origin: origin(), commands }
+    }
+
+    #[test]
+    fn what_was_said_is_heard() {
+        let refused = || Request::Refused { partition: PartitionId(7), run: u64::MAX, token: 1 };
+        assert_eq!(Request::decode(node(3), node(1), &refused().encode()), Ok(refused()));
+        assert_eq!(Request::decode(node(2), node(1), &forward().encode()), Ok(forward()));
+        let turned = || {
+            let commands = vec![Command::Tick, Command::Tick];
+            Request::Turned { partition: PartitionId(1), origin: origin(), commands }
+        };
+        assert_eq!(Request::decode(node(1), node(2), &turned().encode()), Ok(turned()));
+        assert_eq!(partition_of(&forward().encode()), Some(PartitionId(300)));
+    }
+
+    #[test]
+    fn nobody_speaks_for_another_and_nothing_cut_short_is_heard() {
+        let bytes = forward().encode();
+        assert_eq!(Request::decode(node(1), node(2), &bytes), Err(BadRequest::Origin));
+        for len in 0..bytes.len() {
+            assert!(Request::decode(node(2), node(1), &bytes[..len]).is_err(), "{len} bytes");
+        }
+        let mut other = bytes;
+        other[0] = 9;
+        assert_eq!(Request::decode(node(2), node(1), &other), Err(BadRequest::Kind));
+    }
+}
