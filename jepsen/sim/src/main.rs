@@ -23,8 +23,8 @@ struct Args {
     /// Stations; without it the seed decides.
     #[arg(long)]
     stations: Option<usize>,
-    /// Nodes of the hub; one, until nodes can be joined.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
+    /// Nodes of the hub.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
     nodes: u16,
     /// Runs each seed twice and compares: the same seed is the same run.
     #[arg(long)]
@@ -67,6 +67,7 @@ fn run_once(args: &Args, seed: u64) -> Result<(u64, u64), String> {
     if let Some(seconds) = args.seconds {
         plan.duration = Duration::from_secs(seconds);
     }
+    plan.nodes = args.nodes;
     if let Some(stations) = args.stations {
         plan.stations = stations;
     }

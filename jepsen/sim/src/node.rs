@@ -5,15 +5,17 @@
 
 use crate::WorldError;
 use crossbeam_queue::ArrayQueue;
+use novax_audit::Signer;
 use novax_charging::{Partition, PartitionConfig};
 use novax_engine::{Engine, Options, Worker};
 use novax_log::sim::SimDisk;
 use novax_log::{LogConfig, LogWrite, Recovered, blocking_write, recover_on};
 use novax_model::{Duration, NodeId, PartitionId, Timestamp};
-use novax_raft::{GroupSpec, MultiRaft, RaftConfig};
+use novax_raft::{GroupSpec, MultiRaft, PeerMessage, RaftConfig};
 use novax_shard::control::{Control, ShardPort};
 use novax_shard::counters::Counters;
 use novax_shard::mesh::{Mesh, MeshMessage};
+use novax_shard::peers::{self, Lane, PeerInput};
 use novax_shard::port::{Asked, Request};
 use novax_shard::slot::Slot;
 use novax_shard::{ConnId, Effects, Shard, ShardConfig, stores};
@@ -39,6 +41,14 @@ const ASKED_MAX: usize = 4_096;
 pub struct Shape {
     /// Partitions of the cluster.
     pub partitions: u16,
+    /// Nodes of the cluster; each has a replica of each partition.
+    pub nodes: u16,
+}
+
+/// A node by its place in the world.
+#[must_use]
+pub fn id_of(place: usize) -> NodeId {
+    NodeId::new(place as u64 + 1).expect("not zero")
 }
 
 /// Something for a shard to take at its next turn.
@@ -60,6 +70,8 @@ pub enum Input {
     TransferFailed(ConnId),
     /// The log write in flight is durable.
     Written,
+    /// Another node says something.
+    Peer(NodeId, PeerInput),
     /// Somebody has called: a store's job is done, a queue holds something.
     Woken,
 }
@@ -149,6 +161,7 @@ impl Seat {
                     let write = self.write.take().expect("a write in flight");
                     self.shard.handle_log_written(write.id, write.blocks, Ok(()));
                 }
+                Input::Peer(from, input) => self.shard.handle_peer(from, input),
                 Input::Woken => self.shard.tend_stores(),
             }
         }
@@ -207,6 +220,31 @@ impl Running {
         self.seats.iter().all(|seat| seat.shard.is_caught_up())
     }
 
+    /// What another node says goes to the shards it is for: which of them have something now.
+    pub fn hear(&mut self, from: NodeId, lane: Lane, mut bytes: &[u8]) -> Vec<usize> {
+        let shards = u16::try_from(self.seats.len()).expect("few shards");
+        let mut heard = Vec::new();
+        while !bytes.is_empty() {
+            let (partition, input) = match lane {
+                Lane::Raft => {
+                    let read = PeerMessage::decode(&mut bytes);
+                    let message = read.expect("nodes of a simulation send what they mean");
+                    (message.partition(), PeerInput::Raft(message))
+                }
+                Lane::Request => {
+                    let of = peers::partition_of(bytes);
+                    let all = std::mem::take(&mut bytes).to_vec();
+                    let of = of.expect("nodes of a simulation send what they mean");
+                    (of, PeerInput::Request(all.into()))
+                }
+            };
+            let shard = usize::from(partition.shard(shards));
+            self.seats[shard].put(Input::Peer(from, input));
+            heard.push(shard);
+        }
+        heard
+    }
+
     /// A partition's state.
     #[must_use]
     pub fn machine(&self, partition: PartitionId) -> Option<&Partition> {
@@ -226,6 +264,8 @@ pub struct Known {
 /// A node.
 #[derive(Debug)]
 pub struct Node {
+    /// Which one.
+    pub id: NodeId,
     /// Its disk.
     pub disk: SimDisk,
     /// What runs, while the power is on.
@@ -244,10 +284,11 @@ pub struct Node {
 impl Node {
     /// A node with an empty disk.
     #[must_use]
-    pub fn new(shape: Shape) -> Node {
+    pub fn new(id: NodeId, shape: Shape) -> Node {
         let disk = SimDisk::new();
         disk.set_instant(true);
         Node {
+            id,
             disk,
             up: None,
             run: 0,
@@ -275,7 +316,9 @@ impl Node {
         self.clock = Timestamp::ZERO;
         let now = self.clock(now);
         let worker = Worker::by_hand();
-        let (recovered, slots) = recover(&self.disk, self.shape, &worker, now.0)?;
+        // Tells this life from others, as in the server.
+        let life = (self.id, now.0);
+        let (recovered, slots) = recover(&self.disk, self.shape, life, &worker)?;
         let mut per_shard: Vec<Vec<Slot>> = (0..shards).map(|_| Vec::new()).collect();
         for slot in slots {
             per_shard[usize::from(slot.id.shard(shards))].push(slot);
@@ -289,10 +332,11 @@ impl Node {
         for (number, mut slots) in (0_u16..).zip(per_shard) {
             let wake = wakers[usize::from(number)].clone();
             slots.iter_mut().for_each(|slot| slot.engine.set_wake(wake.clone()));
-            let raft = start_raft(&recovered, &slots, number, &wake)?;
+            let log = LogConfig::for_shard(Path::new(ROOT), number);
+            let raft = start_raft(&recovered, &slots, (self.id, self.shape), log, &wake)?;
             let mesh = Mesh::new(number, queues.clone(), wakers.clone());
             let counters = Arc::new(Counters::default());
-            let config = shard_config(self.shape, now.0);
+            let config = shard_config(self.shape, life);
             let mut shard = Shard::new(config, counters.clone(), mesh, raft, slots, None, now);
             shard.set_payments(asked_in.clone());
             let requests = Arc::new(ArrayQueue::new(QUEUE_MAX));
@@ -365,7 +409,7 @@ impl Node {
         // Recovery changes the disk: this one works on a copy.
         let disk = self.disk.copy();
         let worker = Worker::by_hand();
-        let (recovered, slots) = recover(&disk, self.shape, &worker, 0)?;
+        let (recovered, slots) = recover(&disk, self.shape, (self.id, 0), &worker)?;
         for mut slot in slots {
             let Some(known) = self.known.get(&slot.id) else { continue };
             let from = slot.machine.applied_index();
@@ -403,8 +447,8 @@ fn waker(wakes: &Arc<[AtomicBool]>, at: usize) -> Wake {
 fn recover(
     disk: &SimDisk,
     shape: Shape,
+    life: (NodeId, u64),
     worker: &Worker,
-    run: u64,
 ) -> Result<(Recovered, Vec<Slot>), WorldError> {
     let recovered = recover_on(disk.arc(), Path::new(ROOT))?;
     let mut slots = Vec::new();
@@ -423,7 +467,7 @@ fn recover(
         let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
         let machine = stores::restore(state, &mut engine)
             .map_err(|error| WorldError::promise(&format!("partition {id}: {error}")))?;
-        slots.push(Slot::new(id, machine, engine, (NodeId::FIRST, run)));
+        slots.push(Slot::new(id, machine, engine, life));
     }
     Ok((recovered, slots))
 }
@@ -431,19 +475,18 @@ fn recover(
 fn start_raft(
     recovered: &Recovered,
     slots: &[Slot],
-    shard: u16,
+    (node, shape): (NodeId, Shape),
+    log: LogConfig,
     wake: &Wake,
 ) -> Result<MultiRaft, WorldError> {
-    let alone =
-        |slot: &Slot| GroupSpec::alone(NodeId::FIRST, slot.id, slot.machine.applied_index());
-    let groups: Vec<GroupSpec> = slots.iter().map(alone).collect();
-    let log =
-        LogConfig { segment_bytes: SEGMENT_BYTES, ..LogConfig::for_shard(Path::new(ROOT), shard) };
-    let config = RaftConfig::new(log, NodeId::FIRST);
+    let founders: Vec<NodeId> = (0..usize::from(shape.nodes)).map(id_of).collect();
+    let group = |slot: &Slot| GroupSpec::new(slot.id, slot.machine.applied_index(), &founders);
+    let groups: Vec<GroupSpec> = slots.iter().map(group).collect();
+    let config = RaftConfig::new(LogConfig { segment_bytes: SEGMENT_BYTES, ..log }, node);
     Ok(MultiRaft::start(config, recovered, &groups, wake.clone())?)
 }
 
-fn shard_config(shape: Shape, run: u64) -> ShardConfig {
+fn shard_config(shape: Shape, (node, run): (NodeId, u64)) -> ShardConfig {
     ShardConfig {
         heartbeat_interval_s: 300,
         message_bytes_max: 64 * 1024,
@@ -454,10 +497,8 @@ fn shard_config(shape: Shape, run: u64) -> ShardConfig {
         log_segments_max: LOG_SEGMENTS_MAX,
         partitions: shape.partitions,
         connections_max: 10_000,
-        signing_key: Arc::new(novax_shard::Signer::new(ed25519_dalek::SigningKey::from_bytes(
-            &[7; 32],
-        ))),
-        node: NodeId::FIRST,
+        signing_key: Arc::new(Signer::new(ed25519_dalek::SigningKey::from_bytes(&[7; 32]))),
+        node,
         run,
     }
 }

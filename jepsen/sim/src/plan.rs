@@ -18,6 +18,10 @@ pub struct Plan {
     pub partitions: u16,
     /// How many shards at the most; each start draws a number.
     pub shards_max: u16,
+    /// How many nodes; each has a replica of each partition.
+    pub nodes: u16,
+    /// Links between nodes break now and then.
+    pub cuts_links: bool,
     /// How many sites.
     pub sites: usize,
     /// Between two losses of power, about; `None`: the power stays.
@@ -46,6 +50,8 @@ impl Plan {
             stations: 3 + rng.below_usize(20),
             partitions: 1 + u16::try_from(rng.below(8)).expect("small"),
             shards_max: 1 + u16::try_from(rng.below(3)).expect("small"),
+            nodes: 1,
+            cuts_links: true,
             sites: 1 + rng.below_usize(5),
             crash_every: (!rng.one_in(8)).then(|| Duration::from_secs(crash_s)),
             forgets_at: None,
