@@ -91,7 +91,10 @@ const FLOORS: [(&str, &[&str]); 25] = [
         ],
     ),
     ("jepsen", &["model", "wire", "engine", "log", "ledger", "audit", "payments"]),
-    ("jepsen/sim", &["model", "log", "engine", "ledger", "audit", "wire", "charging", "raft", "shard"]),
+    (
+        "jepsen/sim",
+        &["model", "log", "engine", "ledger", "audit", "wire", "charging", "raft", "shard"],
+    ),
     (
         "benches",
         &["model", "wire", "engine", "log", "tsdb", "ledger", "tariff", "settlement", "audit"],

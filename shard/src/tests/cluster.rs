@@ -45,12 +45,12 @@ impl Cluster {
             if sends.is_empty() {
                 return;
             }
-            sends.into_iter().for_each(|(from, send)| self.carry(from, send));
+            sends.iter().for_each(|(from, send)| self.carry(*from, send));
         }
         panic!("the nodes do not come to rest");
     }
 
-    fn carry(&mut self, from: usize, send: PeerSend) {
+    fn carry(&mut self, from: usize, send: &PeerSend) {
         let to = usize::try_from(send.to.get() - 1).expect("small");
         let is_cut = self.cut.contains(&(from.min(to), from.max(to)));
         let Some(world) = self.worlds[to].as_mut().filter(|_| !is_cut) else { return };
