@@ -35,7 +35,16 @@ impl State {
         let (number, connector) = series_parts(series);
         let now = self.now();
         let ahead_max = now.saturating_add(self.config.clock_ahead_max);
-        let Some(row) = self.touch_connector(number, connector) else { return false };
+        if self.stations.get(number as usize).is_none() {
+            return false;
+        }
+        // The first that is heard of a connector may be the values that come with the first start on it.
+        let row = if connector.evse == 0 {
+            self.touch_connector(number, connector)
+        } else {
+            self.touch_connector_or_new(number, connector).ok()
+        };
+        let Some(row) = row else { return false };
         // The series cleans for itself what the device said. What is hashed must not depend on it: twin
         // and bill take the values as they are and mind the clock alone.
         let said = tick;

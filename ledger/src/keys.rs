@@ -1,15 +1,15 @@
-//! The keys of all sets booked, and what is kept of each set: so that a repeat gets the first
-//! answer, a hold is resolved once, and a set is undone once.
+//! The keys of all sets booked, and what is kept of each set: so that a repeat gets the first answer, a hold
+//! is resolved once, and a set is undone once.
 //!
-//! The fate of a resolved hold is kept with the key of the set that placed it, two bits a leg, so
-//! that "already posted", "already voided" and "expired" stay distinct, on a restored replica as on
-//! one that never stopped, at no cost in rows.
+//! The fate of a resolved hold is kept with the key of the set that placed it, two bits a leg, so that
+//! "already posted", "already voided" and "expired" stay distinct, on a restored replica as on one that never
+//! stopped, at no cost in rows.
 //!
-//! In memory a key costs 48 bytes in a slab, 4 in the queue of ages and 11 to 21 in the index that
-//! finds it: 63 to 77 bytes with the room both keep to grow. So keys are forgotten, oldest first, but never younger than
-//! [`KEY_AGE_MIN`]; one whose hold is still open stays until that is resolved. New keys stand side by
-//! side, and the index is cut in [`SHARDS`], so that growing it never stops the ledger for longer
-//! than one of them takes.
+//! In memory a key costs 48 bytes in a slab, 4 in the queue of ages and 11 to 21 in the index that finds it:
+//! 63 to 77 bytes with the room both keep to grow. So keys are forgotten, oldest first, but never younger
+//! than [`KEY_AGE_MIN`]; one whose hold is still open stays until that is resolved. New keys stand side by
+//! side, and the index is cut in [`SHARDS`], so that growing it never stops the ledger for longer than one of
+//! them takes.
 
 use std::collections::{BTreeMap, VecDeque};
 

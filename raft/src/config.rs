@@ -36,8 +36,9 @@ pub struct GroupSpec {
     pub partition: PartitionId,
     /// The index up to which the state is durable, or as it is in memory if that is newer.
     pub applied: u64,
-    /// The members as of the applied entry, as they came last with [`Committed::members`](crate::Committed::members) or in a
-    /// snapshot; may be empty as long as they are the founders.
+    /// The members as of the applied entry, as they came last with
+    /// [`Committed::members`](crate::Committed::members) or in a snapshot; may be empty as long as they are
+    /// the founders.
     pub members: Members,
     /// Who founded the group: the same on each founder and at each start. Empty on a node that came later.
     pub founders: Vec<NodeId>,

@@ -174,8 +174,8 @@ pub(crate) fn prepare(
     Ok(GroupStart { partition, logged, meta, members, entries, founded })
 }
 
-/// The members as of an entry before any change: a log of one founder says nothing of it, and one of several begins with an
-/// entry for each.
+/// The members as of an entry before any change: a log of one founder says nothing of it, and one of several
+/// begins with an entry for each.
 fn founded_by(founders: &[NodeId], applied: u64) -> Members {
     let all = Members::of_voters(founders);
     match all.voters() {
@@ -591,8 +591,8 @@ impl Group {
         }
     }
 
-    /// Gives the crate the state that has been fetched, in the name of whoever leads now: what was committed is so under
-    /// each later leader too.
+    /// Gives the crate the state that has been fetched, in the name of whoever leads now: what was committed
+    /// is so under each later leader too.
     fn try_install(&mut self) -> bool {
         let leader = self.node.raft.leader_id;
         let fetched = self.snapshots.offered.as_ref().is_some_and(|(_, fetched)| *fetched);

@@ -1,9 +1,9 @@
 //! What a message of a peer has to keep to before the raft crate sees it.
 //!
-//! The crate trusts its peers: an index nobody has, a state with senseless members or a vote that comes too early ends the
-//! process. So each message is held against what this replica knows. What cannot be known from here (that entries were
-//! committed, that a state is the right one) a peer can still lie about: it is authenticated, and a
-//! Raft group is not proof against members that lie about the past.
+//! The crate trusts its peers: an index nobody has, a state with senseless members or a vote that comes too
+//! early ends the process. So each message is held against what this replica knows. What cannot be known from
+//! here (that entries were committed, that a state is the right one) a peer can still lie about: it is
+//! authenticated, and a Raft group is not proof against members that lie about the past.
 
 use crate::error::Refused;
 use crate::members::Members;

@@ -1,8 +1,8 @@
 //! Who the members of a group are, and how that changes.
 //!
-//! Members travel in snapshots, changes in entries. Both have a byte form of our own, so that what a peer sends is never
-//! read by a general decoder, and both are checked when they are read: what passes cannot bring the raft crate
-//! to a halt.
+//! Members travel in snapshots, changes in entries. Both have a byte form of our own, so that what a peer
+//! sends is never read by a general decoder, and both are checked when they are read: what passes cannot
+//! bring the raft crate to a halt.
 //!
 //! Invariants: lists are ascending and hold nobody twice; nobody votes and learns at once.
 

@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-/// How often [`MultiRaft::tick`] wants to be called. A leader that is gone is replaced after 10 to 20 ticks and two rounds
-/// of messages and writes; leadership that is handed over waits for no tick.
+/// How often [`MultiRaft::tick`] wants to be called. A leader that is gone is replaced after 10 to 20 ticks
+/// and two rounds of messages and writes; leadership that is handed over waits for no tick.
 pub const TICK_MS: u64 = 50;
 /// Events that wait for `take_events`; beyond it proposals and messages are refused.
 const EVENTS_WAITING_MAX: usize = 1 << 16;
@@ -55,10 +55,10 @@ impl std::fmt::Debug for MultiRaft {
 impl MultiRaft {
     /// Starts the groups of a shard and a new run of its log.
     ///
-    /// Each group names its applied mark, the members as of it, and who founded it. Committed entries are delivered from
-    /// the mark on. A group whose only voter is this node leads at once; several founders wait for an election, or
-    /// [`MultiRaft::campaign`]. `wake` is called from another thread when a segment has become ready after
-    /// `poll_write` found none. Blocking: call it at start-up.
+    /// Each group names its applied mark, the members as of it, and who founded it. Committed entries are
+    /// delivered from the mark on. A group whose only voter is this node leads at once; several founders wait
+    /// for an election, or [`MultiRaft::campaign`]. `wake` is called from another thread when a segment has
+    /// become ready after `poll_write` found none. Blocking: call it at start-up.
     ///
     /// # Errors
     /// When the log cannot be written, or does not fit the marks and members given.
@@ -104,8 +104,8 @@ impl MultiRaft {
         Ok(raft)
     }
 
-    /// Proposes an entry; it comes back from `take_events` if it is committed. An entry of no bytes is taken, but cannot
-    /// be told from that of a new leader.
+    /// Proposes an entry; it comes back from `take_events` if it is committed. An entry of no bytes is taken,
+    /// but cannot be told from that of a new leader.
     ///
     /// # Errors
     /// See [`ProposeError`]; nothing has changed then.
@@ -142,8 +142,8 @@ impl MultiRaft {
         Ok(id)
     }
 
-    /// Hands the lead to another voter, as soon as it has every entry. Proposals are answered "busy" meanwhile. If it does
-    /// not take over within an election timeout, this node goes on leading.
+    /// Hands the lead to another voter, as soon as it has every entry. Proposals are answered "busy"
+    /// meanwhile. If it does not take over within an election timeout, this node goes on leading.
     ///
     /// # Errors
     /// When this node does not lead, or the other is no voter.
@@ -167,8 +167,8 @@ impl MultiRaft {
         }
     }
 
-    /// Gives this replica a priority among those whose logs are equal: a voter refuses its vote to a lower one. All start
-    /// with 0.
+    /// Gives this replica a priority among those whose logs are equal: a voter refuses its vote to a lower
+    /// one. All start with 0.
     pub fn set_priority(&mut self, partition: PartitionId, priority: i64) {
         if let Some(slot) = self.slot(partition) {
             self.groups[slot].set_priority(priority);
@@ -199,9 +199,10 @@ impl MultiRaft {
         Ok(id)
     }
 
-    /// Messages of a peer: any number, one after another, as [`PeerMessage::encode`] wrote them. `from` is the node at the
-    /// other end of the link, as the link has proved it. Those that break a rule are left out and counted, and the first
-    /// such is the error; the rest is taken, but nothing behind bytes that are no message can be found.
+    /// Messages of a peer: any number, one after another, as [`PeerMessage::encode`] wrote them. `from` is
+    /// the node at the other end of the link, as the link has proved it. Those that break a rule are left out
+    /// and counted, and the first such is the error; the rest is taken, but nothing behind bytes that are no
+    /// message can be found.
     ///
     /// # Errors
     /// [`Refused`].
@@ -268,9 +269,10 @@ impl MultiRaft {
         }
     }
 
-    /// Names the checkpoint of a partition's state as of `index`, with the members as of it: peers that need it are told.
-    /// It takes the place of an earlier one, and has to be kept until it is withdrawn or [`MultiRaft::withdraw_snapshot`]
-    /// is called; entries behind it are kept for those peers as the bound allows.
+    /// Names the checkpoint of a partition's state as of `index`, with the members as of it: peers that need
+    /// it are told. It takes the place of an earlier one, and has to be kept until it is withdrawn or
+    /// [`MultiRaft::withdraw_snapshot`] is called; entries behind it are kept for those peers as the bound
+    /// allows.
     ///
     /// # Errors
     /// [`ProposeError::Checkpoint`] when entries behind it are gone already, or it is of no entry delivered.

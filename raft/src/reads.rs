@@ -1,9 +1,10 @@
 //! Reads that see all that was committed when they were asked for, without an entry of their own.
 //!
-//! The leader says how far it is committed, once a majority has confirmed that it still leads; whoever asked reads its
-//! own state when it has been delivered that far. The answer may be lost on the way, in either direction, and a leader that
-//! has not committed in its own term yet drops the request without a word: so each is asked again until it is
-//! too old. Answers come in any order, or twice; each is found by its number, never by its place in a queue.
+//! The leader says how far it is committed, once a majority has confirmed that it still leads; whoever asked
+//! reads its own state when it has been delivered that far. The answer may be lost on the way, in either
+//! direction, and a leader that has not committed in its own term yet drops the request without a word: so
+//! each is asked again until it is too old. Answers come in any order, or twice; each is found by its number,
+//! never by its place in a queue.
 //!
 //! Invariant: a read is answered once, and not before everything up to its index was delivered.
 

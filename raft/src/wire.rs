@@ -1,8 +1,8 @@
-//! Messages between the replicas of a group, and their bytes: fixed fields, little-endian, nothing that a general decoder
-//! has to read. The format is in `docs/formats/raft.md`.
+//! Messages between the replicas of a group, and their bytes: fixed fields, little-endian, nothing that a
+//! general decoder has to read. The format is in `docs/formats/raft.md`.
 //!
-//! Invariants: reading takes any bytes, never panics, and allocates no more than the bytes are long; the same message
-//! has one spelling. What a message *means* is judged where it is stepped, not here.
+//! Invariants: reading takes any bytes, never panics, and allocates no more than the bytes are long; the same
+//! message has one spelling. What a message *means* is judged where it is stepped, not here.
 
 use crate::error::Refused;
 use crate::members::{Members, decode_changes};

@@ -24,7 +24,7 @@ const COMMANDS_PER_ENTRY_MAX: usize = 4_096;
 /// Batches that may be with the leader, unanswered.
 const BATCHES_OUT_MAX: usize = 256;
 /// After this, nobody waits any more: what was asked may or may not come to be.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// See the file's head.
 #[derive(Debug)]
@@ -326,7 +326,7 @@ mod tests {
         let mut batches = Batches::new(node(1), 7);
         batches.submit(Command::Tick, Waiter::Nobody).expect("room");
         let entry = batches.next_entry(NOW, 1).expect("an entry");
-        assert!(batches.overdue(NOW.saturating_add(Duration::from_secs(9))).is_empty());
+        assert!(batches.overdue(NOW.saturating_add(Duration::from_secs(29))).is_empty());
         assert_eq!(batches.overdue(NOW.saturating_add(ANSWER_TIMEOUT)).len(), 1);
         let mut told = Vec::new();
         batches.complete(&entry.origins, vec![Outcome::Done], &mut told);

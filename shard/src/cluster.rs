@@ -131,15 +131,15 @@ impl Shard {
         }
     }
 
-    /// A link had no room, or there is none: whoever waits for what was in it is told.
+    /// A link had no room, or there is none: what was for the leader waits for a better moment, or another leader.
     pub fn handle_unsent(&mut self, send: &PeerSend) {
         if send.lane != Lane::Request {
             return;
         }
         let me = self.config.node;
         match Request::decode(me, send.to, &send.bytes) {
-            Ok(Request::Forward { partition, origin, .. }) => {
-                self.batch_refused(partition, origin.run, origin.token);
+            Ok(Request::Forward { partition, origin, commands, .. }) => {
+                self.take_back(partition, origin, commands);
             }
             // The other node's own clock ends the wait.
             Ok(Request::Turned { .. } | Request::Refused { .. }) | Err(_) => {}
@@ -192,11 +192,7 @@ impl Shard {
                 self.handle_forward(partition, term, origin, commands)
             }
             Request::Turned { partition, origin, commands } => {
-                let Some(slot) = self.slots.get_mut(&partition) else { return false };
-                slot.forward_after = self.now.saturating_add(FORWARD_PAUSE);
-                let lost = slot.batches.take_back(origin, commands);
-                self.answer_unavailable(lost);
-                true
+                self.take_back(partition, origin, commands)
             }
             Request::Refused { partition, run, token } => {
                 let known = self.slots.contains_key(&partition);
@@ -204,6 +200,20 @@ impl Shard {
                 known
             }
         }
+    }
+
+    /// A batch comes back to wait here, if it is of a partition that is here.
+    fn take_back(
+        &mut self,
+        partition: PartitionId,
+        origin: Origin,
+        commands: Vec<Command>,
+    ) -> bool {
+        let Some(slot) = self.slots.get_mut(&partition) else { return false };
+        slot.forward_after = self.now.saturating_add(FORWARD_PAUSE);
+        let lost = slot.batches.take_back(origin, commands);
+        self.answer_unavailable(lost);
+        true
     }
 
     fn handle_forward(

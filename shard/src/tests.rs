@@ -361,7 +361,9 @@ fn values_of_a_transaction_without_a_place_stand_on_no_other_meter() {
     world.say(conn, &event("Updated", "never heard of", 90_000, ""));
     world.settle();
     world.advance(1);
-    assert_eq!(world.heard(conn).len(), 4, "all are answered");
+    let heard = world.heard(conn);
+    let answers = heard.iter().filter(|text| text.starts_with("[3,")).count();
+    assert_eq!(answers, 4, "all are answered: {heard:?}");
     let machine = &world.shard.slots[&PartitionId(0)].machine;
     let energy = |evse| {
         let row = machine.connector("CP", ConnectorRef { evse, connector: 1 }).expect("a row");

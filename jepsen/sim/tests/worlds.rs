@@ -46,7 +46,8 @@ fn the_same_seed_is_the_same_run() {
 #[test]
 fn a_node_that_forgets_is_noticed() {
     for seed in 1..=3 {
-        let (counts, _) = run(Plan { forgets_at: Some(3), ..plan(seed) });
+        let crash_every = Some(Duration::from_secs(30));
+        let (counts, _) = run(Plan { forgets_at: Some(3), crash_every, ..plan(seed) });
         let error = counts.expect_err("what was acknowledged is gone");
         assert!(!matches!(error, WorldError::Broken(_)), "seed {seed}: {error}");
     }

@@ -1,11 +1,11 @@
-//! What came of a run, and a page about it: what was called, what was broken, how long answers took. One file, no scripts, nothing
-//! loaded from anywhere.
+//! What came of a run, and a page about it: what was called, what was broken, how long answers took. One
+//! file, no scripts, nothing loaded from anywhere.
 //!
 //! **Invariants**
 //! * The same run makes the same page, byte for byte.
 //! * What comes from a history is escaped.
-//! * The page is bounded: of many calls that were done only a sample is drawn, evenly; those that failed or of
-//!   which nothing is known are drawn first.
+//! * The page is bounded: of many calls that were done only a sample is drawn, evenly; those that failed or
+//!   of which nothing is known are drawn first.
 
 mod chart;
 mod timeline;

@@ -401,7 +401,11 @@ fn each(
     nodes: &[NodeId],
     mut act: impl FnMut(NodeId) -> Result<(), HarnessError>,
 ) -> Result<(), HarnessError> {
-    nodes.iter().fold(Ok(()), |went, node| went.and(act(*node)))
+    let mut went = Ok(());
+    for node in nodes {
+        went = went.and(act(*node));
+    }
+    went
 }
 
 fn list(nodes: &[NodeId]) -> String {

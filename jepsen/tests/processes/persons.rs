@@ -39,7 +39,7 @@ fn a_driver_who_is_forgotten_stays_forgotten_after_a_kill() {
     assert_eq!((status, &problem["code"]), (409, &json!("not_erasable")));
     assert!(problem["detail"].as_str().is_some_and(|text| text.contains("paid out")), "{problem}");
     let rest = get(&node, "/v1/drivers/marguerite")["available"].clone();
-    let body = json!({"amount": rest});
+    let body = json!({"amount": {"minor": rest["minor"], "currency": rest["currency"]}});
     let paid = post(&node, "/v1/drivers/marguerite/payouts", Some("out"), &body);
     assert_eq!((paid.0, &paid.1["available"]["minor"]), (200, &json!("0")), "{paid:?}");
     assert_eq!(post(&node, "/v1/drivers/marguerite/payouts", Some("out"), &body).0, 200, "again");

@@ -116,7 +116,7 @@ fn the_same_seed_is_the_same_history() {
         let plan = Plan { faults: storm(), ..Plan::calm(7, 3, 2) };
         let world = weather(plan, 6_000);
         let hashes: Vec<_> = (1..=3).map(|id| world.state(n(id), P).clone()).collect();
-        (world.now, hashes, world.seen.acknowledged, world.seen.reads)
+        (world.now, world.trace, hashes, world.seen.acknowledged, world.seen.reads)
     };
     assert_eq!(run(), run());
 }
@@ -254,8 +254,8 @@ fn an_entry_is_committed_when_two_sites_have_it() {
     world.check_liveness();
 }
 
-/// A node that says whatever it likes does not end the others' processes. What it says of the past they have to believe, so
-/// nothing is claimed here of what they agree on.
+/// A node that says whatever it likes does not end the others' processes. What it says of the past they have
+/// to believe, so nothing is claimed here of what they agree on.
 #[test]
 fn a_peer_that_lies_is_refused_and_ends_nobody() {
     fn lie(rng: &mut Rng, bytes: &mut Vec<u8>) {

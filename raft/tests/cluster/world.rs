@@ -1,9 +1,9 @@
-//! Several nodes in one thread: simulated disks, a simulated network, a clock that is a number, and a state machine that is
-//! a list. Everything that happens follows from the seed.
+//! Several nodes in one thread: simulated disks, a simulated network, a clock that is a number, and a state
+//! machine that is a list. Everything that happens follows from the seed.
 //!
-//! What is checked at each step, whatever the faults: a term has one leader; an index holds one entry, on every node and
-//! after every restart; nothing acknowledged is ever missing; a read sees all that was acknowledged before it was
-//! asked for; members are the same everywhere at the same index.
+//! What is checked at each step, whatever the faults: a term has one leader; an index holds one entry, on
+//! every node and after every restart; nothing acknowledged is ever missing; a read sees all that was
+//! acknowledged before it was asked for; members are the same everywhere at the same index.
 
 use novax_log::recover_on;
 use novax_log::sim::{Rng, SimDisk};
@@ -80,6 +80,13 @@ impl State {
     }
 }
 
+/// No thread makes its files ahead, so that chance alone decides what happens.
+fn instant_disk() -> SimDisk {
+    let disk = SimDisk::new();
+    disk.set_instant(true);
+    disk
+}
+
 fn mix(value: u64) -> u64 {
     Rng::new(value).next()
 }
@@ -126,6 +133,8 @@ pub(crate) struct World {
     nodes: Vec<Node>,
     arrivals: BTreeMap<(u64, u64), Arrival>,
     sent: u64,
+    /// Of every message and when it was sent.
+    pub(crate) trace: u64,
     cuts: BTreeSet<(NodeId, NodeId)>,
     /// The one leader of each term.
     leaders: BTreeMap<(u16, u64), NodeId>,
@@ -145,7 +154,7 @@ impl World {
         let groups = usize::from(plan.groups);
         let node = |number: u64, rng: &mut Rng| Node {
             id: n(number),
-            disk: SimDisk::new(),
+            disk: instant_disk(),
             raft: None,
             run: 0,
             states: vec![State::default(); groups],
@@ -165,6 +174,7 @@ impl World {
             nodes,
             arrivals: BTreeMap::new(),
             sent: 0,
+            trace: 0,
             cuts: BTreeSet::new(),
             leaders: BTreeMap::new(),
             history: BTreeMap::new(),
@@ -385,6 +395,11 @@ impl World {
     // ---- network ----
 
     fn send(&mut self, message: &PeerMessage) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        self.trace = bytes
+            .iter()
+            .fold(mix(self.trace ^ self.now), |trace, byte| mix(trace ^ u64::from(*byte)));
         let faults = self.plan.faults;
         let (from, to) = (message.from(), message.to());
         if place(to) >= self.nodes.len() || self.cuts.contains(&(from, to)) {

@@ -191,7 +191,7 @@ fn a_leader_that_is_cut_off_answers_nothing_and_follows_when_it_is_back() {
     // The station gives up and comes to another node, which has found a leader.
     let again = cluster.connect(other);
     assert!(cluster.say(other, again, START)[0].contains("Accepted"));
-    cluster.advance(10_000);
+    cluster.advance(31_000);
     let heard = cluster.world(leader).heard(conn);
     assert!(!heard.iter().any(|text| text.contains("Accepted")), "{heard:?}");
     cluster.cut.clear();

@@ -17,7 +17,7 @@ impl World {
         let event = if self.rng.one_in(2) {
             Event::PowerGoes { node }
         } else {
-            Event::PowerGoesSoon { node, operations: self.rng.below(300) }
+            Event::PowerGoesSoon { node, operations: self.rng.below(80) }
         };
         self.agenda.put_in(delay, event);
     }

@@ -1,13 +1,14 @@
-//! The world: a hub, its stations, drivers' apps, a payment provider, and what goes wrong between them, in one
-//! thread and under one clock.
+//! The world: a hub, its stations, drivers' apps, a payment provider, and what goes wrong between them, in
+//! one thread and under one clock.
 //!
 //! **Invariants**
 //! * A run depends on its plan alone: the same seed makes the same events at the same times.
-//! * What one end of a socket sends arrives at the other in order, all of it up to some point, or nothing more.
+//! * What one end of a socket sends arrives at the other in order, all of it up to some point, or nothing
+//!   more.
 //! * First anything may go wrong; then nothing does any more, and all must come to rest.
 //!
-//! Parts: `hub` (power, turns), `wires` (sockets, links between nodes), `people` (operators, apps, the provider), `rest`
-//! (the end).
+//! Parts: `hub` (power, turns), `wires` (sockets, links between nodes), `people` (operators, apps, the
+//! provider), `rest` (the end).
 
 mod hub;
 mod people;
