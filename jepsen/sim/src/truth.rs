@@ -103,11 +103,10 @@ impl Truth {
             Some((_, before)) if *before && !accepted => {
                 self.wrong.push(format!("{station}: {name} was accepted, and then refused"));
             }
-            Some(_) => {}
             None if !self.names.insert((station.clone(), name.clone())) => {
                 self.wrong.push(format!("{station}: {name} stands for two starts"));
             }
-            None => {}
+            Some(_) | None => {}
         }
         let rich = self.drivers[transaction.driver].means == Means::Rich;
         let cancelled = self.cancelled.contains(&(station.clone(), transaction.evse));
@@ -121,14 +120,14 @@ impl Truth {
     }
 
     /// The hub promised a session to an app.
-    pub fn promised(&mut self, session: SessionId, start: AppStart) {
+    pub fn promised(&mut self, session: SessionId, start: &AppStart) {
         if let Some(before) = self.keys.insert(start.key.clone(), session)
             && before != session
         {
             self.wrong.push(format!("the key {} got {before} and {session}", start.key));
         }
         if let Some(before) = self.apps.insert(session, start.clone())
-            && before != start
+            && before != *start
         {
             self.wrong.push(format!("session {session} was promised for {before:?} and {start:?}"));
         }

@@ -271,6 +271,11 @@ impl World {
         }
     }
 
+    /// Whether a node's power may go.
+    fn takes_power(&self, node: usize) -> bool {
+        !self.ending && self.nodes[node].up.is_some()
+    }
+
     fn handle(&mut self, event: Event) -> Result<(), WorldError> {
         let runs = |node: usize| self.nodes[node].run;
         match event {
@@ -284,18 +289,16 @@ impl World {
             Event::Sent { run, at, conn, buffer } if run == runs(at.node) => {
                 self.put_if_open(at, conn, |conn| Input::Sent(conn, buffer));
             }
-            // Of a run that is over.
-            Event::Turn { .. } | Event::Write { .. } | Event::Job { .. } | Event::Sent { .. } => {}
             Event::ToPeer { run, from, to, lane, bytes } => {
                 // A link dies with the process: of what it had sent, some comes and the rest does not.
                 if run == runs(from) || self.rng.one_in(2) {
-                    self.to_peer(from, to, lane, &bytes);
+                    self.reach_peer(from, to, lane, &bytes);
                 }
             }
             Event::LinksBreak => self.cut_links(),
             Event::Reach { socket } => self.reach(socket),
             Event::Connected { socket } => self.tell_station(socket, station::Event::Connected),
-            Event::ToHub { socket, bytes } => self.to_hub(socket, bytes),
+            Event::ToHub { socket, bytes } => self.reach_hub(socket, bytes),
             Event::ToStation { socket, bytes } if bytes.is_empty() => {
                 self.tell_station(socket, station::Event::Ended);
             }
@@ -304,13 +307,17 @@ impl World {
             }
             Event::Station { station } => self.station_due(station),
             Event::Ask { op } => self.ask(op),
-            Event::PowerGoes { .. } | Event::PowerGoesSoon { .. } if self.ending => {}
-            Event::PowerGoes { node } if self.nodes[node].up.is_some() => self.crash(node)?,
-            Event::PowerGoesSoon { node, operations } if self.nodes[node].up.is_some() => {
+            Event::PowerGoes { node } if self.takes_power(node) => self.crash(node)?,
+            Event::PowerGoesSoon { node, operations } if self.takes_power(node) => {
                 self.nodes[node].disk.cut_power_after(operations);
             }
-            // It is off already.
-            Event::PowerGoes { .. } | Event::PowerGoesSoon { .. } => {}
+            // Of a run that is over; and what is off already, or is to stay on.
+            Event::Turn { .. }
+            | Event::Write { .. }
+            | Event::Job { .. }
+            | Event::Sent { .. }
+            | Event::PowerGoes { .. }
+            | Event::PowerGoesSoon { .. } => {}
             Event::PowerIsBack { node } => self.power_is_back(node)?,
             Event::PayIn => self.pay_in(),
             Event::AppStops => self.app_stops(),

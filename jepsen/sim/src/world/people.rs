@@ -47,7 +47,7 @@ impl World {
         match (op, done) {
             (op, Done::Unavailable) => self.ask_later(op),
             (Op::Start { station, evse, start, .. }, Done::Started(session)) => {
-                self.truth.promised(session, start);
+                self.truth.promised(session, &start);
                 self.station(station, station::Event::App { evse, promised: true });
             }
             (Op::Start { station, evse, .. }, Done::Refused(_)) => {

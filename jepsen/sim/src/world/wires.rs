@@ -52,7 +52,7 @@ impl World {
         self.agenda.put_in(delay, Event::Connected { socket });
     }
 
-    pub(super) fn to_hub(&mut self, socket: usize, bytes: Vec<u8>) {
+    pub(super) fn reach_hub(&mut self, socket: usize, bytes: Vec<u8>) {
         let of = &mut self.sockets[socket];
         if of.cut {
             return;
@@ -189,7 +189,7 @@ impl World {
         self.agenda.put(at, Event::ToPeer { run, from, to, lane, bytes: bytes.into() });
     }
 
-    pub(super) fn to_peer(&mut self, from: usize, to: usize, lane: Lane, bytes: &[u8]) {
+    pub(super) fn reach_peer(&mut self, from: usize, to: usize, lane: Lane, bytes: &[u8]) {
         if self.links.is_cut(from, to, self.agenda.now()) {
             return;
         }
