@@ -53,7 +53,8 @@ impl Cluster {
     fn carry(&mut self, from: usize, send: &PeerSend) {
         let to = usize::try_from(send.to.get() - 1).expect("small");
         let is_cut = self.cut.contains(&(from.min(to), from.max(to)));
-        let Some(world) = self.worlds[to].as_mut().filter(|_| !is_cut) else { return };
+        let there = self.worlds.get_mut(to).and_then(Option::as_mut);
+        let Some(world) = there.filter(|_| !is_cut) else { return };
         let mut bytes: &[u8] = &send.bytes;
         match send.lane {
             Lane::Raft => {
@@ -198,4 +199,22 @@ fn a_leader_that_is_cut_off_answers_nothing_and_follows_when_it_is_back() {
     cluster.advance(2_000);
     cluster.states_agree();
     assert_eq!(cluster.world(other).shard.slots[&HOME].machine.totals().live_sessions, 1);
+}
+
+#[test]
+fn who_the_members_are_is_kept_with_the_state_and_given_back() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let newcomer = node(7);
+    let founders: Vec<NodeId> = (0..3).map(node).collect();
+    let raft = &mut cluster.world(leader).shard.raft;
+    raft.change_members(HOME, &[novax_raft::Change::AddLearner(newcomer)]).expect("it leads");
+    cluster.advance(500);
+    for world in cluster.worlds.iter_mut().flatten() {
+        let slot = world.shard.slots.get_mut(&HOME).expect("a replica");
+        let stored = stores::members(&mut slot.engine).expect("readable");
+        assert_eq!(slot.group(&founders).members, stored);
+        assert_eq!(stored.learners(), [newcomer]);
+        assert_eq!(stored.voters(), founders);
+    }
 }
