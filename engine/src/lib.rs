@@ -76,6 +76,7 @@ pub use engine::{Engine, LevelStats, Progress, Stats};
 pub use error::{Error, KeySpan};
 pub use ingest::{BuiltTables, TableBuilder};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use manifest::FILE_NAME as MANIFEST_NAME;
 pub use options::{Compaction, KeyspaceOptions, MergeOperator, Options};
 pub use resident::{Fetch, Resident};
 pub use snapshot::{KeyValue, Range, Snapshot};

@@ -19,7 +19,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) const FILE_NAME: &str = "MANIFEST";
+/// The file that says which others make up the store: in a copy it comes last.
+pub const FILE_NAME: &str = "MANIFEST";
 pub(crate) const TEMPORARY_NAME: &str = "MANIFEST.tmp";
 const MAGIC: &[u8; 8] = b"NVXMANIF";
 /// What is written. Version 1 is still read, and replaced when the store is opened.

@@ -80,6 +80,8 @@ pub trait Disk: Send + Sync + 'static {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, file: &Path) -> io::Result<()>;
+    /// Removes a folder that is empty. Whether that survives a loss of power is open.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// Cuts a file to a length that it has. Whether the cut survives a loss of power is open.
     fn truncate(&self, file: &Path, bytes: u64) -> io::Result<()>;
     /// Makes a file of so many zeros, a multiple of [`BLOCK_BYTES`], durable but for its name, in place of any that
@@ -251,6 +253,10 @@ impl Disk for RealDisk {
 
     fn remove(&self, file: &Path) -> io::Result<()> {
         fs::remove_file(file)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
     }
 
     fn truncate(&self, file: &Path, bytes: u64) -> io::Result<()> {

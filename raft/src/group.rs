@@ -44,6 +44,10 @@ const READIES_MAX: usize = 64;
 /// A peer that waits for a state is told of it again after so many ticks: it may have started anew meanwhile.
 const SNAPSHOT_AGAIN_TICKS: u64 = 100;
 
+/// While a state is on its way to a peer, so many times as much is kept for it as else: what it misses when the state is
+/// there should still be here.
+const RETAIN_FACTOR: usize = 8;
+
 /// What the replicas of a shard share.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
@@ -880,7 +884,8 @@ impl Group {
         let keep_from = self.keep_from();
         let store = self.node.mut_store();
         store.set_flushed(index);
-        store.drop_flushed(keep_from, self.shared.retain_bytes_max);
+        let factor = if store.has_checkpoint() { RETAIN_FACTOR } else { 1 };
+        store.drop_flushed(keep_from, self.shared.retain_bytes_max.saturating_mul(factor));
         let gather = log.gather();
         gather.push(self.partition, &novax_log::Frame::Mark(self.meta.mark));
         gather.note(self.slot, self.meta, 0);

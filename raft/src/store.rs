@@ -181,6 +181,10 @@ impl GroupLog {
         self.checkpoint = checkpoint;
     }
 
+    pub(crate) fn has_checkpoint(&self) -> bool {
+        self.checkpoint.is_some()
+    }
+
     pub(crate) fn take_wanted(&self) -> Vec<u64> {
         self.wanted.take()
     }

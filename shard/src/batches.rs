@@ -195,6 +195,17 @@ impl Batches {
         (sent, waiters)
     }
 
+    /// The state has passed over entries: what became of any batch that is out cannot be known here. What was
+    /// sent of them to leaders elsewhere, and all who wait.
+    pub fn lose_all_out(&mut self) -> (Vec<Bytes>, Vec<Waiter>) {
+        let (mut sent, mut waiters) = (Vec::new(), Vec::new());
+        for out in std::mem::take(&mut self.out).into_values() {
+            sent.extend(out.sent);
+            waiters.extend(out.waiters);
+        }
+        (sent, waiters)
+    }
+
     /// Batches of other nodes that were taken while this one led, and that it cannot serve any more.
     pub fn take_theirs(&mut self) -> VecDeque<(Origin, Vec<Command>)> {
         self.theirs_len = 0;

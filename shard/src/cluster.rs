@@ -99,7 +99,7 @@ impl Shard {
         }
     }
 
-    fn tell(&mut self, to: NodeId, request: Request) {
+    pub(super) fn tell(&mut self, to: NodeId, request: Request) {
         self.effects.peers.push(PeerSend {
             to,
             lane: Lane::Request,
@@ -125,6 +125,10 @@ impl Shard {
                 self.raft.report_unreachable(from);
                 true
             }
+            PeerInput::State(news) => {
+                self.handle_state(news);
+                true
+            }
         };
         if !understood {
             self.counters.peer_messages_bad.increment();
@@ -141,8 +145,14 @@ impl Shard {
             Ok(Request::Forward { partition, origin, commands, .. }) => {
                 self.take_back(partition, origin, commands);
             }
-            // The other node's own clock ends the wait.
-            Ok(Request::Turned { .. } | Request::Refused { .. }) | Err(_) => {}
+            // The other node's own clock ends the wait; a state is asked for again.
+            Ok(
+                Request::Turned { .. }
+                | Request::Refused { .. }
+                | Request::Fetch { .. }
+                | Request::Gone { .. },
+            )
+            | Err(_) => {}
         }
     }
 
@@ -199,6 +209,8 @@ impl Shard {
                 self.batch_refused(partition, run, token);
                 known
             }
+            Request::Fetch { partition, index } => self.handle_fetch(from, partition, index),
+            Request::Gone { partition, index } => self.handle_gone(from, partition, index),
         }
     }
 

@@ -104,6 +104,14 @@ counters! {
     commands_overloaded: counter,
     /// Times another node lacked entries that are gone here.
     snapshots_wanted: counter,
+    /// States sent to other nodes, whole.
+    snapshots_sent: counter,
+    /// States of other nodes that took the place of one here.
+    snapshots_installed: counter,
+    /// Bytes of states sent to other nodes.
+    snapshot_bytes_sent: counter,
+    /// Bytes of states that came from other nodes.
+    snapshot_bytes_received: counter,
     /// Messages of other nodes that found a full queue.
     peer_messages_dropped: counter,
     /// Messages of other nodes that made no sense, or that no correct node sends.

@@ -27,11 +27,13 @@ pub mod peers;
 pub mod port;
 mod requests;
 pub mod slot;
+pub mod states;
 mod stations;
 pub mod stores;
 #[cfg(test)]
 mod tests;
 pub mod timers;
+pub mod transfers;
 pub mod waiter;
 
 pub use conn::ConnId;
@@ -50,6 +52,7 @@ use slot::Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use timers::Wheel;
+use transfers::StateAct;
 use waiter::Waiter;
 
 /// What the data plane is told at start.
@@ -98,6 +101,8 @@ pub struct Effects {
     pub log_write: Option<LogWrite>,
     /// Send to other nodes; what a link cannot take may be dropped.
     pub peers: Vec<PeerSend>,
+    /// Send, take and remove states; before `peers`, which may ask for one.
+    pub states: Vec<StateAct>,
 }
 
 /// What a timer is about.
@@ -374,12 +379,10 @@ impl Shard {
                 Event::Broken { partition } => {
                     panic!("a message of another node broke partition {partition}: start anew")
                 }
-                Event::SnapshotWanted { .. } => {
-                    self.counters.snapshots_wanted.increment();
+                other => {
+                    self.take_snapshot_event(other);
                     continue;
                 }
-                // Who leads is asked for when it matters.
-                _ => continue,
             };
             let slot = self.slots.get_mut(&entry.partition).expect("a group of this shard");
             let (applied, before) = (slot.apply(&entry), slot.applied_term);
@@ -407,6 +410,17 @@ impl Shard {
         self.raft_events = events;
         if any {
             self.tend_stores();
+        }
+    }
+
+    fn take_snapshot_event(&mut self, event: Event) {
+        match event {
+            Event::SnapshotWanted { partition, .. } => self.snapshot_wanted(partition),
+            Event::SnapshotOffered(info) => self.snapshot_offered(info),
+            Event::SnapshotInstall(info) => self.install_snapshot(&info),
+            Event::SnapshotDropped { partition, index } => self.snapshot_dropped(partition, index),
+            // Who leads is asked for when it matters.
+            _ => {}
         }
     }
 
@@ -543,6 +557,7 @@ impl Shard {
         for partition in partitions {
             self.redeliver(partition);
             self.sign_head(partition);
+            self.tend_transfers(partition);
         }
         self.move_approved();
         for slot in self.slots.values_mut() {
@@ -572,20 +587,26 @@ impl Shard {
             return;
         }
         let holding: Vec<PartitionId> = self.raft.holding_oldest_segment().collect();
-        for slot in self.slots.values_mut() {
+        let wanted = |slot: &&mut Slot| {
             let behind = slot.engine.flushed_mark() < slot.machine.applied_index();
-            if behind && (leftover || holding.contains(&slot.id)) {
-                let mark = slot.tend_store(true, self.config.memtable_bytes_max);
-                self.raft.set_flushed(slot.id, mark);
-            }
-        }
+            behind && (leftover || holding.contains(&slot.id))
+        };
+        // Seen to by `tend_stores`, which follows.
+        self.slots.values_mut().filter(wanted).for_each(|slot| slot.flush_wanted = true);
     }
 
     /// Starts the stores' work that is due and takes in what is done. Cheap when there is nothing.
     pub fn tend_stores(&mut self) {
-        for slot in self.slots.values_mut() {
-            let mark = slot.tend_store(false, self.config.memtable_bytes_max);
-            self.raft.set_flushed(slot.id, mark);
+        let partitions: Vec<PartitionId> = self.slots.keys().copied().collect();
+        for partition in partitions {
+            let slot = self.slots.get_mut(&partition).expect("a group of this shard");
+            let (mark, failed) = slot.tend_store(self.config.memtable_bytes_max);
+            if let Some(dir) = failed {
+                self.checkpoint_failed(dir);
+            }
+            // Before Raft lets go of entries that follow it.
+            self.name_checkpoint(partition);
+            self.raft.set_flushed(partition, mark);
         }
     }
 

@@ -4,6 +4,7 @@
 //! Bytes come from a link that knows which node is at its other end; nothing else in them is believed
 //! before it was looked at. The format is in `docs/formats/peer.md`.
 
+use super::transfers::StateNews;
 use bytes::Bytes;
 use novax_charging::{Command, CorruptEntry, Entry, Origin, decode_entry};
 use novax_model::{NodeId, PartitionId, Timestamp};
@@ -46,6 +47,8 @@ pub enum PeerInput {
     Request(Bytes),
     /// The link went down, and with it what was under way.
     LinkDown,
+    /// Something is known of a state on its way.
+    State(StateNews),
 }
 
 /// What is said on [`Lane::Request`].
@@ -80,6 +83,20 @@ pub enum Request {
         /// Its number.
         token: u64,
     },
+    /// The sender wants the state that the receiver has named to it.
+    Fetch {
+        /// The partition.
+        partition: PartitionId,
+        /// As of which entry.
+        index: u64,
+    },
+    /// The sender does not have that state, or not any more.
+    Gone {
+        /// The partition.
+        partition: PartitionId,
+        /// As of which entry.
+        index: u64,
+    },
 }
 
 /// Bytes from another node are no message.
@@ -99,6 +116,8 @@ pub enum BadRequest {
 const FORWARD: u8 = 1;
 const TURNED: u8 = 2;
 const REFUSED: u8 = 3;
+const FETCH: u8 = 4;
+const GONE: u8 = 5;
 /// Kind and partition.
 const HEAD_LEN: usize = 3;
 
@@ -116,7 +135,14 @@ impl Request {
             bytes.extend_from_slice(&entry.encode());
             bytes
         };
+        let state = |kind, partition, index: u64| {
+            let mut bytes = head(kind, partition);
+            bytes.extend_from_slice(&index.to_le_bytes());
+            bytes
+        };
         match self {
+            Request::Fetch { partition, index } => state(FETCH, partition, index),
+            Request::Gone { partition, index } => state(GONE, partition, index),
             Request::Forward { partition, term, origin, commands } => {
                 let entry = Entry { time: Timestamp(term), commands, origins: vec![origin] };
                 let mut bytes = head(FORWARD, partition);
@@ -157,6 +183,13 @@ impl Request {
                 let token: [u8; 8] = token.try_into().map_err(|_| BadRequest::Kind)?;
                 let (run, token) = (u64::from_le_bytes(*run), u64::from_le_bytes(token));
                 Ok(Request::Refused { partition, run, token })
+            }
+            FETCH | GONE => {
+                let index = u64::from_le_bytes(body.try_into().map_err(|_| BadRequest::Kind)?);
+                Ok(match kind {
+                    FETCH => Request::Fetch { partition, index },
+                    _ => Request::Gone { partition, index },
+                })
             }
             _ => Err(BadRequest::Kind),
         }
@@ -208,6 +241,12 @@ mod tests {
         };
         assert_eq!(Request::decode(node(1), node(2), &turned().encode()), Ok(turned()));
         assert_eq!(partition_of(&forward().encode()), Some(PartitionId(300)));
+        let fetch = || Request::Fetch { partition: PartitionId(9), index: u64::MAX - 1 };
+        assert_eq!(Request::decode(node(1), node(2), &fetch().encode()), Ok(fetch()));
+        let gone = || Request::Gone { partition: PartitionId(9), index: 3 };
+        assert_eq!(Request::decode(node(1), node(2), &gone().encode()), Ok(gone()));
+        let long = [gone().encode(), vec![0]].concat();
+        assert_eq!(Request::decode(node(1), node(2), &long), Err(BadRequest::Kind));
     }
 
     #[test]

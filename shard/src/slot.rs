@@ -1,7 +1,9 @@
 //! One partition on its shard: the state machine, its store, and the commands on their way through Raft.
 
 use super::batches::Batches;
+use super::states;
 use super::stores::MEMBERS_KEY;
+use super::transfers::Transfers;
 use super::waiter::{StationReplyTo, Waiter};
 use novax_charging::rows::Keyspace;
 use novax_charging::{Applied, Command, Entry, Origin, Outcome, Partition, RowWrite};
@@ -11,6 +13,7 @@ use novax_model::{Duration, Identity, MeterTick, NodeId, PartitionId, Timestamp}
 use novax_raft::{Committed, GroupSpec, Members, MultiRaft};
 use novax_tsdb::{BLOCK_TICKS_MAX, BlockBuilder};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Meter ticks wait this long to share a block.
@@ -27,6 +30,10 @@ pub struct Slot {
     pub machine: Partition,
     /// Its rows.
     pub engine: Engine,
+    /// Where they are.
+    pub dir: PathBuf,
+    /// The node's data directory.
+    data: PathBuf,
     /// A command of this life has been applied: the state is as new as anything acknowledged before.
     pub caught_up: bool,
     /// While this node leads: the first outbox row made since. Nobody can have delivered it before.
@@ -35,6 +42,12 @@ pub struct Slot {
     pub applied_term: u64,
     /// Who the members are as of that entry; empty as long as they are the founders.
     pub members: Members,
+    /// Since which entry they are.
+    pub members_since: u64,
+    /// States on their way to and from peers.
+    pub transfers: Transfers,
+    /// Everything is to be flushed as soon as no flush is under way.
+    pub flush_wanted: bool,
     /// A tick is on its way through Raft: timers need no other before it is applied.
     pub ticking: bool,
     /// Batches for the leader wait until then: it said that it is none.
@@ -74,18 +87,23 @@ pub struct SlotApplied {
 }
 
 impl Slot {
-    /// A recovered partition, on a node in one of its lives.
+    /// A recovered partition, on a node in one of its lives. Its store is at home in the data directory.
     #[must_use]
     pub fn new(
         id: PartitionId,
         (machine, members): (Partition, Members),
-        engine: Engine,
+        (engine, data): (Engine, PathBuf),
         (node, run): (NodeId, u64),
     ) -> Slot {
         Slot {
             id,
+            members_since: 0,
+            transfers: Transfers::default(),
+            flush_wanted: false,
             machine,
             engine,
+            dir: states::home(&data, id),
+            data,
             caught_up: false,
             led_from: None,
             applied_term: 0,
@@ -221,6 +239,7 @@ impl Slot {
         self.ticking = false;
         if let Some(members) = &committed.members {
             self.members.clone_from(members);
+            self.members_since = committed.index;
             self.batch.put_owned(Keyspace::Replica as u8, MEMBERS_KEY.to_vec(), members.encode());
         }
         self.write_rows(rows, Some(committed.index));
@@ -246,16 +265,26 @@ impl Slot {
         self.engine.write(&mut self.batch);
     }
 
-    /// Moves the store on: starts what is due, takes in what is done. `flush` wants everything durable.
-    /// Answers how far it is. A failed job is told once and tried again by the store itself; meanwhile the log keeps
-    /// what the store has not.
-    pub fn tend_store(&mut self, flush: bool, memtable_bytes_max: usize) -> u64 {
-        if flush || self.engine.unflushed_bytes() >= memtable_bytes_max {
+    /// Moves the store on: starts what is due, takes in what is done. Answers how far it is, and the folder of a checkpoint that failed. A failed job is told once and tried again
+    /// by the store itself; meanwhile the log keeps what the store has not.
+    pub fn tend_store(&mut self, memtable_bytes_max: usize) -> (u64, Option<PathBuf>) {
+        let full = self.engine.unflushed_bytes() >= memtable_bytes_max;
+        self.flush_wanted |= full;
+        let checkpoint = self.transfers.is_due();
+        // A flush that had to wait for another would take entries that came after the heads were written out.
+        let due = (self.flush_wanted || checkpoint) && !self.engine.progress().flush_in_flight;
+        if full || due {
             // What is in open heads must be in the tables before the mark says so.
             self.write_heads();
+        }
+        if due {
+            self.flush_wanted = false;
             self.engine.flush();
         }
-        match self.engine.poll() {
+        if due && checkpoint {
+            self.transfers.begin(self.id, &self.data, &mut self.engine);
+        }
+        let mark = match self.engine.poll() {
             Ok(progress) => {
                 self.stalled = progress.stalled;
                 progress.flushed_mark
@@ -265,7 +294,8 @@ impl Slot {
                 self.stalled = self.engine.progress().stalled;
                 self.engine.flushed_mark()
             }
-        }
+        };
+        (mark, self.transfers.poll(self.id, &mut self.engine))
     }
 
     /// Writes open series heads into the store, so that a snapshot or a flush has them.

@@ -33,6 +33,7 @@ struct World {
     connections: u32,
     /// What is on its way to other nodes.
     peers: Vec<PeerSend>,
+    states: Vec<StateAct>,
     _worker: Worker,
     _dir: tempfile::TempDir,
 }
@@ -56,11 +57,11 @@ impl World {
         let mut groups = Vec::new();
         for number in 0..PARTITIONS {
             let id = PartitionId(number);
-            let path = dir.path().join(format!("p{number}"));
+            let path = crate::states::home(dir.path(), id);
             let engine = Engine::open(&path, stores::store_options(), &worker).expect("a store");
             let config = PartitionConfig { partition: id, ..PartitionConfig::default() };
             let state = (Partition::new(config), Members::default());
-            let slot = Slot::new(id, state, engine, (node, 1));
+            let slot = Slot::new(id, state, (engine, dir.path().to_path_buf()), (node, 1));
             groups.push(slot.group(founders));
             slots.push(slot);
         }
@@ -103,6 +104,7 @@ impl World {
             reads: true,
             connections: 0,
             peers: Vec::new(),
+            states: Vec::new(),
             _worker: worker,
             _dir: dir,
         }
@@ -123,9 +125,11 @@ impl World {
     }
 
     fn perform(&mut self, effects: Effects) -> bool {
-        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
+        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers, states } =
+            effects;
         assert!(transfers.is_empty() && start_recv.is_empty(), "one shard keeps its sockets");
         self.peers.extend(peers);
+        self.states.extend(states);
         let mut busy = !sends.is_empty() || !closes.is_empty() || !finishes.is_empty();
         for (conn, buffer) in sends {
             self.sent.entry(conn).or_default().extend_from_slice(&buffer);

@@ -61,3 +61,16 @@ pub fn checkpoint(
     write_whole(&**disk, &target.join(manifest::FILE_NAME), &bytes)?;
     Ok(report)
 }
+
+/// Up to which mark the store in `dir` is complete, as it is on disk; `None` where there is no manifest, and so no store.
+/// Nothing is locked and nothing changed: for folders nobody has opened.
+///
+/// # Errors
+/// When the folder cannot be read, or the manifest is damaged.
+pub fn store_mark(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<u64>, Error> {
+    let file = dir.join(manifest::FILE_NAME);
+    if !disk.exists(&file).map_err(Error::io("find", &file))? {
+        return Ok(None);
+    }
+    Ok(Some(View::open(disk, dir)?.mark))
+}

@@ -32,7 +32,7 @@ mod view;
 
 pub use backup::{BackupCheck, BackupInfo, BackupReport, BackupTarget};
 pub use catalogue::SourceKind;
-pub use checkpoint::{CheckpointReport, checkpoint};
+pub use checkpoint::{CheckpointReport, checkpoint, store_mark};
 pub use compact::{CompactReport, compact};
 pub use dump::{DumpFormat, DumpOptions, dump, dump_manifest, dump_table, dump_values};
 pub use repair::{RepairReport, repair};

@@ -9,7 +9,10 @@ use novax_audit::Signer;
 use novax_charging::{Partition, PartitionConfig};
 use novax_engine::{Engine, Options, Worker};
 use novax_log::sim::SimDisk;
-use novax_log::{LogConfig, LogWrite, Recovered, blocking_write, recover_on};
+use novax_log::{
+    EntryKind, LogConfig, LogWrite, LoggedEntry, PartitionLog, Recovered, blocking_write,
+    recover_on,
+};
 use novax_model::{Duration, NodeId, PartitionId, Timestamp};
 use novax_raft::{GroupSpec, MultiRaft, PeerMessage, RaftConfig};
 use novax_shard::control::{Control, ShardPort};
@@ -18,7 +21,9 @@ use novax_shard::mesh::{Mesh, MeshMessage};
 use novax_shard::peers::{self, Lane, PeerInput};
 use novax_shard::port::{Asked, Request};
 use novax_shard::slot::Slot;
-use novax_shard::{ConnId, Effects, Shard, ShardConfig, stores};
+use novax_shard::states::{Fetched, StateReader, StateWriter};
+use novax_shard::transfers::StateNews;
+use novax_shard::{ConnId, Effects, Shard, ShardConfig, states, stores};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +36,8 @@ const ROOT: &str = "/node";
 const SEGMENT_BYTES: u64 = 1 << 20;
 const MEMTABLE_BYTES: usize = 128 << 10;
 const LOG_SEGMENTS_MAX: u64 = 3;
+/// Bytes of a state that are written at a time.
+const STATE_CHUNK_BYTES: usize = 64 << 10;
 /// Requests and messages that may wait, as in the server.
 const QUEUE_MAX: usize = 16_384;
 /// What payment providers may be asked at a time.
@@ -43,6 +50,8 @@ pub struct Shape {
     pub partitions: u16,
     /// Nodes of the cluster; each has a replica of each partition.
     pub nodes: u16,
+    /// Bytes of entries each replica keeps for peers that lag.
+    pub retain_bytes_max: usize,
 }
 
 /// A node by its place in the world.
@@ -191,6 +200,8 @@ pub struct Running {
     pub control: Control,
     /// What payment providers are asked.
     pub asked: mpsc::Receiver<Asked>,
+    /// Which states of which nodes are expected.
+    expected: BTreeMap<PartitionId, (NodeId, u64)>,
     wakes: Arc<[AtomicBool]>,
     // Last: stores end before their worker.
     worker: Worker,
@@ -212,6 +223,28 @@ impl Running {
     /// Does one job of the stores; false when there is none.
     pub fn do_job(&self) -> bool {
         self.worker.run_next()
+    }
+
+    /// Does at once what a shard wants of states; what travels or comes later is the caller's.
+    pub fn expect(&mut self, partition: PartitionId, expected: Option<(NodeId, u64)>) {
+        match expected {
+            Some(expected) => drop(self.expected.insert(partition, expected)),
+            None => drop(self.expected.remove(&partition)),
+        }
+    }
+
+    /// Whether a shard expects this state of this node.
+    #[must_use]
+    pub fn expects(&self, partition: PartitionId, from: NodeId, index: u64) -> bool {
+        self.expected.get(&partition) == Some(&(from, index))
+    }
+
+    /// Tells a shard what became of a state; which shard.
+    pub fn tell(&mut self, from: NodeId, news: StateNews) -> usize {
+        let shards = u16::try_from(self.seats.len()).expect("few shards");
+        let shard = usize::from(news.partition().shard(shards));
+        self.seats[shard].put(Input::Peer(from, PeerInput::State(news)));
+        shard
     }
 
     /// Whether all states are as new as their logs: before that nobody is let in.
@@ -352,7 +385,8 @@ impl Node {
             });
         }
         let control = Control::new(ports, self.shape.partitions);
-        self.up = Some(Running { seats, control, asked, wakes, worker });
+        let expected = BTreeMap::new();
+        self.up = Some(Running { seats, control, asked, expected, wakes, worker });
         Ok(())
     }
 
@@ -373,6 +407,62 @@ impl Node {
         }
         seat.put(Input::Written);
         true
+    }
+
+    /// The bytes of a checkpoint, if it can be read.
+    #[must_use]
+    pub fn read_state(&self, dir: &Path) -> Option<Vec<u8>> {
+        let mut reader = StateReader::open(self.disk.arc(), dir).ok()?;
+        let mut bytes = vec![0; usize::try_from(reader.length()).ok()?];
+        reader.read_at(0, &mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Writes a state that came, as a link's threads do, and opens it. None when the disk fails.
+    ///
+    /// # Errors
+    /// When it is not the state it should be, although the disk is well.
+    pub fn take_state(
+        &self,
+        of: (PartitionId, u64),
+        bytes: &[u8],
+    ) -> Result<Option<Fetched>, WorldError> {
+        let Some(up) = &self.up else { return Ok(None) };
+        let dir = states::incoming(Path::new(ROOT), of.0, of.1);
+        let mut writer = StateWriter::new(self.disk.arc(), dir, bytes.len() as u64);
+        let mut offset = 0;
+        for chunk in bytes.chunks(STATE_CHUNK_BYTES) {
+            if writer.write_at(offset, chunk).is_err() {
+                return self.state_failed("cannot be written");
+            }
+            offset += chunk.len() as u64;
+        }
+        if writer.finish().is_err() {
+            return self.state_failed("is not whole");
+        }
+        let root = Path::new(ROOT);
+        match states::open_fetched(self.disk.arc(), root, of, store_options(), &up.worker) {
+            Ok(mut fetched) => {
+                let shards = u16::try_from(up.seats.len()).expect("few shards");
+                let shard = usize::from(of.0.shard(shards));
+                fetched.engine.set_wake(waker(&up.wakes, shard));
+                Ok(Some(fetched))
+            }
+            Err(error) => self.state_failed(&error.to_string()),
+        }
+    }
+
+    fn state_failed(&self, why: &str) -> Result<Option<Fetched>, WorldError> {
+        if self.disk.is_power_gone() {
+            return Ok(None);
+        }
+        Err(WorldError::promise(&format!("{}: a state that came {why}", self.id)))
+    }
+
+    /// Removes a state's folder. It may fail for want of power alone.
+    pub fn remove_state(&self, dir: &Path) {
+        let removed = states::wipe(&*self.disk.arc(), dir);
+        assert!(removed.is_ok() || self.disk.is_power_gone(), "{removed:?}");
     }
 
     /// The power goes. What is on the disk afterwards is decided by `seed`; writes under way may be torn.
@@ -413,11 +503,18 @@ impl Node {
         for mut slot in slots {
             let Some(known) = self.known.get(&slot.id) else { continue };
             let from = slot.machine.applied_index();
-            for (index, data) in recovered.entries_after(slot.id, from) {
-                if index > known.index {
+            if from > known.index && self.shape.nodes > 1 {
+                // A state of a peer took its place in the last moment.
+                continue;
+            }
+            let logged = recovered.partition(slot.id).into_iter().flat_map(PartitionLog::entries);
+            for LoggedEntry { at, kind, data } in logged.filter(|entry| entry.at.index > from) {
+                if at.index > known.index {
                     break;
                 }
-                let applied = slot.machine.apply(index, data);
+                // Who the members are is no matter of the state.
+                let data = if *kind == EntryKind::Change { &[][..] } else { data };
+                let applied = slot.machine.apply(at.index, data);
                 applied.map_err(|error| WorldError::promise(&format!("{}: {error}", slot.id)))?;
             }
             let found = slot.machine.applied_index();
@@ -453,25 +550,30 @@ fn recover(
     let recovered = recover_on(disk.arc(), Path::new(ROOT))?;
     let mut slots = Vec::new();
     for id in (0..shape.partitions).map(PartitionId) {
-        let options = Options {
-            memtable_bytes_max: MEMTABLE_BYTES,
-            block_cache_bytes: 1 << 20,
-            table_bytes_max: 128 << 10,
-            level1_bytes_max: 512 << 10,
-            // A clock that is not ours would decide when a failed job is tried again.
-            retry_after: Duration::ZERO,
-            ..stores::store_options()
-        };
-        let dir = PathBuf::from(ROOT).join("partitions").join(format!("p{:03}", id.0));
-        let mut engine = Engine::open_on(disk.arc(), &dir, options, worker)?;
+        let mark = recovered.partition(id).map_or(0, |log| log.meta().mark.index);
+        let dir = states::settle(&disk.arc(), Path::new(ROOT), id, mark)
+            .map_err(|error| WorldError::promise(&format!("partition {id}: {error}")))?;
+        let mut engine = Engine::open_on(disk.arc(), &dir, store_options(), worker)?;
         let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
         let restored = stores::restore(state, &mut engine)
             .and_then(|machine| Ok((machine, stores::members(&mut engine)?)));
         let restored =
             restored.map_err(|error| WorldError::promise(&format!("partition {id}: {error}")))?;
-        slots.push(Slot::new(id, restored, engine, life));
+        slots.push(Slot::new(id, restored, (engine, PathBuf::from(ROOT)), life));
     }
     Ok((recovered, slots))
+}
+
+fn store_options() -> Options {
+    Options {
+        memtable_bytes_max: MEMTABLE_BYTES,
+        block_cache_bytes: 1 << 20,
+        table_bytes_max: 128 << 10,
+        level1_bytes_max: 512 << 10,
+        // A clock that is not ours would decide when a failed job is tried again.
+        retry_after: Duration::ZERO,
+        ..stores::store_options()
+    }
 }
 
 fn start_raft(
@@ -483,7 +585,9 @@ fn start_raft(
 ) -> Result<MultiRaft, WorldError> {
     let founders: Vec<NodeId> = (0..usize::from(shape.nodes)).map(id_of).collect();
     let groups: Vec<GroupSpec> = slots.iter().map(|slot| slot.group(&founders)).collect();
-    let config = RaftConfig::new(LogConfig { segment_bytes: SEGMENT_BYTES, ..log }, node);
+    let log = LogConfig { segment_bytes: SEGMENT_BYTES, ..log };
+    let retain_bytes_max = shape.retain_bytes_max;
+    let config = RaftConfig { retain_bytes_max, ..RaftConfig::new(log, node) };
     Ok(MultiRaft::start(config, recovered, &groups, wake.clone())?)
 }
 

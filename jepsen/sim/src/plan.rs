@@ -20,6 +20,8 @@ pub struct Plan {
     pub shards_max: u16,
     /// How many nodes; each has a replica of each partition.
     pub nodes: u16,
+    /// Bytes of entries that each replica keeps for peers that lag: one that lags further gets the whole state.
+    pub retain_bytes_max: usize,
     /// Links between nodes break now and then.
     pub cuts_links: bool,
     /// How many sites.
@@ -44,6 +46,8 @@ impl Plan {
     pub fn of(seed: u64) -> Plan {
         let mut rng = Rng::new(seed ^ 0x706c_616e);
         let crash_s = 20 + rng.below(600);
+        // Drawn apart, so that it changes nothing else.
+        let lags = Rng::new(seed ^ 0x6c61_6773).one_in(2);
         Plan {
             seed,
             duration: Duration::from_secs(600 + rng.below(3_000)),
@@ -51,6 +55,7 @@ impl Plan {
             partitions: 1 + u16::try_from(rng.below(8)).expect("small"),
             shards_max: 1 + u16::try_from(rng.below(3)).expect("small"),
             nodes: 1,
+            retain_bytes_max: if lags { 8 << 10 } else { 8 << 20 },
             cuts_links: true,
             sites: 1 + rng.below_usize(5),
             crash_every: (!rng.one_in(8)).then(|| Duration::from_secs(crash_s)),

@@ -52,3 +52,20 @@ fn a_node_that_forgets_is_noticed() {
         assert!(!matches!(error, WorldError::Broken(_)), "seed {seed}: {error}");
     }
 }
+
+/// Nodes keep so little for those who lag that these are given states, with the power going at any operation of
+/// sending, taking and putting in.
+#[test]
+fn nodes_that_lag_are_given_the_state_and_replicas_agree() {
+    let mut all = Counts::default();
+    for seed in 1..=6 {
+        let crash_every = Some(Duration::from_secs(40));
+        let lagging = Plan { nodes: 3, retain_bytes_max: 2 << 10, crash_every, ..plan(seed) };
+        let (counts, _) = run(lagging);
+        let counts = counts.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        all.crashes += counts.crashes;
+        all.states += counts.states;
+        all.stops += counts.stops;
+    }
+    assert!(all.crashes > 50 && all.states > 20 && all.stops > 50, "too little: {all:?}");
+}

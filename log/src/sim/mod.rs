@@ -301,6 +301,16 @@ impl Disk for SimDisk {
         world.remove(file)
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut world = self.lock_world();
+        world.power()?;
+        if world.names.keys().any(|file| file.starts_with(dir)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        world.dirs.retain(|path| !path.starts_with(dir));
+        Ok(())
+    }
+
     fn truncate(&self, file: &Path, bytes: u64) -> io::Result<()> {
         let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
         self.lock_world().truncate(file, bytes)

@@ -1,9 +1,10 @@
 //! What comes over the links, to the shard whose it is. Runs on the links' thread and never waits.
 
+use crate::node::states::States;
 use crossbeam_queue::ArrayQueue;
 use novax_model::{NodeId, PartitionId};
-use novax_peer::net::Handler;
-use novax_peer::{Message, PeerInfo, Refusal};
+use novax_peer::net::{Handler, TakenSnapshot};
+use novax_peer::{Message, PeerInfo, Refusal, SnapshotId};
 use novax_shard::counters::Counters;
 use novax_shard::peers::{FromPeer, PeerInput, partition_of};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ impl std::fmt::Debug for Inbox {
 pub struct Router {
     /// By the shard's number.
     inboxes: Vec<Inbox>,
+    states: Arc<States>,
 }
 
 impl std::fmt::Debug for Router {
@@ -44,9 +46,10 @@ impl std::fmt::Debug for Router {
 impl Router {
     /// A way to every shard, in order.
     #[must_use]
-    pub fn new(inboxes: Vec<Inbox>) -> Router {
+    pub fn new(inboxes: Vec<Inbox>, states: Arc<States>) -> Router {
         assert!(!inboxes.is_empty(), "a node has at least one shard");
-        Router { inboxes }
+        states.set_inboxes(inboxes.clone());
+        Router { inboxes, states }
     }
 
     fn inbox(&self, partition: PartitionId) -> &Inbox {
@@ -102,5 +105,23 @@ impl Handler for Router {
             Message::Answer { .. } => self.refuse(),
         }
         self.wake_all();
+    }
+
+    fn snapshot_offered(
+        &self,
+        from: NodeId,
+        id: SnapshotId,
+        length: u64,
+        about: &[u8],
+    ) -> Option<TakenSnapshot> {
+        self.states.offered(from, id, length, about)
+    }
+
+    fn snapshot_received(&self, from: NodeId, id: SnapshotId, whole: bool) {
+        self.states.received(from, id, whole);
+    }
+
+    fn snapshot_sent(&self, _to: NodeId, id: SnapshotId, whole: bool) {
+        self.states.sent(id, whole);
     }
 }

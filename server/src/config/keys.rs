@@ -197,6 +197,14 @@ pub const KEYS: &[Key] = &[
         doc: "Size of a file of the log. Files are written with zeros ahead of their use.",
     },
     Key {
+        name: "log.retain_bytes",
+        flag: "log-retain-bytes",
+        kind: Kind::Bytes { min: 64 << 10, max: GIB },
+        default: Some("8MiB"),
+        doc: "Entries each partition keeps in memory for nodes that lag, although its store has them. A node that lags \
+              further is sent the whole state.",
+    },
+    Key {
         name: "log.direct",
         flag: "log-direct",
         kind: Kind::Bool,

@@ -134,6 +134,8 @@ pub struct EngineConfig {
 pub struct LogConfig {
     /// Size of a log file.
     pub segment_bytes: u64,
+    /// Bytes of entries a partition keeps for nodes that lag.
+    pub retain_bytes: usize,
     /// Past the page cache.
     pub direct: bool,
 }
@@ -276,6 +278,7 @@ pub fn load(sources: &Sources) -> Result<Resolved, ConfigError> {
         },
         log: LogConfig {
             segment_bytes: reader.number("log.segment_bytes"),
+            retain_bytes: reader.sized("log.retain_bytes"),
             direct: reader.bool("log.direct"),
         },
         series: SeriesConfig {

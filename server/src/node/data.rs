@@ -8,9 +8,9 @@
 //! | `audit.key` | what heads of journals are signed with |
 //! | `log/shard-NNN/` | the shard logs |
 //! | `partitions/pNNN/` | one store a partition |
+//! | `states/` | states of partitions on their way from and to other nodes |
 
 use super::NodeError;
-use novax_model::PartitionId;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -66,11 +66,6 @@ impl DataDir {
             fs::create_dir_all(path.join(directory)).map_err(io(directory))?;
         }
         Ok(DataDir { path: path.into(), partitions, _lock: lock })
-    }
-
-    /// The store of a partition.
-    pub(super) fn partition(&self, id: PartitionId) -> PathBuf {
-        self.path.join("partitions").join(format!("p{:03}", id.0))
     }
 
     /// The log of a shard.

@@ -2,6 +2,7 @@
 //!
 //! One system call a turn when there is work, none but the wait when there is not.
 
+use super::states::States;
 use crate::control::Request;
 use crate::ring::{Completion, FileBlock, Ring, RingHandle};
 use crossbeam_queue::ArrayQueue;
@@ -34,6 +35,8 @@ pub struct Driver {
     pub peers: Arc<ArrayQueue<FromPeer>>,
     /// The way to them, once it is there; none on a node that stands alone.
     pub links: Arc<OnceLock<Links>>,
+    /// States that come and go.
+    pub states: Arc<States>,
     /// Taken once every shard's state is as new as its log.
     pub listener: Option<TcpListener>,
     /// How many shards are not there yet.
@@ -147,7 +150,11 @@ impl Driver {
     }
 
     fn perform(&mut self, effects: Effects) {
-        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
+        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers, states } =
+            effects;
+        for act in states {
+            self.states.perform(act);
+        }
         for send in peers {
             self.send_to_peer(&send);
         }

@@ -2,6 +2,7 @@
 
 mod data;
 pub mod driver;
+pub mod states;
 pub mod tiers;
 
 use crate::cluster::{ClusterError, ClusterFile, INBOX_MAX, Inbox, Router};
@@ -17,7 +18,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use novax_charging::PartitionConfig;
 use novax_engine::tools::{ScrubFinding, ScrubPosition, Scrubber};
-use novax_engine::{Engine, Options, SharedCache, Worker};
+use novax_engine::{Disk, Engine, RealDisk, Worker};
 use novax_model::{Duration, Identity, NodeId, PartitionId};
 use novax_peer::net::Links;
 use novax_query::{Source, SourceError};
@@ -27,8 +28,9 @@ use novax_shard::mesh::{Mesh, MeshMessage};
 use novax_shard::peers::FromPeer;
 use novax_shard::port::Asked;
 use novax_shard::slot::Slot;
-use novax_shard::{Shard, ShardConfig, stores};
+use novax_shard::{Shard, ShardConfig, states as state_files, stores};
 use novax_tsdb::query::SeriesSource;
+use states::{States, StoreOptions};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -145,36 +147,34 @@ fn cluster_of(data: &DataDir) -> Result<Place, NodeError> {
 struct Recovery {
     recovered: Recovered,
     slots: Vec<Slot>,
-    worker: Worker,
+    worker: Arc<Worker>,
+    options: Arc<StoreOptions>,
 }
 
 /// Opens stores and log. Blocking.
 fn recover(config: &Config, data: &DataDir, life: (NodeId, u64)) -> Result<Recovery, NodeError> {
     let recovered = novax_raft::recover(&data.path)?;
-    let worker = Worker::start(1).map_err(system("start the storage worker"))?;
+    let worker = Arc::new(Worker::start(1).map_err(system("start the storage worker"))?);
     let mut slots = Vec::new();
-    let shards = config.node.shards;
-    // The stores of a shard share a cache: a busy partition may use what an idle one does not need.
-    let bytes = config.engine.cache_bytes / usize::from(shards.max(1));
-    let caches: Vec<SharedCache> = (0..shards).map(|_| SharedCache::new(bytes)).collect();
+    let options = Arc::new(StoreOptions::new(config));
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     for number in 0..data.partitions {
         let id = PartitionId(number);
-        let options = Options {
-            memtable_bytes_max: config.engine.memtable_bytes,
-            cache: caches.get(usize::from(id.shard(shards))).cloned(),
-            ..stores::store_options()
-        };
-        let mut engine = Engine::open(&data.partition(id), options, &worker)?;
+        // A state that came from a peer may be the one in force.
+        let mark = recovered.partition(id).map_or(0, |log| log.meta().mark.index);
+        let dir = state_files::settle(&disk, &data.path, id, mark)
+            .map_err(|error| NodeError::Restore { partition: id, reason: error.to_string() })?;
+        let mut engine = Engine::open(&dir, options.of(id), &worker)?;
         let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
         let restored = stores::restore(state, &mut engine)
             .and_then(|machine| Ok((machine, stores::members(&mut engine)?)));
         let restored = restored
             .map_err(|error| NodeError::Restore { partition: id, reason: error.to_string() })?;
-        let mut slot = Slot::new(id, restored, engine, life);
+        let mut slot = Slot::new(id, restored, (engine, data.path.clone()), life);
         slot.scrub(scrubber(config, id), Instant::now(), http::now());
         slots.push(slot);
     }
-    Ok(Recovery { recovered, slots, worker })
+    Ok(Recovery { recovered, slots, worker, options })
 }
 
 /// Reads the tables of a partition again and again, and says what it finds.
@@ -196,12 +196,14 @@ pub struct Node {
     shards: Vec<thread::JoinHandle<Result<(), NodeError>>>,
     // The links to other nodes end with the last of the shards' threads and this.
     _links: Arc<OnceLock<Links>>,
+    /// What carries states to and from other nodes, and its thread.
+    states: (Arc<States>, thread::JoinHandle<()>),
     /// HTTP and SQL, which finish what they are at when told to stop.
     serving: Vec<tokio::task::JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
     stop: watch::Sender<bool>,
     // Last, so that stores are closed before their worker ends.
-    _worker: Worker,
+    _worker: Arc<Worker>,
     data: DataDir,
 }
 
@@ -249,7 +251,11 @@ impl Node {
         let addresses = Addresses { ocpp: local(&ocpp)?, http: local(&http)?, sql: local(&sql)? };
         // Tells this life of the node from others.
         let run = driver::now().0;
-        let Recovery { recovered, slots, worker } = recover(config, &data, (cluster.node, run))?;
+        let Recovery { recovered, slots, worker, options } =
+            recover(config, &data, (cluster.node, run))?;
+        let links: Arc<OnceLock<Links>> = Arc::default();
+        let states = States::start(&data.path, options, worker.clone(), links.clone(), run);
+        let (states, states_thread) = states.map_err(system("start the states' thread"))?;
         let api_key = http::auth::ApiKey::of_node(&data.path, config.http.api_key.as_ref())
             .map_err(system("read or make api.key"))?;
         let (stop, stopped) = watch::channel(false);
@@ -263,16 +269,17 @@ impl Node {
             run,
             founders: cluster.founders,
             node: cluster.node,
-            links: Arc::default(),
+            links: links.clone(),
+            states: states.clone(),
             recovered,
             ocpp,
             unknown,
             payments,
         };
-        let links = Arc::clone(&starter.links);
         let mut started = starter.start(slots)?;
         if let Some(file) = &cluster.file {
-            let router = Arc::new(Router::new(std::mem::take(&mut started.inboxes)));
+            let router =
+                Arc::new(Router::new(std::mem::take(&mut started.inboxes), states.clone()));
             let made = crate::cluster::link(&data.path, file, run, router)?;
             eprintln!(
                 "novax: {} of a cluster of {}, called at {}",
@@ -296,6 +303,7 @@ impl Node {
             api_key,
             shards: started.threads,
             _links: links,
+            states: (states, states_thread),
             serving: Vec::new(),
             runtime,
             stop,
@@ -416,7 +424,11 @@ impl Node {
             });
             first = first.and(ended);
         }
-        first
+        let (states, thread) = self.states;
+        states.stop();
+        first.and(thread.join().map_err(|_panicked| {
+            system("carry states")(std::io::Error::other("the thread panicked"))
+        }))
     }
 
     /// Whether every shard still runs.
@@ -457,6 +469,7 @@ struct Starter<'a> {
     node: NodeId,
     founders: Vec<NodeId>,
     links: Arc<OnceLock<Links>>,
+    states: Arc<States>,
     recovered: Recovered,
     ocpp: TcpListener,
     unknown: mpsc::Sender<Identity>,
@@ -522,6 +535,8 @@ impl Starter<'_> {
                 requests: Arc::new(ArrayQueue::new(REQUESTS_MAX)),
                 peers: Arc::new(ArrayQueue::new(INBOX_MAX)),
                 links: self.links.clone(),
+                states: self.states.clone(),
+                retain_bytes_max: self.config.log.retain_bytes,
                 founders: self.founders.clone(),
                 counters: Arc::new(Counters::default()),
                 behind: behind.clone(),
@@ -588,6 +603,8 @@ struct Birth {
     requests: Arc<ArrayQueue<Request>>,
     peers: Arc<ArrayQueue<FromPeer>>,
     links: Arc<OnceLock<Links>>,
+    states: Arc<States>,
+    retain_bytes_max: usize,
     founders: Vec<NodeId>,
     counters: Arc<Counters>,
     behind: Arc<AtomicUsize>,
@@ -640,7 +657,10 @@ impl Birth {
         let node = self.config.node;
         let groups: Vec<GroupSpec> =
             self.slots.iter().map(|slot| slot.group(&self.founders)).collect();
-        let config = RaftConfig::new(self.log, node);
+        let config = RaftConfig {
+            retain_bytes_max: self.retain_bytes_max,
+            ..RaftConfig::new(self.log, node)
+        };
         let raft = MultiRaft::start(config, &self.recovered, &groups, wake.clone())?;
         drop(self.recovered);
         let mut slots = self.slots;
@@ -666,6 +686,7 @@ impl Birth {
             requests: self.requests,
             peers: self.peers,
             links: self.links,
+            states: self.states,
             listener: Some(self.listener),
             behind: self.behind,
             clock: (driver::now(), std::time::Instant::now()),

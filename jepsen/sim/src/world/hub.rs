@@ -174,7 +174,8 @@ impl World {
     }
 
     fn perform(&mut self, at: At, effects: Effects) {
-        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers } = effects;
+        let Effects { sends, closes, finishes, transfers, start_recv, log_write, peers, states } =
+            effects;
         assert!(log_write.is_none(), "the seat keeps the write");
         for conn in start_recv {
             self.start_recv(at, conn);
@@ -187,6 +188,9 @@ impl World {
         }
         for conn in finishes.into_iter().chain(closes) {
             self.close(at, conn);
+        }
+        for act in states {
+            self.act_on_state(at.node, act);
         }
         for send in peers {
             self.send_to_peer(at.node, send);

@@ -7,12 +7,13 @@
 //!   more.
 //! * First anything may go wrong; then nothing does any more, and all must come to rest.
 //!
-//! Parts: `hub` (power, turns), `wires` (sockets, links between nodes), `people` (operators, apps, the
+//! Parts: `hub` (power, turns), `wires` (sockets, links between nodes), `states` (between nodes too), `people` (operators, apps, the
 //! provider), `rest` (the end).
 
 mod hub;
 mod people;
 mod rest;
+mod states;
 mod wires;
 
 use crate::WorldError;
@@ -23,11 +24,14 @@ use crate::plan::Plan;
 use crate::provider::Provider;
 use crate::station::{self, Station};
 use crate::truth::{Means, Truth};
+use novax_charging::Partition;
+use novax_engine::Engine;
 use novax_log::sim::{Rng, SimDisk};
 use novax_model::{Duration, PartitionId, Timestamp};
 use novax_shard::ConnId;
 use novax_shard::peers::Lane;
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use wires::Links;
 
 /// When every world begins: 22 November 2026, 13:14:24 UTC.
@@ -71,6 +75,10 @@ enum Event {
     Ask { op: Op },
     /// Something another node says arrives; what a dead run has sent may still come.
     ToPeer { run: u64, from: usize, to: usize, lane: Lane, bytes: Vec<u8> },
+    /// The state of a partition arrives at another node.
+    State { run: u64, from: usize, to: usize, of: (PartitionId, u64), bytes: Vec<u8> },
+    /// A state nobody needs goes.
+    StateGoes { run: u64, node: usize, dir: PathBuf, state: Option<Box<(Partition, Engine)>> },
     /// Links between nodes are cut for a while.
     LinksBreak,
     /// The power of a node goes now.
@@ -113,6 +121,8 @@ struct Place {
 /// Figures of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// States of partitions that came from other nodes, whole.
+    pub states: u64,
     /// Losses of power.
     pub crashes: u64,
     /// Of these, in the middle of a start.
@@ -171,7 +181,11 @@ impl World {
             wake_at: Timestamp::MAX,
         };
         let places: Vec<Place> = setups.into_iter().map(place).collect();
-        let shape = Shape { partitions: plan.partitions, nodes: plan.nodes };
+        let shape = Shape {
+            partitions: plan.partitions,
+            nodes: plan.nodes,
+            retain_bytes_max: plan.retain_bytes_max,
+        };
         let nodes =
             (0..usize::from(plan.nodes)).map(|place| Node::new(id_of(place), shape)).collect();
         let mut world = World {
@@ -293,6 +307,15 @@ impl World {
                 // A link dies with the process: of what it had sent, some comes and the rest does not.
                 if run == runs(from) || self.rng.one_in(2) {
                     self.reach_peer(from, to, lane, &bytes);
+                }
+            }
+            Event::State { run, from, to, of, bytes } => {
+                self.state_arrives((run, from), to, of, &bytes)?;
+            }
+            Event::StateGoes { run, node, dir, state } => {
+                drop(state);
+                if run == self.nodes[node].run && self.nodes[node].up.is_some() {
+                    self.nodes[node].remove_state(&dir);
                 }
             }
             Event::LinksBreak => self.cut_links(),

@@ -242,7 +242,7 @@ impl Links {
         *place = (*place).max(until);
     }
 
-    fn is_cut(&self, from: usize, to: usize, now: Timestamp) -> bool {
+    pub(super) fn is_cut(&self, from: usize, to: usize, now: Timestamp) -> bool {
         self.cut.get(&(from, to)).is_some_and(|until| *until > now)
     }
 
