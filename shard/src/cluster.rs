@@ -119,7 +119,15 @@ impl Shard {
     /// Something came from another node.
     pub fn handle_peer(&mut self, from: NodeId, input: PeerInput) {
         let understood = match input {
-            PeerInput::Raft(message) => self.raft.step_message(from, message).is_ok(),
+            PeerInput::Raft(message) => {
+                let partition = message.partition();
+                let stepped = self.raft.step_message(from, message).is_ok();
+                if stepped && self.raft.leader(partition) == Some(from) {
+                    let slot = self.slots.get_mut(&partition).expect("it has taken the message");
+                    slot.leader_heard = self.now;
+                }
+                stepped
+            }
             PeerInput::Request(bytes) => self.handle_peer_request(from, &bytes),
             PeerInput::LinkDown => {
                 self.raft.report_unreachable(from);

@@ -151,6 +151,24 @@ pub struct StartCharge {
     pub token: TokenUid,
 }
 
+/// How new what is read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// It has all that was acknowledged before it was asked for, by whichever node. Needs a majority.
+    Fresh,
+    /// It is what this node's replicas have, and says how old that may be.
+    Local,
+}
+
+/// Consistent rows of partitions.
+#[derive(Debug)]
+pub struct View {
+    /// The rows of each.
+    pub parts: Vec<(PartitionId, novax_engine::Snapshot)>,
+    /// What was acknowledged up to about then is in them, give or take a heartbeat of the leaders.
+    pub as_of: Timestamp,
+}
+
 /// What a shard is asked.
 #[derive(Debug)]
 pub enum Request {
@@ -194,12 +212,14 @@ pub enum Request {
         /// The answer.
         reply: oneshot::Sender<Result<StationReply, CallFailed>>,
     },
-    /// The rows of all partitions of this shard, as of now.
-    Snapshot {
+    /// The rows of all partitions of this shard.
+    View {
         /// Write open series heads out first.
         with_series: bool,
-        /// The answer.
-        reply: oneshot::Sender<Vec<(PartitionId, novax_engine::Snapshot)>>,
+        /// How new they must be.
+        freshness: Freshness,
+        /// The answer; none when they cannot be so new.
+        reply: oneshot::Sender<View>,
     },
     /// Let windows of time go that end before a time, as far as a view had them.
     DropWindows {

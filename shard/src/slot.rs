@@ -35,6 +35,8 @@ pub struct Slot {
     pub ticking: bool,
     /// Batches for the leader wait until then: it said that it is none.
     pub forward_after: Timestamp,
+    /// When the leader was last heard of: up to then, about, this replica knows what was committed.
+    pub leader_heard: Timestamp,
     /// Since when nobody is known to lead.
     pub leaderless_since: Option<Timestamp>,
     /// The store cannot keep up: no entries until it can.
@@ -87,6 +89,7 @@ impl Slot {
             applied_term: 0,
             ticking: false,
             forward_after: Timestamp(0),
+            leader_heard: Timestamp(0),
             leaderless_since: None,
             stalled: false,
             delivering: BTreeSet::new(),
