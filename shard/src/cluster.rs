@@ -99,7 +99,7 @@ impl Shard {
         }
     }
 
-    fn tell(&mut self, to: NodeId, request: Request) {
+    pub(super) fn tell(&mut self, to: NodeId, request: Request) {
         self.effects.peers.push(PeerSend {
             to,
             lane: Lane::Request,
@@ -131,6 +131,7 @@ impl Shard {
             PeerInput::Request(bytes) => self.handle_peer_request(from, &bytes),
             PeerInput::LinkDown => {
                 self.raft.report_unreachable(from);
+                self.calls_lost(from);
                 true
             }
         };
@@ -150,7 +151,9 @@ impl Shard {
                 self.take_back(partition, origin, commands);
             }
             // The other node's own clock ends the wait.
-            Ok(Request::Turned { .. } | Request::Refused { .. }) | Err(_) => {}
+            Ok(Request::Turned { .. } | Request::Refused { .. } | Request::Called { .. })
+            | Err(_) => {}
+            Ok(Request::Call { token, .. }) => self.call_lost(token),
         }
     }
 
@@ -207,6 +210,13 @@ impl Shard {
                 self.batch_refused(partition, run, token);
                 known
             }
+            Request::Call { partition, run, token, station, call } => {
+                self.call_for_node(from, partition, (run, token), &station, &call)
+            }
+            Request::Called { run, token, answer, .. } => {
+                self.call_answered(from, run, token, answer);
+                true
+            }
         }
     }
 
@@ -243,6 +253,7 @@ impl Shard {
 
     /// Every 100 ms: those who waited too long are told.
     pub(super) fn answer_overdue(&mut self) {
+        self.calls_overdue();
         let mut gone: Vec<Waiter> = Vec::new();
         for slot in self.slots.values_mut() {
             gone.append(&mut slot.batches.overdue(self.now));

@@ -15,6 +15,7 @@
 
 mod accept;
 pub mod batches;
+mod calls;
 mod cluster;
 mod conn;
 pub mod connection;
@@ -135,6 +136,7 @@ pub struct Shard {
     asked: HashMap<u64, Waiter>,
     routes: HashMap<Box<str>, PartitionId>,
     reads: reads::Reads,
+    calls: calls::Abroad,
     timers: Wheel<TimerKey>,
     next_token: u64,
     next_epoch: u64,
@@ -200,6 +202,7 @@ impl Shard {
             asked: HashMap::new(),
             routes: HashMap::new(),
             reads: reads::Reads::default(),
+            calls: calls::Abroad::default(),
             timers,
             next_token: 0,
             // Epochs must grow over restarts too: they start at the time.
@@ -342,6 +345,7 @@ impl Shard {
             self.effects.log_write = self.raft.poll_write();
             self.writing |= self.effects.log_write.is_some();
         }
+        self.answer_nodes();
         self.send_raft();
         self.flush_connections();
         self.mesh.flush();

@@ -8,17 +8,18 @@ use novax_charging::{Command, DirectoryKind, Outcome, PasswordHash, PaymentRow};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, Timestamp, TokenUid, Watts,
 };
+use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 /// The node cannot do it now: a queue is full, it is shutting down, or a partition has no leader.
 /// Nothing is known about whether a command that was already under way took effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize, thiserror::Error)]
 #[error("the node is overloaded or shutting down; try again")]
 pub struct Unavailable;
 
 /// A call to a station on an admin's behalf: answered by the station itself, not through the outbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum StationCall {
     /// Reset; `immediate` is Hard / Immediate, otherwise Soft / OnIdle.
     Reset {
@@ -83,7 +84,7 @@ pub enum StationCall {
 }
 
 /// What a station answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct StationReply {
     /// The payload of its CALLRESULT, as it wrote it; for GetBaseReport an object with `status` and
     /// `reportData`.
@@ -91,7 +92,7 @@ pub struct StationReply {
 }
 
 /// Why a station did not answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize, thiserror::Error)]
 pub enum CallFailed {
     /// See [`Unavailable`].
     #[error(transparent)]

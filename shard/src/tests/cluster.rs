@@ -257,3 +257,30 @@ fn without_a_majority_a_view_is_old_and_says_so_or_there_is_none() {
     assert!(view.as_of <= before.saturating_add(Duration::from_secs(1)), "{:?}", view.as_of);
     assert!(fresh.try_recv().is_err(), "nobody can say that it is fresh");
 }
+
+#[test]
+fn an_admin_reaches_a_station_through_any_node() {
+    let mut cluster = Cluster::new();
+    cluster.provision(0);
+    let conn = cluster.connect(2);
+    cluster.advance(500);
+    let ask = |call: StationCall| {
+        move |reply| Request::Call { partition: HOME, station: identity("CP"), call, reply }
+    };
+    let mut answer = cluster.world(1).begin(ask(StationCall::ClearCache));
+    cluster.settle();
+    let heard = cluster.world(2).heard(conn);
+    assert!(heard[0].contains("ClearCache"), "{heard:?}");
+    let id = call_id(&heard[0]);
+    cluster.say(2, conn, &format!(r#"[3,"{id}",{{"status":"Accepted"}}]"#));
+    let reply = answer.try_recv().expect("an answer").expect("the station's");
+    assert_eq!(reply.payload, r#"{"status":"Accepted"}"#);
+    // The node with the socket goes while the station thinks.
+    let mut answer = cluster.world(1).begin(ask(StationCall::Reset { immediate: true }));
+    cluster.settle();
+    cluster.worlds[2] = None;
+    cluster.world(1).shard.handle_peer(node(2), PeerInput::LinkDown);
+    cluster.settle();
+    let failed = answer.try_recv().expect("an answer").expect_err("nobody knows");
+    assert_eq!(failed, CallFailed::Unavailable(Unavailable));
+}
