@@ -9,7 +9,7 @@ use crate::config::SqlConfig;
 use crate::error::Error;
 use crate::pushdown::PushAggregates;
 use crate::scan::Provider;
-use crate::source::{ScanCounters, Scope, Source};
+use crate::source::{Freshness, ScanCounters, Scope, Source};
 use crate::statement::{self, Action};
 use crate::tables;
 use datafusion::arrow::array::{RecordBatch, StringArray};
@@ -158,7 +158,7 @@ pub async fn run_statement(database: &Arc<Database>, sql: &str) -> Result<Output
             return Err(Error::NotSupported("one statement at a time".into()));
         };
         let prepared = database.prepare(action, DATABASE, 0).await?;
-        let mut rows = database.run(&prepared, None);
+        let mut rows = database.run(&prepared, None, Freshness::Fresh);
         let mut batches = Vec::new();
         while let Some(batch) = rows.next().await {
             batches.push(batch?);
@@ -251,9 +251,14 @@ impl Database {
     }
 
     /// Starts a planned query with its parameters.
-    pub(crate) fn run(&self, prepared: &Prepared, parameters: Option<Vec<ScalarValue>>) -> Rows {
+    pub(crate) fn run(
+        &self,
+        prepared: &Prepared,
+        parameters: Option<Vec<ScalarValue>>,
+        freshness: Freshness,
+    ) -> Rows {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD_MAX);
-        let scope = Arc::new(Scope::new(self.source.clone()));
+        let scope = Arc::new(Scope::new(self.source.clone(), freshness));
         let counters = scope.counters.clone();
         let mut state = self.state.clone();
         state.config_mut().set_extension(scope.clone());

@@ -42,5 +42,5 @@ pub use config::SqlConfig;
 pub use database::{Database, Output, run_statement};
 pub use error::{Error, SourceError};
 pub use series::HotSeries;
-pub use source::{ScanCounters, Source};
+pub use source::{Freshness, ScanCounters, Source, View};
 pub use wire::server::serve;

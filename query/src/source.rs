@@ -4,22 +4,42 @@ use crate::error::{Error, SourceError};
 use datafusion::physical_plan::metrics::Count;
 use futures::future::BoxFuture;
 use novax_engine::Snapshot;
-use novax_model::PartitionId;
+use novax_model::{PartitionId, Timestamp};
 use novax_tsdb::query::SeriesSource;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::OnceCell;
 
-/// Hands out snapshots. The live node implements it.
+/// How new the rows of a statement must be: the session's `novax.reads`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// `fresh`: they have all that any node acknowledged before the statement began.
+    #[default]
+    Fresh,
+    /// `local`: what this node's replicas have, also when there is no majority to ask.
+    Local,
+}
+
+/// What one statement reads.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The rows of each partition, consistent in themselves.
+    pub parts: Vec<(PartitionId, Snapshot)>,
+    /// What was acknowledged up to about then is in them.
+    pub as_of: Timestamp,
+}
+
+/// Hands out views. The live node implements it.
 pub trait Source: Send + Sync + 'static {
     /// A consistent view of each partition. With `with_series`, open series heads are written out
     /// first, so that the newest samples are in it; asked for only when telemetry or its rollups are
     /// scanned.
-    fn snapshots(
+    fn view(
         &self,
         with_series: bool,
-    ) -> BoxFuture<'_, Result<Vec<(PartitionId, Snapshot)>, SourceError>>;
+        freshness: Freshness,
+    ) -> BoxFuture<'_, Result<View, SourceError>>;
 
     /// Where else ticks of a partition's series are, besides its store. Asked for after the snapshots were
     /// taken, so that what moves to a colder tier meanwhile is seen at least once; readers merge by stamp.
@@ -42,6 +62,8 @@ pub struct ScanCounters {
     pub chunks_skipped: AtomicU64,
     /// Series chunks of which only the header was read, for it has what an aggregate asks for.
     pub chunks_summarized: AtomicU64,
+    /// What was acknowledged up to about then was read; microseconds since 1970, 0 before anything was.
+    pub as_of_us: AtomicU64,
 }
 
 /// Where one part of a scan counts: for the statement, and for its node in the plan.
@@ -78,11 +100,12 @@ impl Tally {
     }
 }
 
-/// What the scans of one statement share: all see the same snapshots, taken when the first asks.
+/// What the scans of one statement share: all see the same view, taken when the first asks.
 pub(crate) struct Scope {
     source: Arc<dyn Source>,
     with_series: AtomicBool,
-    taken: OnceCell<Vec<(PartitionId, Snapshot)>>,
+    freshness: Freshness,
+    taken: OnceCell<View>,
     pub(crate) counters: Arc<ScanCounters>,
 }
 
@@ -93,10 +116,11 @@ impl fmt::Debug for Scope {
 }
 
 impl Scope {
-    pub(crate) fn new(source: Arc<dyn Source>) -> Scope {
+    pub(crate) fn new(source: Arc<dyn Source>, freshness: Freshness) -> Scope {
         Scope {
             source,
             with_series: AtomicBool::new(false),
+            freshness,
             taken: OnceCell::new(),
             counters: Arc::default(),
         }
@@ -114,7 +138,9 @@ impl Scope {
 
     pub(crate) async fn snapshots(&self) -> Result<&[(PartitionId, Snapshot)], Error> {
         let with_series = self.with_series.load(Ordering::Relaxed);
-        let taken = self.taken.get_or_try_init(|| self.source.snapshots(with_series)).await?;
-        Ok(taken)
+        let view = || self.source.view(with_series, self.freshness);
+        let taken = self.taken.get_or_try_init(view).await?;
+        self.counters.as_of_us.store(taken.as_of.0, Ordering::Relaxed);
+        Ok(&taken.parts)
     }
 }

@@ -5,7 +5,7 @@
 //! it is taken or the node stops; queues are bounded, and what does not fit stays in the outbox.
 
 use crate::config::PaymentsConfig;
-use crate::control::{Control, Unavailable};
+use crate::control::{Control, Freshness, Unavailable};
 use novax_charging::rows;
 use novax_charging::{
     Command, Keyspace, PaymentAnswer, PaymentKind, PaymentRow, PaymentState, ProviderEntry,
@@ -317,7 +317,8 @@ async fn booked_keys(
     control: &Control,
     keys: Vec<(PartitionId, u128)>,
 ) -> Result<Vec<Option<Timestamp>>, String> {
-    let parts = control.snapshots(false).await.map_err(|error| error.to_string())?;
+    let view = control.view(false, Freshness::Fresh).await.map_err(|error| error.to_string())?;
+    let parts = view.parts;
     let work = move || {
         let find = |(partition, key): &(PartitionId, u128)| {
             let Some((_, part)) = parts.iter().find(|(id, _)| id == partition) else {
@@ -513,7 +514,8 @@ fn answer(outcome: Outcome) -> PaymentAnswer {
 
 /// All payment rows, in order of session and number.
 async fn rows_of(control: &Control) -> Result<Vec<PaymentRow>, String> {
-    let parts = control.snapshots(false).await.map_err(|error| error.to_string())?;
+    let view = control.view(false, Freshness::Fresh).await.map_err(|error| error.to_string())?;
+    let parts = view.parts;
     let work = move || {
         let mut all = Vec::new();
         for (_, part) in &parts {

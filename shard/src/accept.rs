@@ -5,6 +5,7 @@
 
 use super::connection::{Connection, Handoff, Leaving, OUT_BYTES_MAX, Phase, Station};
 use super::mesh::MeshMessage;
+use super::reads::Read;
 use super::waiter::Waiter;
 use super::{Shard, TimerKey};
 use crate::conn::ConnId;
@@ -57,7 +58,7 @@ impl Shard {
 
     /// Bytes came.
     pub fn handle_received(&mut self, conn: ConnId, data: &mut [u8]) {
-        let now = self.now;
+        let (now, bytes_max) = (self.now, self.config.message_bytes_max);
         let Some(connection) = self.connection(conn) else { return };
         if connection.closing {
             return;
@@ -65,6 +66,13 @@ impl Shard {
         connection.heard = now;
         match &mut connection.phase {
             Phase::Ending => {}
+            Phase::Asking(handoff) => {
+                handoff.input.extend_from_slice(data);
+                if handoff.input.len() > bytes_max {
+                    self.counters.slow_readers_closed.increment();
+                    self.effects.closes.push(conn);
+                }
+            }
             Phase::Leaving(leaving) => leaving.handoff.input.extend_from_slice(data),
             Phase::Handshake(head) => {
                 head.extend_from_slice(data);
@@ -145,7 +153,29 @@ impl Shard {
                 let home = Some(row.home);
                 self.place(conn, Handoff { home, ..handoff });
             }
-            None => self.admit_pending(conn, directory, handoff),
+            None => {
+                let Some(connection) = self.connection(conn) else { return };
+                connection.phase = Phase::Asking(Box::new(handoff));
+                self.read(directory, Read::Handshake(conn));
+            }
+        }
+    }
+
+    /// What the directory says now is so.
+    pub(super) fn directory_answered(&mut self, conn: ConnId, directory: PartitionId) {
+        let Some(connection) = self.connection(conn) else { return };
+        if connection.closing || !matches!(connection.phase, Phase::Asking(_)) {
+            return;
+        }
+        let phase = std::mem::replace(&mut connection.phase, Phase::Ending);
+        let Phase::Asking(handoff) = phase else { unreachable!("looked at above") };
+        let machine = &self.slots[&directory].machine;
+        match machine.directory(DirectoryKind::Station, handoff.identity.as_str()) {
+            Some(row) => {
+                let home = Some(row.home);
+                self.place(conn, Handoff { home, ..*handoff });
+            }
+            None => self.admit_pending(conn, directory, *handoff),
         }
     }
 
@@ -500,7 +530,7 @@ impl Shard {
         }
         connection.timer_at = Timestamp::MAX;
         match &connection.phase {
-            Phase::Handshake(_) | Phase::Leaving(_) | Phase::Ending => {
+            Phase::Handshake(_) | Phase::Asking(_) | Phase::Leaving(_) | Phase::Ending => {
                 self.counters.connections_timed_out.increment();
                 self.effects.closes.push(conn);
             }

@@ -119,10 +119,19 @@ impl Shard {
     /// Something came from another node.
     pub fn handle_peer(&mut self, from: NodeId, input: PeerInput) {
         let understood = match input {
-            PeerInput::Raft(message) => self.raft.step_message(from, message).is_ok(),
+            PeerInput::Raft(message) => {
+                let partition = message.partition();
+                let stepped = self.raft.step_message(from, message).is_ok();
+                if stepped && self.raft.leader(partition) == Some(from) {
+                    let slot = self.slots.get_mut(&partition).expect("it has taken the message");
+                    slot.leader_heard = self.now;
+                }
+                stepped
+            }
             PeerInput::Request(bytes) => self.handle_peer_request(from, &bytes),
             PeerInput::LinkDown => {
                 self.raft.report_unreachable(from);
+                self.calls_lost(from);
                 true
             }
             PeerInput::State(news) => {
@@ -149,10 +158,12 @@ impl Shard {
             Ok(
                 Request::Turned { .. }
                 | Request::Refused { .. }
+                | Request::Called { .. }
                 | Request::Fetch { .. }
                 | Request::Gone { .. },
             )
             | Err(_) => {}
+            Ok(Request::Call { token, .. }) => self.call_lost(token),
         }
     }
 
@@ -211,6 +222,13 @@ impl Shard {
             }
             Request::Fetch { partition, index } => self.handle_fetch(from, partition, index),
             Request::Gone { partition, index } => self.handle_gone(from, partition, index),
+            Request::Call { partition, run, token, station, call } => {
+                self.call_for_node(from, partition, (run, token), &station, &call)
+            }
+            Request::Called { run, token, answer, .. } => {
+                self.call_answered(from, run, token, answer);
+                true
+            }
         }
     }
 
@@ -247,6 +265,7 @@ impl Shard {
 
     /// Every 100 ms: those who waited too long are told.
     pub(super) fn answer_overdue(&mut self) {
+        self.calls_overdue();
         let mut gone: Vec<Waiter> = Vec::new();
         for slot in self.slots.values_mut() {
             gone.append(&mut slot.batches.overdue(self.now));

@@ -48,6 +48,8 @@ pub struct Connection {
 pub enum Phase {
     /// The HTTP request is not complete.
     Handshake(Vec<u8>),
+    /// The station is unknown so far; the directory is asked whether that is still so.
+    Asking(Box<Handoff>),
     /// On its way to another shard: what came meanwhile.
     Leaving(Box<Leaving>),
     /// Talks OCPP.

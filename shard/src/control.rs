@@ -8,8 +8,8 @@
 
 use crate::counters::Counters;
 pub use crate::port::{
-    CallFailed, Request, StartCharge, StationCall, StationReply, Totals, Unavailable, digest,
-    hash_password,
+    CallFailed, Freshness, Request, StartCharge, StationCall, StationReply, Totals, Unavailable,
+    View, digest, hash_password,
 };
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{
@@ -445,16 +445,17 @@ impl Control {
     /// Consistent rows of every partition, in partition order.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub async fn snapshots(
-        &self,
-        with_series: bool,
-    ) -> Result<Vec<(PartitionId, novax_engine::Snapshot)>, Unavailable> {
-        let mut all = Vec::with_capacity(usize::from(self.partitions));
+    /// [`Unavailable`]; also when a fresh view is wanted and a partition has no majority.
+    pub async fn view(&self, with_series: bool, freshness: Freshness) -> Result<View, Unavailable> {
+        let parts = Vec::with_capacity(usize::from(self.partitions));
+        let mut all = View { parts, as_of: Timestamp::MAX };
         for shard in self.shards.iter() {
-            all.extend(self.ask(shard, |reply| Request::Snapshot { with_series, reply }).await?);
+            let make = |reply| Request::View { with_series, freshness, reply };
+            let view = self.ask(shard, make).await?;
+            all.parts.extend(view.parts);
+            all.as_of = all.as_of.min(view.as_of);
         }
-        all.sort_by_key(|(partition, _)| *partition);
+        all.parts.sort_by_key(|(partition, _)| *partition);
         Ok(all)
     }
 

@@ -15,6 +15,7 @@
 
 mod accept;
 pub mod batches;
+mod calls;
 mod cluster;
 mod conn;
 pub mod connection;
@@ -25,6 +26,7 @@ pub mod mesh;
 mod outbound;
 pub mod peers;
 pub mod port;
+mod reads;
 mod requests;
 pub mod slot;
 pub mod states;
@@ -47,7 +49,7 @@ use novax_charging::{Command, Outcome, Partition};
 use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
 use novax_raft::{Event, LogWrite, MultiRaft};
 use peers::PeerSend;
-use port::{Asked, Unavailable};
+use port::{Asked, Unavailable, View};
 use slot::Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -138,6 +140,8 @@ pub struct Shard {
     /// Requests to other shards that wait for their answer.
     asked: HashMap<u64, Waiter>,
     routes: HashMap<Box<str>, PartitionId>,
+    reads: reads::Reads,
+    calls: calls::Abroad,
     timers: Wheel<TimerKey>,
     next_token: u64,
     next_epoch: u64,
@@ -202,6 +206,8 @@ impl Shard {
             handoffs: HashMap::new(),
             asked: HashMap::new(),
             routes: HashMap::new(),
+            reads: reads::Reads::default(),
+            calls: calls::Abroad::default(),
             timers,
             next_token: 0,
             // Epochs must grow over restarts too: they start at the time.
@@ -257,11 +263,22 @@ impl Shard {
 
     /// The rows of all partitions of this shard as of now, open series written out first.
     pub fn snapshots(&mut self) -> Vec<(PartitionId, novax_engine::Snapshot)> {
-        let snapshot = |slot: &mut Slot| {
-            slot.write_heads();
-            (slot.id, slot.engine.snapshot())
-        };
-        self.slots.values_mut().map(snapshot).collect()
+        self.view(true).parts
+    }
+
+    fn view(&mut self, with_series: bool) -> View {
+        let (me, now) = (self.config.node, self.now);
+        let mut view = View { parts: Vec::with_capacity(self.slots.len()), as_of: now };
+        for slot in self.slots.values_mut() {
+            if with_series {
+                slot.write_heads();
+            }
+            view.parts.push((slot.id, slot.engine.snapshot()));
+            if self.raft.leader(slot.id) != Some(me) {
+                view.as_of = view.as_of.min(slot.leader_heard);
+            }
+        }
+        view
     }
 
     /// Sets the time of what follows.
@@ -326,12 +343,14 @@ impl Shard {
     pub fn end_turn(&mut self) {
         self.take_messages();
         self.fire_timers();
+        self.begin_reads();
         self.apply_committed();
         self.propose();
         if self.effects.log_write.is_none() {
             self.effects.log_write = self.raft.poll_write();
             self.writing |= self.effects.log_write.is_some();
         }
+        self.answer_nodes();
         self.send_raft();
         self.flush_connections();
         self.mesh.flush();
@@ -378,6 +397,14 @@ impl Shard {
                 Event::Committed(entry) => entry,
                 Event::Broken { partition } => {
                     panic!("a message of another node broke partition {partition}: start anew")
+                }
+                Event::ReadReady { partition, id } => {
+                    self.reads_answered(partition, id, true);
+                    continue;
+                }
+                Event::ReadFailed { partition, id } => {
+                    self.reads_answered(partition, id, false);
+                    continue;
                 }
                 other => {
                     self.take_snapshot_event(other);

@@ -49,8 +49,8 @@ pub enum MeshMessage {
     Located {
         /// The asker's token.
         token: u64,
-        /// Where, or nowhere.
-        home: Option<PartitionId>,
+        /// Where, or nowhere, or nobody knows now.
+        home: Result<Option<PartitionId>, Unavailable>,
     },
     /// May this token charge?
     CheckToken {
@@ -181,7 +181,7 @@ mod tests {
         let mut a = Mesh::new(0, queues.clone(), wakes.clone());
         let mut b = Mesh::new(1, queues, wakes);
         for token in 0..5 {
-            a.send(1, MeshMessage::Located { token, home: None });
+            a.send(1, MeshMessage::Located { token, home: Ok(None) });
         }
         assert!(a.is_congested(1));
         let mut got = Vec::new();

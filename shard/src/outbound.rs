@@ -3,6 +3,7 @@
 use super::connection::{CALLS_WAITING_MAX, Call, Calls, OpenCall, Purpose, Report};
 use super::waiter::Waiter;
 use crate::Shard;
+use crate::calls::CallReply;
 use crate::conn::ConnId;
 use crate::gateway;
 use crate::port::Asked;
@@ -11,7 +12,6 @@ use novax_charging::{Answer, Command, OutboxKind, StationCommand};
 use novax_model::{Duration, Identity, PartitionId, Timestamp};
 use novax_wire::ocpp::frame;
 use novax_wire::ws;
-use tokio::sync::oneshot;
 
 /// A report must be complete within this.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -116,7 +116,7 @@ impl Shard {
         partition: PartitionId,
         identity: &Identity,
         call: &StationCall,
-        reply: oneshot::Sender<Result<StationReply, CallFailed>>,
+        reply: CallReply,
     ) {
         let refused = self.try_call_for_admin(partition, identity, call, reply);
         if let Err((reply, error)) = refused {
@@ -124,14 +124,13 @@ impl Shard {
         }
     }
 
-    #[allow(clippy::type_complexity, reason = "the reply comes back with the reason")]
     fn try_call_for_admin(
         &mut self,
         partition: PartitionId,
         identity: &Identity,
         call: &StationCall,
-        reply: oneshot::Sender<Result<StationReply, CallFailed>>,
-    ) -> Result<(), (oneshot::Sender<Result<StationReply, CallFailed>>, CallFailed)> {
+        reply: CallReply,
+    ) -> Result<(), (CallReply, CallFailed)> {
         let known = self
             .slots
             .get(&partition)
@@ -144,7 +143,7 @@ impl Shard {
         let Some(conn) =
             conn.filter(|conn| self.station(*conn).is_some_and(|station| !station.pending))
         else {
-            return Err((reply, CallFailed::Offline));
+            return self.call_elsewhere(partition, identity, call, reply);
         };
         let station = self.station(conn).expect("just seen");
         let Some(message) = gateway::write_call(station.protocol, call, request_id) else {
@@ -228,13 +227,7 @@ impl Shard {
         self.send_next_call(conn);
     }
 
-    fn begin_report(
-        &mut self,
-        conn: ConnId,
-        request_id: i32,
-        payload: &str,
-        reply: oneshot::Sender<Result<StationReply, CallFailed>>,
-    ) {
+    fn begin_report(&mut self, conn: ConnId, request_id: i32, payload: &str, reply: CallReply) {
         let deadline = self.now.saturating_add(REPORT_TIMEOUT);
         if gateway::read_answer(payload) != Answer::Accepted {
             let _ = reply.send(Ok(StationReply { payload: payload.into() }));

@@ -5,9 +5,16 @@
 //! before it was looked at. The format is in `docs/formats/peer.md`.
 
 use super::transfers::StateNews;
+use crate::port::{CallFailed, StationCall, StationReply};
 use bytes::Bytes;
 use novax_charging::{Command, CorruptEntry, Entry, Origin, decode_entry};
-use novax_model::{NodeId, PartitionId, Timestamp};
+use novax_model::{Identity, NodeId, PartitionId, Timestamp};
+use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
+use rkyv::bytecheck::CheckBytes;
+use rkyv::rancor::Error;
+use rkyv::ser::allocator::ArenaHandle;
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, Serialize};
 
 /// Which queue of a link something goes through: what is ahead in this order is sent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,6 +104,30 @@ pub enum Request {
         /// As of which entry.
         index: u64,
     },
+    /// An admin's call for a station whose socket the receiver has.
+    Call {
+        /// The station's partition.
+        partition: PartitionId,
+        /// In which life of the sender it was asked.
+        run: u64,
+        /// Its number.
+        token: u64,
+        /// Which station.
+        station: Identity,
+        /// What.
+        call: StationCall,
+    },
+    /// What came of it.
+    Called {
+        /// The station's partition.
+        partition: PartitionId,
+        /// In which life of the receiver it was asked.
+        run: u64,
+        /// Its number.
+        token: u64,
+        /// What the station said, or why nothing.
+        answer: Result<StationReply, CallFailed>,
+    },
 }
 
 /// Bytes from another node are no message.
@@ -108,6 +139,9 @@ pub enum BadRequest {
     /// The commands do not validate.
     #[error(transparent)]
     Commands(#[from] CorruptEntry),
+    /// A call or its answer does not validate.
+    #[error("a call that is none")]
+    Call,
     /// The batch is not one batch of the node whose it should be.
     #[error("a batch of another node")]
     Origin,
@@ -116,8 +150,10 @@ pub enum BadRequest {
 const FORWARD: u8 = 1;
 const TURNED: u8 = 2;
 const REFUSED: u8 = 3;
-const FETCH: u8 = 4;
-const GONE: u8 = 5;
+const CALL: u8 = 4;
+const CALLED: u8 = 5;
+const FETCH: u8 = 6;
+const GONE: u8 = 7;
 /// Kind and partition.
 const HEAD_LEN: usize = 3;
 
@@ -158,6 +194,16 @@ impl Request {
                 bytes.extend_from_slice(&token.to_le_bytes());
                 bytes
             }
+            Request::Call { partition, run, token, station, call } => {
+                let mut bytes = head(CALL, partition);
+                bytes.extend_from_slice(&archive(&Asked { run, token, station, call }));
+                bytes
+            }
+            Request::Called { partition, run, token, answer } => {
+                let mut bytes = head(CALLED, partition);
+                bytes.extend_from_slice(&archive(&Answered { run, token, answer }));
+                bytes
+            }
         }
     }
 
@@ -191,9 +237,50 @@ impl Request {
                     _ => Request::Gone { partition, index },
                 })
             }
+            CALL => {
+                let Asked { run, token, station, call } = read::<Asked>(body)?;
+                Ok(Request::Call { partition, run, token, station, call })
+            }
+            CALLED => {
+                let Answered { run, token, answer } = read::<Answered>(body)?;
+                Ok(Request::Called { partition, run, token, answer })
+            }
             _ => Err(BadRequest::Kind),
         }
     }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct Asked {
+    run: u64,
+    token: u64,
+    station: Identity,
+    call: StationCall,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct Answered {
+    run: u64,
+    token: u64,
+    answer: Result<StationReply, CallFailed>,
+}
+
+fn archive<T>(value: &T) -> AlignedVec
+where
+    T: for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, Error>>,
+{
+    rkyv::to_bytes::<Error>(value).expect("plain data")
+}
+
+fn read<T>(bytes: &[u8]) -> Result<T, BadRequest>
+where
+    T: Archive,
+    T::Archived:
+        for<'a> CheckBytes<HighValidator<'a, Error>> + Deserialize<T, HighDeserializer<Error>>,
+{
+    let mut aligned: AlignedVec = AlignedVec::with_capacity(bytes.len());
+    aligned.extend_from_slice(bytes);
+    rkyv::from_bytes::<T, Error>(&aligned).map_err(|_| BadRequest::Call)
 }
 
 /// One batch of one node, in the form of an entry; its time is a term here.
@@ -247,6 +334,20 @@ mod tests {
         assert_eq!(Request::decode(node(1), node(2), &gone().encode()), Ok(gone()));
         let long = [gone().encode(), vec![0]].concat();
         assert_eq!(Request::decode(node(1), node(2), &long), Err(BadRequest::Kind));
+        let call = || Request::Call {
+            partition: PartitionId(2),
+            run: 4,
+            token: 5,
+            station: Identity::new("CP").expect("valid"),
+            call: StationCall::GetConfiguration { keys: vec!["HeartbeatInterval".into()] },
+        };
+        assert_eq!(Request::decode(node(1), node(2), &call().encode()), Ok(call()));
+        for answer in [Err(CallFailed::Silent), Ok(StationReply { payload: "{}".into() })] {
+            let called = Request::Called { partition: PartitionId(2), run: 4, token: 5, answer };
+            let bytes = called.encode();
+            let read = Request::decode(node(1), node(2), &bytes).expect("what was said");
+            assert_eq!(read.encode(), bytes);
+        }
     }
 
     #[test]

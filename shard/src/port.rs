@@ -8,17 +8,18 @@ use novax_charging::{Command, DirectoryKind, Outcome, PasswordHash, PaymentRow};
 use novax_model::{
     Amount, ConnectorRef, Currency, Identity, PartitionId, Timestamp, TokenUid, Watts,
 };
+use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 /// The node cannot do it now: a queue is full, it is shutting down, or a partition has no leader.
 /// Nothing is known about whether a command that was already under way took effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize, thiserror::Error)]
 #[error("the node is overloaded or shutting down; try again")]
 pub struct Unavailable;
 
 /// A call to a station on an admin's behalf: answered by the station itself, not through the outbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum StationCall {
     /// Reset; `immediate` is Hard / Immediate, otherwise Soft / OnIdle.
     Reset {
@@ -83,7 +84,7 @@ pub enum StationCall {
 }
 
 /// What a station answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct StationReply {
     /// The payload of its CALLRESULT, as it wrote it; for GetBaseReport an object with `status` and
     /// `reportData`.
@@ -91,7 +92,7 @@ pub struct StationReply {
 }
 
 /// Why a station did not answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize, thiserror::Error)]
 pub enum CallFailed {
     /// See [`Unavailable`].
     #[error(transparent)]
@@ -151,6 +152,24 @@ pub struct StartCharge {
     pub token: TokenUid,
 }
 
+/// How new what is read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// It has all that was acknowledged before it was asked for, by whichever node. Needs a majority.
+    Fresh,
+    /// It is what this node's replicas have, and says how old that may be.
+    Local,
+}
+
+/// Consistent rows of partitions.
+#[derive(Debug)]
+pub struct View {
+    /// The rows of each.
+    pub parts: Vec<(PartitionId, novax_engine::Snapshot)>,
+    /// What was acknowledged up to about then is in them, give or take a heartbeat of the leaders.
+    pub as_of: Timestamp,
+}
+
 /// What a shard is asked.
 #[derive(Debug)]
 pub enum Request {
@@ -194,12 +213,14 @@ pub enum Request {
         /// The answer.
         reply: oneshot::Sender<Result<StationReply, CallFailed>>,
     },
-    /// The rows of all partitions of this shard, as of now.
-    Snapshot {
+    /// The rows of all partitions of this shard.
+    View {
         /// Write open series heads out first.
         with_series: bool,
-        /// The answer.
-        reply: oneshot::Sender<Vec<(PartitionId, novax_engine::Snapshot)>>,
+        /// How new they must be.
+        freshness: Freshness,
+        /// The answer; none when they cannot be so new.
+        reply: oneshot::Sender<View>,
     },
     /// Let windows of time go that end before a time, as far as a view had them.
     DropWindows {

@@ -1,9 +1,10 @@
 //! What the control plane and other shards ask, and the starts that wait for a payer's partition.
 
 use super::mesh::MeshMessage;
+use super::reads::Read;
 use super::waiter::{Job, Waiter};
 use super::{QUEUE_QUANTUM, ROUTES_MAX, Shard};
-use crate::port::{Request, StartCharge, Totals, Unavailable, digest};
+use crate::port::{Freshness, Request, StartCharge, Totals, Unavailable, digest};
 use crossbeam_queue::ArrayQueue;
 use novax_charging::command::PayerRef;
 use novax_charging::{
@@ -30,7 +31,12 @@ impl Shard {
                 self.submit(partition, command, Waiter::Control(reply));
             }
             Request::Locate { partition, kind, id, reply } => {
-                let _ = reply.send(self.locate_here(partition, kind, &id));
+                match self.locate_here(partition, kind, &id) {
+                    Some(home) => {
+                        let _ = reply.send(Some(home));
+                    }
+                    None => self.read(partition, Read::Locate { kind, id, reply }),
+                }
             }
             Request::StartCharge { partition, request, reply } => {
                 self.start_app(partition, request, reply);
@@ -38,14 +44,11 @@ impl Shard {
             Request::Call { partition, station, call, reply } => {
                 self.call_for_admin(partition, &station, &call, reply);
             }
-            Request::Snapshot { with_series, reply } => {
-                let snapshots = self.slots.values_mut().map(|slot| {
-                    if with_series {
-                        slot.write_heads();
-                    }
-                    (slot.id, slot.engine.snapshot())
-                });
-                let _ = reply.send(snapshots.collect());
+            Request::View { with_series, freshness: Freshness::Fresh, reply } => {
+                self.view_fresh(with_series, reply);
+            }
+            Request::View { with_series, freshness: Freshness::Local, reply } => {
+                let _ = reply.send(self.view(with_series));
             }
             Request::DropWindows { partition, keyspace, until, seen } => {
                 if let Some(slot) = self.slots.get_mut(&partition) {
@@ -86,13 +89,20 @@ impl Shard {
                 self.complete(waiter, outcome);
             }
             MeshMessage::Locate { from, token, partition, kind, id } => {
-                let home = self.locate_here(partition, kind, &id);
-                self.mesh.send(from, MeshMessage::Located { token, home });
+                match self.locate_here(partition, kind, &id) {
+                    Some(home) => {
+                        self.mesh.send(from, MeshMessage::Located { token, home: Ok(Some(home)) });
+                    }
+                    None => self.read(partition, Read::LocateFor { shard: from, token, kind, id }),
+                }
             }
             MeshMessage::Located { token, home } => {
                 let waiter = self.asked.remove(&token).expect("an answer to what was asked");
                 let Waiter::Job(job) = waiter else { unreachable!("only jobs ask where") };
-                self.job_located(*job, home);
+                match home {
+                    Ok(home) => self.job_located(*job, home),
+                    Err(Unavailable) => self.job_unavailable(*job),
+                }
             }
             MeshMessage::CheckToken { from, token, partition, uid, required } => {
                 let refusal = self.check_token_here(partition, &uid, required);
@@ -107,7 +117,7 @@ impl Shard {
         }
     }
 
-    fn locate_here(
+    pub(super) fn locate_here(
         &self,
         partition: PartitionId,
         kind: DirectoryKind,
@@ -154,8 +164,10 @@ impl Shard {
         }
         let directory = PartitionId::of_directory(uid.as_str(), self.config.partitions);
         if self.is_mine(directory) {
-            let home = self.locate_here(directory, DirectoryKind::Token, uid.as_str());
-            self.job_located(job, home);
+            match self.locate_here(directory, DirectoryKind::Token, uid.as_str()) {
+                Some(home) => self.job_located(job, Some(home)),
+                None => self.read(directory, Read::Token(Box::new(job))),
+            }
             return;
         }
         let (from, token, to) = (self.mesh.me(), self.token(), self.shard_of(directory));
@@ -165,7 +177,7 @@ impl Shard {
         self.mesh.send(to, MeshMessage::Locate { from, token, partition: directory, kind, id });
     }
 
-    fn job_located(&mut self, job: Job, home: Option<PartitionId>) {
+    pub(super) fn job_located(&mut self, job: Job, home: Option<PartitionId>) {
         let Some(home) = home else {
             self.job_refused(job, Refusal::UnknownToken);
             return;
@@ -224,14 +236,18 @@ impl Shard {
             }
             Ok(Outcome::Refused(refusal)) => self.job_refused(job, refusal),
             Ok(other) => unreachable!("a hold is held or refused, not {other:?}"),
-            Err(unavailable) => match job {
-                Job::App { reply, .. } => {
-                    let _ = reply.send(Err(unavailable));
-                }
-                Job::Card { reply, .. } | Job::Authorize { reply, .. } => {
-                    self.reply_outcome(&reply, &Err(unavailable));
-                }
-            },
+            Err(Unavailable) => self.job_unavailable(job),
+        }
+    }
+
+    pub(super) fn job_unavailable(&mut self, job: Job) {
+        match job {
+            Job::App { reply, .. } => {
+                let _ = reply.send(Err(Unavailable));
+            }
+            Job::Card { reply, .. } | Job::Authorize { reply, .. } => {
+                self.reply_outcome(&reply, &Err(Unavailable));
+            }
         }
     }
 
@@ -309,7 +325,7 @@ impl Shard {
 }
 
 impl Job {
-    fn token(&self) -> &TokenUid {
+    pub(super) fn token(&self) -> &TokenUid {
         match self {
             Job::Card { start, .. } => &start.token,
             Job::App { start, .. } => &start.token,

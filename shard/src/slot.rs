@@ -52,6 +52,8 @@ pub struct Slot {
     pub ticking: bool,
     /// Batches for the leader wait until then: it said that it is none.
     pub forward_after: Timestamp,
+    /// When the leader was last heard of: up to then, about, this replica knows what was committed.
+    pub leader_heard: Timestamp,
     /// Since when nobody is known to lead.
     pub leaderless_since: Option<Timestamp>,
     /// The store cannot keep up: no entries until it can.
@@ -110,6 +112,7 @@ impl Slot {
             members,
             ticking: false,
             forward_after: Timestamp(0),
+            leader_heard: Timestamp(0),
             leaderless_since: None,
             stalled: false,
             delivering: BTreeSet::new(),

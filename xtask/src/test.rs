@@ -4,7 +4,7 @@ use crate::shell::{self, command, run_command, step, target};
 use crate::{Result, setup};
 
 /// Crates whose clippy run needs no second build of the query engine's dependencies.
-const LINTED: [&str; 21] = [
+const LINTED: [&str; 22] = [
     "novax-model",
     "novax-log",
     "novax-engine",
@@ -19,6 +19,7 @@ const LINTED: [&str; 21] = [
     "novax-wire",
     "novax-charging",
     "novax-raft",
+    "novax-peer",
     "novax-shard",
     "novax-cold",
     "novax-console",

@@ -440,7 +440,8 @@ impl Handler {
                         return Err(Error::Invalid(message).into());
                     }
                     let told = fields(&prepared.schema, &prepared.names, &Format::UnifiedText);
-                    let rows = database.run(&prepared, None);
+                    let rows = database.run(&prepared, None, session.settings().freshness());
+                    session.settings().ran(&rows.counters);
                     let mut response = responses(&prepared, rows, told);
                     if prepared.is_explain() {
                         response.set_command_tag("EXPLAIN");
@@ -584,7 +585,9 @@ impl Handler {
             let values = parameters(portal, prepared)?;
             let values = (!values.is_empty()).then_some(values);
             let told = fields(&prepared.schema, &prepared.names, &portal.result_column_format);
-            let rows = self.0.database.run(prepared, values);
+            let freshness = session.settings().freshness();
+            let rows = self.0.database.run(prepared, values, freshness);
+            session.settings().ran(&rows.counters);
             let mut response = responses(prepared, rows, told);
             if prepared.is_explain() {
                 response.set_command_tag("EXPLAIN");

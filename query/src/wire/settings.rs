@@ -3,7 +3,11 @@
 
 use crate::catalog::SERVER_VERSION;
 use crate::error::Error;
+use crate::source::{Freshness, ScanCounters};
+use novax_model::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Which values a setting takes.
@@ -43,7 +47,7 @@ const ISOLATION: Rule =
     Rule::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted"]);
 const ON: Rule = Rule::OneOf(&["on", "true", "yes", "1"]);
 
-const SETTINGS: [Setting; 26] = [
+const SETTINGS: [Setting; 28] = [
     Setting {
         name: "application_name",
         shown: "application_name",
@@ -82,6 +86,8 @@ const SETTINGS: [Setting; 26] = [
     fixed("is_superuser", "off", true),
     setting("lock_timeout", "0", Rule::Number),
     fixed("max_identifier_length", "63", false),
+    fixed("novax.as_of", "", false),
+    setting("novax.reads", "fresh", Rule::OneOf(&["fresh", "local"])),
     setting("row_security", "on", ON),
     setting(
         "search_path",
@@ -118,6 +124,8 @@ pub(super) struct Settings {
     changed: BTreeMap<&'static str, String>,
     user: String,
     timeout_max: Duration,
+    /// What the last query's scans did.
+    last: Option<Arc<ScanCounters>>,
 }
 
 fn find(name: &str) -> Result<&'static Setting, Error> {
@@ -128,7 +136,7 @@ fn find(name: &str) -> Result<&'static Setting, Error> {
 
 impl Settings {
     pub(super) fn new(user: &str, timeout_max: Duration) -> Settings {
-        Settings { changed: BTreeMap::new(), user: user.to_owned(), timeout_max }
+        Settings { changed: BTreeMap::new(), user: user.to_owned(), timeout_max, last: None }
     }
 
     /// Sets or resets; answers what the client is to be told of it.
@@ -175,8 +183,28 @@ impl Settings {
         match setting.name {
             "session_authorization" => self.user.clone(),
             "statement_timeout" => millis_text(self.timeout_max),
+            "novax.as_of" => self.as_of(),
             _ => setting.default.to_owned(),
         }
+    }
+
+    /// How new the rows of this session's queries must be.
+    pub(super) fn freshness(&self) -> Freshness {
+        match self.changed.get("novax.reads").map(String::as_str) {
+            Some("local") => Freshness::Local,
+            _ => Freshness::Fresh,
+        }
+    }
+
+    /// A query was started.
+    pub(super) fn ran(&mut self, counters: &Arc<ScanCounters>) {
+        self.last = Some(Arc::clone(counters));
+    }
+
+    /// How new what the last query read was; empty when it read no table.
+    fn as_of(&self) -> String {
+        let at = self.last.as_ref().map_or(0, |last| last.as_of_us.load(Ordering::Relaxed));
+        if at == 0 { String::new() } else { Timestamp(at).to_string() }
     }
 
     /// How long a statement of this session may run.
@@ -209,6 +237,7 @@ fn accepted(setting: &Setting, value: &str, timeout_max: Duration) -> Option<Str
 fn canonical(setting: &Setting, value: &str) -> String {
     match setting.name {
         "client_encoding" | "timezone" => setting.default.to_owned(),
+        "novax.reads" => value.trim().to_ascii_lowercase(),
         _ if matches!(setting.default, "on") => "on".to_owned(),
         _ => value.to_owned(),
     }

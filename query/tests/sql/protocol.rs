@@ -5,6 +5,7 @@ use futures::{StreamExt, pin_mut};
 use novax_query::SqlConfig;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, Type};
 
@@ -191,4 +192,27 @@ async fn a_password_is_wanted_when_one_is_set() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_session_says_how_new_its_rows_must_be_and_hears_how_new_they_were() {
+    let server = small().await;
+    let client = server.connect().await;
+    let one = async |sql: &str| {
+        let messages =
+            client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        })
+    };
+    assert_eq!(one("SHOW novax.reads").await.as_deref(), Some("fresh"));
+    assert_eq!(one("SHOW novax.as_of").await.as_deref(), Some(""), "nothing was read");
+    one("SELECT count(*) FROM stations").await;
+    assert_eq!(one("SHOW novax.as_of").await.as_deref(), Some("2026-11-22T00:00:00.000Z"));
+    one("SET novax.reads = 'local'").await;
+    one("SELECT count(*) FROM stations").await;
+    assert_eq!(one("SHOW novax.as_of").await.as_deref(), Some("2026-11-21T23:59:00.000Z"));
+    assert!(client.simple_query("SET novax.reads = 'yesterday'").await.is_err());
+    assert!(client.simple_query("SET novax.as_of = 'now'").await.is_err());
 }

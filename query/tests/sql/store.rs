@@ -16,7 +16,7 @@ use novax_model::{
     AccountId, ConnectorRef, Currency, Identity, Measurand, MeterTick, PartitionId, SessionId,
     Timestamp, TokenUid, TransferKey, WattHours, Watts,
 };
-use novax_query::{Database, Source, SourceError, SqlConfig};
+use novax_query::{Database, Freshness, Source, SourceError, SqlConfig, View};
 use novax_tsdb::clean::Limits;
 use novax_tsdb::query::{self, Rank, SeriesSource, Stretch};
 use novax_tsdb::{OpenSeries, SeriesRow};
@@ -50,13 +50,19 @@ pub(crate) struct Store {
 }
 
 impl Source for Store {
-    fn snapshots(
+    fn view(
         &self,
         with_series: bool,
-    ) -> BoxFuture<'_, Result<Vec<(PartitionId, Snapshot)>, SourceError>> {
+        freshness: Freshness,
+    ) -> BoxFuture<'_, Result<View, SourceError>> {
         self.asked_with_series.fetch_add(usize::from(with_series), Ordering::Relaxed);
         self.asked.send_modify(|asked| *asked += 1);
-        async { Ok(self.snapshots.clone()) }.boxed()
+        // A replica that has not heard of its leader for a minute.
+        let as_of = match freshness {
+            Freshness::Fresh => Timestamp(DAY_US),
+            Freshness::Local => Timestamp(DAY_US - 60 * SECOND_US),
+        };
+        async move { Ok(View { parts: self.snapshots.clone(), as_of }) }.boxed()
     }
 
     fn colder(&self, partition: PartitionId) -> Vec<Arc<dyn SeriesSource>> {
@@ -108,10 +114,7 @@ impl SeriesSource for ColdChunks {
 pub(crate) struct Broken;
 
 impl Source for Broken {
-    fn snapshots(
-        &self,
-        _: bool,
-    ) -> BoxFuture<'_, Result<Vec<(PartitionId, Snapshot)>, SourceError>> {
+    fn view(&self, _: bool, _: Freshness) -> BoxFuture<'_, Result<View, SourceError>> {
         async { Err(SourceError("the node is shutting down".into())) }.boxed()
     }
 }

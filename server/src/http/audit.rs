@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::read::{ReadError, read};
 use super::views::{parse_row_id, time};
 use crate::audit::{hex, store};
+use crate::control::Freshness;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -250,8 +251,9 @@ async fn export(
     Params(params): Params<ExportParams>,
 ) -> Result<Response, Problem> {
     let partition = PartitionId(params.partition);
-    let parts = api.control().snapshots(false).await.map_err(ReadError::from)?;
-    let snapshot = parts.into_iter().find(|(id, _)| *id == partition).map(|(_, snapshot)| snapshot);
+    let view = api.control().view(false, Freshness::Fresh).await.map_err(ReadError::from)?;
+    let snapshot =
+        view.parts.into_iter().find(|(id, _)| *id == partition).map(|(_, snapshot)| snapshot);
     let snapshot =
         snapshot.ok_or_else(|| Problem::not_found("partition", &params.partition.to_string()))?;
     let (client, pieces) = mpsc::channel(PIECES_MAX);

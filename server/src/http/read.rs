@@ -5,7 +5,7 @@
 //! * No request looks at more than [`SCAN_ROWS_MAX`] rows; what is left is the next page's.
 
 use super::page::{Cursor, ResultsPage, Want};
-use crate::control::{Control, Unavailable};
+use crate::control::{Control, Freshness, Unavailable};
 use novax_charging::{Keyspace, rows};
 use novax_engine::Snapshot;
 use novax_model::PartitionId;
@@ -55,7 +55,7 @@ pub(super) async fn read<T: Send + 'static>(
     with_series: bool,
     work: impl FnOnce(&Rows) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ReadError> {
-    let rows = Rows { parts: control.snapshots(with_series).await? };
+    let rows = Rows { parts: control.view(with_series, Freshness::Fresh).await?.parts };
     tokio::task::spawn_blocking(move || work(&rows))
         .await
         .map_err(|error| ReadError::Storage(format!("the reader ended: {error}")))?

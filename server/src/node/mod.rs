@@ -7,7 +7,7 @@ pub mod tiers;
 
 use crate::cluster::{ClusterError, ClusterFile, INBOX_MAX, Inbox, Router};
 use crate::config::Config;
-use crate::control::{Control, Request, ShardPort};
+use crate::control::{Control, Freshness, Request, ShardPort};
 use crate::http;
 use crate::payments::Payments;
 use crate::ring::{Ring, RingConfig, RingHandle};
@@ -21,7 +21,7 @@ use novax_engine::tools::{ScrubFinding, ScrubPosition, Scrubber};
 use novax_engine::{Disk, Engine, RealDisk, Worker};
 use novax_model::{Duration, Identity, NodeId, PartitionId};
 use novax_peer::net::Links;
-use novax_query::{Source, SourceError};
+use novax_query::{Source, SourceError, View};
 use novax_raft::{GroupSpec, LogConfig, MultiRaft, RaftConfig, Recovered};
 use novax_shard::counters::Counters;
 use novax_shard::mesh::{Mesh, MeshMessage};
@@ -444,15 +444,25 @@ struct ControlSource {
 }
 
 impl Source for ControlSource {
-    fn snapshots(
+    fn view(
         &self,
         with_series: bool,
-    ) -> BoxFuture<'_, Result<Vec<(PartitionId, novax_engine::Snapshot)>, SourceError>> {
+        freshness: novax_query::Freshness,
+    ) -> BoxFuture<'_, Result<View, SourceError>> {
         async move {
-            self.control
-                .snapshots(with_series)
-                .await
-                .map_err(|error| SourceError(error.to_string()))
+            let wanted = match freshness {
+                novax_query::Freshness::Fresh => Freshness::Fresh,
+                novax_query::Freshness::Local => Freshness::Local,
+            };
+            let failed = |error| match freshness {
+                novax_query::Freshness::Fresh => SourceError(format!(
+                    "{error}; SET novax.reads = 'local' reads what this node has, \
+                     SHOW novax.as_of then tells how new it is"
+                )),
+                novax_query::Freshness::Local => SourceError(format!("{error}")),
+            };
+            let view = self.control.view(with_series, wanted).await.map_err(failed)?;
+            Ok(View { parts: view.parts, as_of: view.as_of })
         }
         .boxed()
     }

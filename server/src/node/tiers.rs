@@ -7,7 +7,7 @@
 
 use super::NodeError;
 use crate::config::{ColdConfig, Config, SeriesConfig};
-use crate::control::Control;
+use crate::control::{Control, Freshness};
 use novax_charging::rows::Keyspace;
 use novax_cold::{
     BlockingReader, CacheSizes, Caches, ColdError, ColdReader, Day, Mover, MoverOptions,
@@ -110,8 +110,9 @@ impl Tiers {
     /// Goes over all partitions once. What fails is told and left to the next round.
     pub async fn tend(&self, control: &Control, now: Timestamp) -> Round {
         let mut round = Round::default();
-        let snapshots = match control.snapshots(false).await {
-            Ok(snapshots) => snapshots,
+        // What moves is what is here, however new.
+        let snapshots = match control.view(false, Freshness::Local).await {
+            Ok(view) => view.parts,
             Err(error) => {
                 eprintln!("novax: nothing moves to the cold tier now: {error}");
                 return round;

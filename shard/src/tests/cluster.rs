@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::peers::{Lane, PeerInput};
+use crate::port::{Freshness, View};
 use std::collections::BTreeSet;
 
 struct Cluster {
@@ -199,6 +200,90 @@ fn a_leader_that_is_cut_off_answers_nothing_and_follows_when_it_is_back() {
     cluster.advance(2_000);
     cluster.states_agree();
     assert_eq!(cluster.world(other).shard.slots[&HOME].machine.totals().live_sessions, 1);
+}
+
+/// What a node that lags has not heard of was acknowledged all the same.
+#[test]
+fn a_node_that_lags_asks_before_it_says_unknown() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let late = (leader + 1) % 3;
+    for at in (0..3).filter(|at| *at != late) {
+        cluster.cut.insert((late.min(at), late.max(at)));
+    }
+    cluster.provision(leader);
+    cluster.cut.clear();
+    assert_eq!(cluster.world(late).shard.slots[&HOME].machine.stations().count(), 0);
+    let conn = cluster.world(late).accept();
+    let mut request = Vec::new();
+    let (path, key) = ("/ocpp/CP", [7; 16]);
+    novax_wire::http::client_request("hub", path, &["ocpp1.6"], None, &key, &mut request);
+    cluster.world(late).receive(conn, &request);
+    let view = |freshness| move |reply| Request::View { with_series: false, freshness, reply };
+    let mut fresh = cluster.world(late).begin(view(Freshness::Fresh));
+    cluster.settle();
+    cluster.advance(500);
+    let answer = cluster.world(late).sent.remove(&conn).expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    let stations = |view: View| {
+        let rows = view.parts.iter().flat_map(|(_, part)| {
+            part.range(novax_charging::rows::Keyspace::Stations as u8, &[], None)
+        });
+        rows.count()
+    };
+    assert_eq!(stations(fresh.try_recv().expect("a view")), 1);
+    let heard = cluster.say(late, conn, START);
+    assert!(heard[0].contains("Accepted"), "{heard:?}");
+    let machine = &cluster.world(leader).shard.slots[&HOME].machine;
+    assert!(machine.station("CP").is_some_and(|row| row.connected), "it was not held as unknown");
+}
+
+#[test]
+fn without_a_majority_a_view_is_old_and_says_so_or_there_is_none() {
+    let mut cluster = Cluster::new();
+    cluster.provision(0);
+    cluster.advance(500);
+    let view = |freshness| move |reply| Request::View { with_series: false, freshness, reply };
+    let mut fresh = cluster.world(1).begin(view(Freshness::Fresh));
+    cluster.settle();
+    let before = fresh.try_recv().expect("a view").as_of;
+    assert_eq!(before, cluster.now);
+    cluster.cut.extend([(0, 1), (0, 2), (1, 2)]);
+    cluster.advance(10_000);
+    let mut local = cluster.world(1).begin(view(Freshness::Local));
+    let mut fresh = cluster.world(1).begin(view(Freshness::Fresh));
+    cluster.advance(5_000);
+    let view = local.try_recv().expect("what is here");
+    assert_eq!(view.parts.len(), usize::from(PARTITIONS));
+    assert!(view.as_of <= before.saturating_add(Duration::from_secs(1)), "{:?}", view.as_of);
+    assert!(fresh.try_recv().is_err(), "nobody can say that it is fresh");
+}
+
+#[test]
+fn an_admin_reaches_a_station_through_any_node() {
+    let mut cluster = Cluster::new();
+    cluster.provision(0);
+    let conn = cluster.connect(2);
+    cluster.advance(500);
+    let ask = |call: StationCall| {
+        move |reply| Request::Call { partition: HOME, station: identity("CP"), call, reply }
+    };
+    let mut answer = cluster.world(1).begin(ask(StationCall::ClearCache));
+    cluster.settle();
+    let heard = cluster.world(2).heard(conn);
+    assert!(heard[0].contains("ClearCache"), "{heard:?}");
+    let id = call_id(&heard[0]);
+    cluster.say(2, conn, &format!(r#"[3,"{id}",{{"status":"Accepted"}}]"#));
+    let reply = answer.try_recv().expect("an answer").expect("the station's");
+    assert_eq!(reply.payload, r#"{"status":"Accepted"}"#);
+    // The node with the socket goes while the station thinks.
+    let mut answer = cluster.world(1).begin(ask(StationCall::Reset { immediate: true }));
+    cluster.settle();
+    cluster.worlds[2] = None;
+    cluster.world(1).shard.handle_peer(node(2), PeerInput::LinkDown);
+    cluster.settle();
+    let failed = answer.try_recv().expect("an answer").expect_err("nobody knows");
+    assert_eq!(failed, CallFailed::Unavailable(Unavailable));
 }
 
 #[test]

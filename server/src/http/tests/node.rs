@@ -4,7 +4,8 @@
 //! API is tested against the state machine itself.
 
 use crate::control::{
-    CallFailed, Control, Request, ShardPort, StartCharge, StationCall, StationReply, Totals, digest,
+    CallFailed, Control, Request, ShardPort, StartCharge, StationCall, StationReply, Totals, View,
+    digest,
 };
 use crossbeam_queue::ArrayQueue;
 use novax_charging::command::{Command, Outcome, PayerRef, RequestStart, encode_entry};
@@ -148,8 +149,8 @@ impl Shard {
                     }
                 }
             }
-            Request::Snapshot { with_series, reply } => {
-                let _ = reply.send(self.snapshot(with_series));
+            Request::View { with_series, reply, .. } => {
+                let _ = reply.send(View { parts: self.snapshot(with_series), as_of: self.time });
             }
             Request::Totals { reply } => {
                 let _ = reply.send(self.totals());
