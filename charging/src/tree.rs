@@ -21,6 +21,8 @@ const UNSIGNED_MAX: usize = 64;
 pub(crate) struct Heads {
     last: Option<TreeHead>,
     unsigned: BTreeMap<u64, TreeHead>,
+    /// Size of the newest head that was restored with a signature.
+    signed: u64,
     buffer: Vec<u8>,
 }
 
@@ -30,7 +32,11 @@ impl Heads {
         if self.last.is_none_or(|last| last.size < row.head.size) {
             self.last = Some(row.head);
         }
-        if row.signed.is_none() {
+        if row.signed.is_some() {
+            // It vouches for those before it, which wait no more.
+            self.signed = self.signed.max(row.head.size);
+            self.unsigned = self.unsigned.split_off(&(self.signed + 1));
+        } else if row.head.size > self.signed {
             self.wait(row.head);
         }
     }
@@ -120,4 +126,36 @@ impl State {
 fn head_row(row: &TreeHeadRow) -> RowWrite {
     let key = row.head.size.to_be_bytes().to_vec();
     RowWrite { keyspace: Keyspace::TreeHeads, key, value: Some(rows::archive(row)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use novax_audit::Signer;
+
+    /// Found by a simulated cluster (seed 2 of the worlds whose nodes lag): a replica that had started again took a
+    /// signature that the others refused.
+    #[test]
+    fn heads_before_a_signed_one_wait_no_more_after_a_restart_either() {
+        let head = |size| TreeHead {
+            partition: PartitionId(0),
+            size,
+            root: [1; 32],
+            log_index: size,
+            log_chain: [2; 32],
+            at: Timestamp(size),
+        };
+        let signer = Signer::new(ed25519_dalek::SigningKey::from_bytes(&[7; 32]));
+        let row = |size, signed: bool| {
+            let head = head(size);
+            TreeHeadRow { head, signed: signed.then(|| signer.sign(head)) }
+        };
+        let rows = [row(5, false), row(9, true), row(7, false), row(12, false)];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]] {
+            let mut heads = Heads::default();
+            order.iter().for_each(|at| heads.restore(&rows[*at]));
+            assert_eq!(heads.unsigned.keys().copied().collect::<Vec<_>>(), [12]);
+            assert_eq!(heads.last, Some(head(12)));
+        }
+    }
 }

@@ -34,8 +34,10 @@ struct World {
     /// What is on its way to other nodes.
     peers: Vec<PeerSend>,
     states: Vec<StateAct>,
-    _worker: Worker,
-    _dir: tempfile::TempDir,
+    /// Which states of which nodes it would take.
+    expected: BTreeMap<PartitionId, (NodeId, u64)>,
+    worker: Worker,
+    dir: tempfile::TempDir,
 }
 
 impl World {
@@ -71,8 +73,8 @@ impl World {
             direct: false,
         };
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {});
-        let raft = MultiRaft::start(RaftConfig::new(log, node), &recovered, &groups, wake.clone())
-            .expect("a log");
+        let config = RaftConfig { retain_bytes_max: 2 << 10, ..RaftConfig::new(log, node) };
+        let raft = MultiRaft::start(config, &recovered, &groups, wake.clone()).expect("a log");
         let config = ShardConfig {
             heartbeat_interval_s: 300,
             message_bytes_max: 64 * 1024,
@@ -105,8 +107,9 @@ impl World {
             connections: 0,
             peers: Vec::new(),
             states: Vec::new(),
-            _worker: worker,
-            _dir: dir,
+            expected: BTreeMap::new(),
+            worker,
+            dir,
         }
     }
 

@@ -441,7 +441,8 @@ impl Node {
             return self.state_failed("is not whole");
         }
         let root = Path::new(ROOT);
-        match states::open_fetched(self.disk.arc(), root, of, store_options(), &up.worker) {
+        match states::open_fetched(self.disk.arc(), root, of, store_options(self.shape), &up.worker)
+        {
             Ok(mut fetched) => {
                 let shards = u16::try_from(up.seats.len()).expect("few shards");
                 let shard = usize::from(of.0.shard(shards));
@@ -553,7 +554,7 @@ fn recover(
         let mark = recovered.partition(id).map_or(0, |log| log.meta().mark.index);
         let dir = states::settle(&disk.arc(), Path::new(ROOT), id, mark)
             .map_err(|error| WorldError::promise(&format!("partition {id}: {error}")))?;
-        let mut engine = Engine::open_on(disk.arc(), &dir, store_options(), worker)?;
+        let mut engine = Engine::open_on(disk.arc(), &dir, store_options(shape), worker)?;
         let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
         let restored = stores::restore(state, &mut engine)
             .and_then(|machine| Ok((machine, stores::members(&mut engine)?)));
@@ -564,9 +565,14 @@ fn recover(
     Ok((recovered, slots))
 }
 
-fn store_options() -> Options {
+/// Where little is kept for peers, stores are written often, so that there is little.
+fn memtable_bytes(shape: Shape) -> usize {
+    MEMTABLE_BYTES.min(shape.retain_bytes_max.saturating_mul(8))
+}
+
+fn store_options(shape: Shape) -> Options {
     Options {
-        memtable_bytes_max: MEMTABLE_BYTES,
+        memtable_bytes_max: memtable_bytes(shape),
         block_cache_bytes: 1 << 20,
         table_bytes_max: 128 << 10,
         level1_bytes_max: 512 << 10,
@@ -598,7 +604,7 @@ fn shard_config(shape: Shape, (node, run): (NodeId, u64)) -> ShardConfig {
         handshake_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(910),
         call_timeout: Duration::from_secs(30),
-        memtable_bytes_max: MEMTABLE_BYTES,
+        memtable_bytes_max: memtable_bytes(shape),
         log_segments_max: LOG_SEGMENTS_MAX,
         partitions: shape.partitions,
         connections_max: 10_000,

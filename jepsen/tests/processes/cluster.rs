@@ -46,14 +46,24 @@ fn launch(folder: &Path, number: usize) -> Launch {
     }
 }
 
+fn with(folder: &Path, number: usize, flags: &[&str]) -> Launch {
+    let mut launch = launch(folder, number);
+    launch.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    launch
+}
+
 /// A node is ready when a majority is: all start at once.
 fn start(folder: &Path) -> Vec<Node> {
+    start_with(folder, &[])
+}
+
+fn start_with(folder: &Path, flags: &[&str]) -> Vec<Node> {
     let any = "127.0.0.1:0".parse().expect("an address");
     let ports = Addresses { ocpp: any, http: any, sql: any };
     std::thread::scope(|scope| {
         let starting: Vec<_> = (1..=3)
             .map(|number| {
-                let launch = launch(folder, number);
+                let launch = with(folder, number, flags);
                 scope.spawn(move || Node::start_at(launch, ports).expect("ready"))
             })
             .collect();
@@ -134,4 +144,80 @@ fn without_a_majority_nothing_is_acknowledged() {
     let before = get(&nodes[0], "/v1/drivers/anna")["available"].clone();
     nodes[0].client().post(path, Some("alone"), &body).expect("answers").ok();
     assert_eq!(get(&nodes[0], "/v1/drivers/anna")["available"], before);
+}
+
+fn until_a_state_comes(folder: &Path) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    let comes = || {
+        let found = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        found.into_iter().any(|entry| entry.file_name().to_string_lossy().contains(".at-"))
+    };
+    while !comes() {
+        assert!(Instant::now() < limit, "no state comes");
+        std::thread::yield_now();
+    }
+}
+
+/// The process of the node on a data directory.
+fn process_on(data: &Path) -> Option<u32> {
+    let data = data.to_str().expect("UTF-8");
+    let runs_there = |pid: &u32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word == data.as_bytes())
+    };
+    let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(runs_there)
+}
+
+/// A node that was away for longer than the others keep entries is sent the states of its partitions; killed in the
+/// middle of that, it begins again; and then it stands in for another.
+#[test]
+fn a_node_that_was_away_too_long_is_sent_the_state_and_stands_in_for_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    form(folder.path());
+    let flags = ["--log-retain-bytes", "64KiB", "--memtable-bytes", "128KiB"];
+    let mut nodes = start_with(folder.path(), &flags);
+    provision(&nodes[0].client(), "depot", "S", "anna", "TAG-A");
+    all_say(&nodes, "select count(*) from drivers", "1\n");
+    nodes[2].kill();
+    // Each is some hundred bytes in the log, in one partition or another.
+    let (writers, each) = (4, 400);
+    std::thread::scope(|scope| {
+        for writer in 0..writers {
+            let client = nodes[writer % 2].client();
+            scope.spawn(move || {
+                for number in 0..each {
+                    let driver = format!("driver-{writer}-{number}");
+                    let body = json!({"driver": driver, "tokens": [], "currency": "EUR"});
+                    client.post("/v1/drivers", None, &body).expect("answers").ok();
+                }
+            });
+        }
+    });
+    let count = format!("{}\n", writers * each + 1);
+    // Killed when a state has begun to come; it may be ready by then, or not.
+    let data = nodes[2].data().to_owned();
+    std::thread::scope(|scope| {
+        let third = &mut nodes[2];
+        scope.spawn(move || drop(third.restart(None)));
+        until_a_state_comes(&data.join("states"));
+        let pid = process_on(&data).expect("it runs").to_string();
+        let killed = Command::new("kill").args(["-KILL", &pid]).status().expect("kill runs");
+        assert!(killed.success(), "it ran");
+    });
+    nodes[2].end().expect("it is gone");
+    nodes[2].restart(None).expect("ready again");
+    all_say(&nodes, "select count(*) from drivers", &count);
+    let sent: u64 = nodes[..2].iter().map(|node| node.counter("novax_snapshots_sent_total")).sum();
+    assert!(sent > 0, "by states, not by entries");
+    nodes[0].kill();
+    let mut station = Station::booted(nodes[2].addresses.ocpp, "S", Version::V16);
+    let (transaction, status) = station.start("TAG-A", 1_000);
+    assert_eq!(status, "Accepted");
+    station.stop(transaction, 11_000);
+    until_session(&nodes[2], "S", "SETTLED");
+    nodes[0].restart(None).expect("ready again");
+    all_say(&nodes, "select count(*) from drivers", &count);
+    all_say(&nodes, "select sum(debits_posted) = sum(credits_posted) from accounts", "t\n");
 }

@@ -3,6 +3,9 @@
 use super::*;
 use crate::peers::{Lane, PeerInput};
 use crate::port::{Freshness, View};
+use crate::states::{self, StateReader, StateWriter};
+use crate::transfers::{StateAct, StateNews};
+use novax_engine::{Disk, RealDisk};
 use std::collections::BTreeSet;
 
 struct Cluster {
@@ -36,16 +39,18 @@ impl Cluster {
     /// Turns and carries until nothing is on its way.
     fn settle(&mut self) {
         for _ in 0..10_000 {
-            let mut sends = Vec::new();
+            let (mut sends, mut states) = (Vec::new(), Vec::new());
             for (at, world) in self.worlds.iter_mut().enumerate() {
                 let Some(world) = world else { continue };
                 world.now = self.now;
                 world.settle();
                 sends.extend(world.peers.drain(..).map(|send| (at, send)));
+                states.extend(world.states.drain(..).map(|act| (at, act)));
             }
-            if sends.is_empty() {
+            if sends.is_empty() && states.is_empty() {
                 return;
             }
+            states.into_iter().for_each(|(at, act)| self.act(at, act));
             sends.iter().for_each(|(from, send)| self.carry(*from, send));
         }
         panic!("the nodes do not come to rest");
@@ -70,6 +75,41 @@ impl Cluster {
             }
         }
         assert_eq!(world.shard.counters.peer_messages_bad.get(), 0, "nodes understand each other");
+    }
+
+    /// What a driver does about states, at once.
+    fn act(&mut self, at: usize, act: StateAct) {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        match act {
+            StateAct::Expect { from, partition, index } => {
+                self.world(at).expected.insert(partition, (from, index));
+            }
+            StateAct::Decline { partition, .. } => {
+                self.world(at).expected.remove(&partition);
+            }
+            StateAct::Remove { dir, state } => {
+                drop(state);
+                states::wipe(&*disk, &dir).expect("a disk that is well");
+            }
+            StateAct::Send { to, partition, index, dir } => {
+                let mut reader = StateReader::open(disk.clone(), &dir).expect("a checkpoint");
+                let mut bytes = vec![0; usize::try_from(reader.length()).expect("small")];
+                reader.read_at(0, &mut bytes).expect("all of it");
+                let there = self.world(usize::try_from(to.get() - 1).expect("small"));
+                assert_eq!(there.expected.get(&partition), Some(&(node(at), index)));
+                there.shard.handle_state(StateNews::Begun { partition, index });
+                let dir = states::incoming(there.dir.path(), partition, index);
+                let mut writer = StateWriter::new(disk.clone(), dir, bytes.len() as u64);
+                writer.write_at(0, &bytes).and_then(|()| writer.finish()).expect("a state");
+                let (data, options) = (there.dir.path(), stores::store_options());
+                let of = (partition, index);
+                let fetched = states::open_fetched(disk, data, of, options, &there.worker);
+                let fetched = Box::new(fetched.expect("the state that was named"));
+                there.shard.handle_state(StateNews::Fetched(fetched));
+                let sent = StateNews::Sent { to, partition, index, whole: true };
+                self.world(at).shard.handle_state(sent);
+            }
+        }
     }
 
     fn advance(&mut self, millis: u64) {
@@ -301,5 +341,67 @@ fn who_the_members_are_is_kept_with_the_state_and_given_back() {
         assert_eq!(slot.group(&founders).members, stored);
         assert_eq!(stored.learners(), [newcomer]);
         assert_eq!(stored.voters(), founders);
+    }
+}
+
+/// A node misses more than the others keep. It is given the state, and goes on from there: its socket stays, and the
+/// charge ends on it.
+#[test]
+fn a_node_that_missed_too_much_is_given_the_state_and_keeps_its_sockets() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let (late, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.provision(leader);
+    let conn = cluster.connect(late);
+    assert!(cluster.say(late, conn, START)[0].contains("Accepted"));
+    cluster.advance(500);
+    for at in [leader, other] {
+        cluster.cut.insert((late.min(at), late.max(at)));
+    }
+    for key in 0..200 {
+        let (key, driver) = (TransferKey(1_000 + key), identity("anna"));
+        cluster.propose(leader, HOME, Command::Deposit { key, driver, amount: 1 });
+    }
+    for at in [leader, other] {
+        let slot = cluster.world(at).shard.slots.get_mut(&HOME).expect("a replica");
+        slot.flush_wanted = true;
+    }
+    // The store's worker has threads: flushed when it is done.
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let first = |cluster: &mut Cluster| {
+        cluster.world(leader).shard.raft.status(HOME).expect("a replica").first
+    };
+    let reached = cluster.world(late).shard.slots[&HOME].machine.applied_index();
+    while first(&mut cluster) <= reached + 1 {
+        assert!(std::time::Instant::now() < limit, "nothing is flushed");
+        cluster.advance(50);
+    }
+    cluster.cut.clear();
+    let installed =
+        |cluster: &mut Cluster| cluster.world(late).shard.counters.snapshots_installed.get();
+    while installed(&mut cluster) == 0 {
+        assert!(std::time::Instant::now() < limit, "no state came");
+        cluster.advance(50);
+    }
+    cluster.advance(1_000);
+    let heard = cluster.say(late, conn, STOP);
+    assert!(heard.iter().any(|text| text.starts_with(r#"[3,"2""#)), "{heard:?}");
+    cluster.states_agree();
+    let world = cluster.world(late);
+    let slot = &world.shard.slots[&HOME];
+    assert_eq!(slot.machine.totals().sessions_ended, 1);
+    assert!(slot.dir.starts_with(states::folder(world.dir.path())));
+    // A checkpoint that nobody asks for goes.
+    cluster.advance(40_000);
+    for world in cluster.worlds.iter().flatten() {
+        let transfers = format!("{:?} {:?}", world.shard.slots[&HOME].transfers, world.shard.now);
+        let left = std::fs::read_dir(states::folder(world.dir.path()));
+        let names: Vec<String> = left
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        assert!(!names.iter().any(|name| name.contains(".out-")), "{names:?} {transfers}");
     }
 }
