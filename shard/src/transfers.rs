@@ -25,6 +25,8 @@ use std::path::PathBuf;
 
 /// A state that was asked for and does not begin to come is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// A state that has begun to come is whole within this, or asked for again.
+const FETCH_MAX: Duration = Duration::from_secs(6 * 3_600);
 /// A checkpoint that nobody fetches goes after this.
 const KEPT_MAX: Duration = Duration::from_secs(30);
 
@@ -239,6 +241,8 @@ impl Shard {
             .is_some_and(|members| self.raft.offer_snapshot(partition, index, members).is_ok());
         let gone = if named {
             let (sending, used) = (BTreeSet::new(), now);
+            // Whoever wanted one meanwhile can have this.
+            slot.transfers.wanted = false;
             slot.transfers.kept.replace(Kept { dir, index, sending, used }).map(|kept| kept.dir)
         } else {
             // Raft says again that it is wanted.
@@ -433,9 +437,12 @@ impl Shard {
         }
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         let Some(fetching) = slot.transfers.fetching.as_mut() else { return };
-        if fetching.begun || now.since(fetching.asked) < ASK_AGAIN {
+        let patience = if fetching.begun { FETCH_MAX } else { ASK_AGAIN };
+        if now.since(fetching.asked) < patience {
             return;
         }
+        // Its end was not heard, or it never began.
+        fetching.begun = false;
         let (from, index) = (fetching.info.from, fetching.info.index);
         if leader.is_some_and(|leader| leader != from) {
             // Whoever leads now offers one of its own.
