@@ -277,7 +277,7 @@ pub struct StateWriter {
     /// What came of the head, until it is whole.
     head: Option<Vec<u8>>,
     /// Files that are to come, with their lengths.
-    files: VecDeque<(String, u64)>,
+    files: Files,
     /// The file that is being written, and how much of it is to come.
     open: Option<(Box<dyn DiskWrite>, u64)>,
 }
@@ -374,8 +374,11 @@ impl StateWriter {
     }
 }
 
+/// Names of files, and their lengths.
+type Files = VecDeque<(String, u64)>;
+
 /// The files and the length of the head, when it is whole.
-fn parse_head(head: &[u8], length: u64) -> io::Result<Option<(VecDeque<(String, u64)>, usize)>> {
+fn parse_head(head: &[u8], length: u64) -> io::Result<Option<(Files, usize)>> {
     let Some((start, mut rest)) = head.split_at_checked(HEAD_BYTES) else { return Ok(None) };
     let (magic, numbers) = start.split_at(MAGIC.len());
     let number = |at: usize| {

@@ -17,7 +17,7 @@ impl World {
         let Some(up) = &mut self.nodes[node].up else { return };
         match act {
             StateAct::Expect { from, partition, index } => {
-                up.expect(partition, Some((from, index)))
+                up.expect(partition, Some((from, index)));
             }
             StateAct::Decline { partition, .. } => up.expect(partition, None),
             StateAct::Send { to, partition, index, dir } => {
