@@ -44,7 +44,7 @@ const READIES_MAX: usize = 64;
 /// A peer that waits for a state is told of it again after so many ticks: it may have started anew meanwhile.
 const SNAPSHOT_AGAIN_TICKS: u64 = 100;
 
-/// While a state is on its way to a peer, so many times as much is kept for it as else: what it misses when the state is
+/// While a state is on its way to a peer, so many times as much is kept for it: what it misses when the state is
 /// there should still be here.
 const RETAIN_FACTOR: usize = 8;
 

@@ -268,8 +268,9 @@ impl Slot {
         self.engine.write(&mut self.batch);
     }
 
-    /// Moves the store on: starts what is due, takes in what is done. Answers how far it is, and the folder of a checkpoint that failed. A failed job is told once and tried again
-    /// by the store itself; meanwhile the log keeps what the store has not.
+    /// Moves the store on: starts what is due, takes in what is done. Answers how far it is, and the folder
+    /// of a checkpoint that failed. A failed job is told once and tried again by the store itself; meanwhile
+    /// the log keeps what the store has not.
     pub fn tend_store(&mut self, memtable_bytes_max: usize) -> (u64, Option<PathBuf>) {
         let full = self.engine.unflushed_bytes() >= memtable_bytes_max;
         self.flush_wanted |= full;

@@ -2,13 +2,14 @@
 //! stream of bytes, and which folder is in force when a node starts.
 //!
 //! Under a data directory, `partitions/pNNN` is the home of a partition's store. `states/pNNN.out-N` is a
-//! checkpoint for peers; `states/pNNN.at-I` is a state that came from a peer, as of entry I. One that was put in
-//! runs where it is until the next start, which brings it home.
+//! checkpoint for peers; `states/pNNN.at-I` is a state that came from a peer, as of entry I. One that was put
+//! in runs where it is until the next start, which brings it home.
 //!
 //! **Invariants**
 //! * A folder has a manifest only when all it names is durable, so a folder with one is a whole store.
-//! * The store in force is the first, in order of home and then I, whose mark is not below the log's: the log's mark
-//!   rises to I before the store before it goes, and a store that was left behind never gets that far.
+//! * The store in force is the first, in order of home and then I, whose mark is not below the log's: the
+//!   log's mark rises to I before the store before it goes, and a store that was left behind never gets that
+//!   far.
 //! * Wherever the power goes, the next start finds a store in force.
 
 use super::stores;
@@ -123,8 +124,8 @@ pub fn wipe(disk: &dyn Disk, dir: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Before a start: brings the store in force home, given how far the log says that the state is, and removes what is
-/// left of others.
+/// Before a start: brings the store in force home, given how far the log says that the state is, and removes
+/// what is left of others.
 ///
 /// # Errors
 /// When the disk refuses, or a manifest is damaged.
@@ -439,7 +440,8 @@ pub struct Fetched {
     pub dir: PathBuf,
 }
 
-/// Opens a state that came, and checks that it is one, and the right one, before anything depends on it. Blocks.
+/// Opens a state that came, and checks that it is one, and the right one, before anything depends on it.
+/// Blocks.
 ///
 /// # Errors
 /// [`StateError`].

@@ -1,15 +1,16 @@
 //! A replica that misses entries which are gone elsewhere is given the state instead: who asks whom for what.
 //!
-//! The leader's Raft wants a state for a peer: the slot has its store make a checkpoint, and names it. The peer's
-//! Raft hears of it, and its shard asks the node that has it ([`Request::Fetch`]) until that begins to send or says
-//! that it has none ([`Request::Gone`]). The bytes go another way, which the driver sees to ([`StateAct`]); it says
-//! what becomes of them ([`StateNews`]). When the state is here, opened and checked, Raft makes the log begin
-//! behind it, and then it takes the place of the present one, within one turn.
+//! The leader's Raft wants a state for a peer: the slot has its store make a checkpoint, and names it. The
+//! peer's Raft hears of it, and its shard asks the node that has it ([`Request::Fetch`]) until that begins to
+//! send or says that it has none ([`Request::Gone`]). The bytes go another way, which the driver sees to
+//! ([`StateAct`]); it says what becomes of them ([`StateNews`]). When the state is here, opened and checked,
+//! Raft makes the log begin behind it, and then it takes the place of the present one, within one turn.
 //!
 //! **Invariants**
 //! * A replica's state is replaced only when the log durably begins behind the new one.
 //! * A checkpoint stays as long as it is being sent, and goes when nobody has asked for it for a while.
-//! * Whoever waits here for a command that may be among the entries passed over is told that nothing is known.
+//! * Whoever waits here for a command that may be among the entries passed over is told that nothing is
+//!   known.
 
 use super::peers::Request;
 use super::states::{self, Fetched};
@@ -194,8 +195,8 @@ impl Transfers {
 }
 
 impl Slot {
-    /// Puts a state in the place of the present one. The one that was there, and who waits for what may never be
-    /// known here.
+    /// Puts a state in the place of the present one. The one that was there, and who waits for what may never
+    /// be known here.
     fn replace(&mut self, fetched: Fetched, info: &SnapshotInfo) -> Replaced {
         let Fetched { machine, engine, dir, .. } = fetched;
         assert_eq!(machine.applied_index(), info.index, "the state that Raft speaks of");
@@ -402,8 +403,8 @@ impl Shard {
         self.redeliver(partition);
     }
 
-    /// Of the commands that may be among the entries passed over, those for which nobody waits and that may be said
-    /// twice.
+    /// Of the commands that may be among the entries passed over, those for which nobody waits and that may
+    /// be said twice.
     fn ask_again(&mut self, partition: PartitionId, sent: &[bytes::Bytes]) {
         let me = self.config.node;
         for bytes in sent {

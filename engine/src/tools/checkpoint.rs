@@ -62,8 +62,8 @@ pub fn checkpoint(
     Ok(report)
 }
 
-/// Up to which mark the store in `dir` is complete, as it is on disk; `None` where there is no manifest, and so no store.
-/// Nothing is locked and nothing changed: for folders nobody has opened.
+/// Up to which mark the store in `dir` is complete, as it is on disk; `None` where there is no manifest, and
+/// so no store. Nothing is locked and nothing changed: for folders nobody has opened.
 ///
 /// # Errors
 /// When the folder cannot be read, or the manifest is damaged.

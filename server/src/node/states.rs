@@ -1,11 +1,12 @@
-//! States of partitions on their way between this node and others: from checkpoints onto links, from links into
-//! folders, and away when nobody needs them.
+//! States of partitions on their way between this node and others: from checkpoints onto links, from links
+//! into folders, and away when nobody needs them.
 //!
-//! Shards say what they want ([`StateAct`]) and hear what became of it ([`StateNews`]). Files are touched by a thread of
-//! its own and by the links' threads that may wait, never by a shard's.
+//! Shards say what they want ([`StateAct`]) and hear what became of it ([`StateNews`]). Files are touched by
+//! a thread of its own and by the links' threads that may wait, never by a shard's.
 //!
 //! **Invariants**
-//! * A state is taken only from the node and as of the entry that its shard expects, one a partition at a time.
+//! * A state is taken only from the node and as of the entry that its shard expects, one a partition at a
+//!   time.
 //! * What a shard hears of as fetched has been opened and read whole.
 
 use crate::cluster::Inbox;
