@@ -5,7 +5,7 @@ use super::waiter::{StationReplyTo, Waiter};
 use novax_charging::{Applied, Command, Entry, Origin, Outcome, Partition, RowWrite};
 use novax_engine::tools::Scrubber;
 use novax_engine::{Batch, Engine};
-use novax_model::{Duration, Identity, MeterTick, NodeId, PartitionId, Timestamp};
+use novax_model::{Duration, Identity, MeterTick, NodeId, PartitionId, Timestamp, seeded};
 use novax_raft::{Committed, MultiRaft};
 use novax_tsdb::{BLOCK_TICKS_MAX, BlockBuilder};
 use std::collections::BTreeSet;
@@ -224,6 +224,7 @@ impl Slot {
         for row in rows {
             match row.value {
                 Some(value) => self.batch.put_owned(row.keyspace as u8, row.key, value),
+                None if seeded::is("delete-not-stored") => {}
                 None => self.batch.delete_owned(row.keyspace as u8, row.key),
             }
         }
@@ -239,12 +240,17 @@ impl Slot {
     pub fn tend_store(&mut self, flush: bool, memtable_bytes_max: usize) -> u64 {
         if flush || self.engine.unflushed_bytes() >= memtable_bytes_max {
             // What is in open heads must be in the tables before the mark says so.
-            self.write_heads();
+            if !seeded::is("heads-not-flushed") {
+                self.write_heads();
+            }
             self.engine.flush();
         }
         match self.engine.poll() {
             Ok(progress) => {
                 self.stalled = progress.stalled;
+                if seeded::is("mark-before-flush") {
+                    return self.machine.applied_index();
+                }
                 progress.flushed_mark
             }
             Err(error) => {
