@@ -11,7 +11,7 @@ use crate::rows::{Deal, Segment, SessionRow, SessionState};
 use crate::secure::{Secured, next_positive};
 use crate::sessions::overlap;
 use crate::state::{State, StationNumber};
-use novax_model::{ConnectorRef, SessionId, Timestamp, TokenUid, WattHours};
+use novax_model::{ConnectorRef, SessionId, Timestamp, TokenUid, WattHours, seeded};
 
 /// What a connector has begun since.
 #[derive(Clone, Copy)]
@@ -60,6 +60,9 @@ impl State {
         station: StationNumber,
         start: &StartTransaction,
     ) -> Option<(SessionId, Outcome)> {
+        if seeded::is("start-not-deduped") {
+            return None;
+        }
         if let Some(session) = self.sessions.get(&start.session)
             && session.row.transaction.is_some()
         {

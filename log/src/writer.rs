@@ -15,7 +15,7 @@ use crate::format::{FENCE_BYTES, FRAME_BYTES, HEADER_BYTES, RESTATEMENT_BYTES};
 use crate::merge::{Frame, GroupMeta};
 use crate::root::{LogRoot, parse_shard_name, shard_name};
 use crate::segments::{Segment, Segments, Wake};
-use novax_model::PartitionId;
+use novax_model::{PartitionId, seeded};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
@@ -121,6 +121,9 @@ impl std::fmt::Debug for LogWrite {
 /// # Errors
 /// What the disk says; what is on it is unknown then.
 pub fn blocking_write(write: &LogWrite) -> io::Result<()> {
+    if seeded::is("log-skips-write") && write.id % 64 == 63 {
+        return Ok(());
+    }
     write.file.write_blocks(write.offset, &write.blocks)
 }
 
@@ -433,11 +436,9 @@ impl<T: Default> ShardLog<T> {
     fn retire(&mut self, durable_segment: u64) {
         while let Some(oldest) = self.live.front()
             && oldest.number < durable_segment
-            && oldest
-                .entry_index_max
-                .iter()
-                .zip(&self.durable_marks)
-                .all(|(entry, mark)| mark.is_some_and(|mark| mark >= *entry))
+            && oldest.entry_index_max.iter().zip(&self.durable_marks).all(|(entry, mark)| {
+                mark.is_some_and(|mark| mark >= *entry) || seeded::is("segment-retired-early")
+            })
         {
             self.segments.retire(oldest.number);
             self.live.pop_front();

@@ -9,12 +9,14 @@
 //! * [`micros`]: prices in millionths of a major unit
 //! * [`time`]: one time stamp type, microseconds since the Unix epoch
 //! * [`meter`]: the six measurands of a device tick
+//! * [`seeded`]: bugs on purpose, for tests of the tests
 
 pub mod ids;
 mod iso4217;
 pub mod meter;
 pub mod micros;
 pub mod money;
+pub mod seeded;
 pub mod time;
 pub mod units;
 

@@ -20,7 +20,7 @@ use crate::store::{Checkpoint, GroupLog, carried, entry, founding_entries, frame
 use crate::wire::PeerMessage;
 use bytes::Bytes;
 use novax_log::{EntryKind, GroupMeta, HardState, LogConfig, LoggedEntry, Position, ShardLog};
-use novax_model::{NodeId, PartitionId};
+use novax_model::{NodeId, PartitionId, seeded};
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft::{ProgressState, RawNode, SnapshotStatus, StateRole};
 use std::collections::{BTreeMap, VecDeque};
@@ -422,7 +422,12 @@ impl Group {
     }
 
     fn ask_read(&mut self, id: ReadId) {
-        self.node.read_index(context(self.shared.node.get(), self.shared.incarnation, id));
+        let context = context(self.shared.node.get(), self.shared.incarnation, id);
+        if seeded::is("read-without-quorum") {
+            self.reads.answer(&context, self.node.raft.raft_log.committed);
+            return;
+        }
+        self.node.read_index(context);
     }
 
     pub(crate) fn report_unreachable(&mut self, peer: NodeId) {
@@ -689,6 +694,10 @@ impl Group {
         if self.broken {
             return false;
         }
+        if seeded::is("commit-without-quorum") && self.is_leader() {
+            let log = &mut self.node.raft.raft_log;
+            log.commit_to(log.persisted);
+        }
         let mut more = true;
         for _ in 0..READIES_MAX {
             if !self.node.has_ready() {
@@ -717,7 +726,7 @@ impl Group {
         let entries = ready.take_entries();
         assert!(must_write || entries.is_empty(), "entries are always written");
         let durable = (self.meta.hard.term, self.meta.hard.vote);
-        if durable != (self.hard.term, self.hard.vote) {
+        if durable != (self.hard.term, self.hard.vote) && !seeded::is("ack-before-write") {
             self.term_unpersisted = Some(ready.number());
         }
         if !ready.snapshot().is_empty() {
@@ -734,7 +743,8 @@ impl Group {
         }
         let held = ready.take_persisted_messages();
         let mut held: Vec<_> = held.into_iter().filter_map(to_send).collect();
-        if !held.is_empty() && (self.unpersisted.is_none() || !hold_messages(log, &mut held)) {
+        let early = self.unpersisted.is_none() || seeded::is("follower-acks-early");
+        if !held.is_empty() && (early || !hold_messages(log, &mut held)) {
             messages.append(&mut held);
         }
         for read in ready.take_read_states() {
@@ -802,8 +812,10 @@ impl Group {
             }
         }
         let attached = log.newest_attached().expect("a portion was gathered just now");
-        attached.readies.push((self.slot, number));
-        self.unpersisted = Some(number);
+        if !seeded::is("ack-before-write") {
+            attached.readies.push((self.slot, number));
+            self.unpersisted = Some(number);
+        }
         self.node.mut_store().append(entries);
     }
 
@@ -824,7 +836,8 @@ impl Group {
         let gather = log.gather();
         if self.meta.hard != hard {
             self.meta.hard = hard;
-            gather.push(self.partition, &novax_log::Frame::HardState(hard));
+            let vote = if seeded::is("vote-not-persisted") { 0 } else { hard.vote };
+            gather.push(self.partition, &novax_log::Frame::HardState(HardState { vote, ..hard }));
         }
         for entry in entries {
             gather.push(self.partition, &frame(entry));

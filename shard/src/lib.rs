@@ -384,6 +384,10 @@ impl Shard {
     fn answer_unavailable(&mut self, waiters: Vec<Waiter>) {
         for waiter in waiters {
             self.counters.commands_overloaded.increment();
+            if novax_model::seeded::is("lost-batch-answered") {
+                self.complete(waiter, Ok(novax_charging::Outcome::Done));
+                continue;
+            }
             self.complete(waiter, Err(Unavailable));
         }
     }

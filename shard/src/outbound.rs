@@ -39,6 +39,10 @@ impl Shard {
                 // Whoever delivers it may have done so before, or another leader: the provider is asked
                 // for it first. Only this leader, the first time, knows better.
                 let resumed = slot.led_from.is_none_or(|from| outbox < from);
+                let mut payment = payment;
+                if resumed && novax_model::seeded::is("payment-asked-anew") {
+                    payment.operation ^= 1 << 100;
+                }
                 if slot.delivering.insert(outbox)
                     && payments.try_send(Asked { payment, resumed }).is_err()
                 {

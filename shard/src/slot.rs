@@ -9,7 +9,7 @@ use novax_charging::rows::Keyspace;
 use novax_charging::{Applied, Command, Entry, Origin, Outcome, Partition, RowWrite};
 use novax_engine::tools::Scrubber;
 use novax_engine::{Batch, Engine};
-use novax_model::{Duration, Identity, MeterTick, NodeId, PartitionId, Timestamp};
+use novax_model::{Duration, Identity, MeterTick, NodeId, PartitionId, Timestamp, seeded};
 use novax_raft::{Committed, GroupSpec, Members, MultiRaft};
 use novax_tsdb::{BLOCK_TICKS_MAX, BlockBuilder};
 use std::collections::BTreeSet;
@@ -259,6 +259,7 @@ impl Slot {
         for row in rows {
             match row.value {
                 Some(value) => self.batch.put_owned(row.keyspace as u8, row.key, value),
+                None if seeded::is("delete-not-stored") => {}
                 None => self.batch.delete_owned(row.keyspace as u8, row.key),
             }
         }
@@ -279,7 +280,9 @@ impl Slot {
         let due = (self.flush_wanted || checkpoint) && !self.engine.progress().flush_in_flight;
         if full || due {
             // What is in open heads must be in the tables before the mark says so.
-            self.write_heads();
+            if !seeded::is("heads-not-flushed") {
+                self.write_heads();
+            }
         }
         if due {
             self.flush_wanted = false;
@@ -291,6 +294,9 @@ impl Slot {
         let mark = match self.engine.poll() {
             Ok(progress) => {
                 self.stalled = progress.stalled;
+                if seeded::is("mark-before-flush") {
+                    return self.machine.applied_index();
+                }
                 progress.flushed_mark
             }
             Err(error) => {

@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod http;
+mod seeded;
 mod setup;
 mod shell;
 mod test;
@@ -23,6 +24,7 @@ cargo xtask <command>
   jepsen --workload W [--nemesis F]      break a node in every other way under load, and check; --list shows how
   sim [--seed N] [--count N] [--seconds S] [--nodes 1]
                                          a whole hub in one thread, its faults from a seed
+  sim --bugs [BUG..]                     puts bugs in on purpose, and demands that each is found
   crash-store [--kills N] [--seed S]     kill a process that writes to a store, reopen it, check every promise
   fuzz [--seconds N] [TARGET..]          fuzz what reads foreign bytes (needs cargo-fuzz and nightly)
   lint                                   rustfmt, and clippy over everything
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         "test" => test::run(),
         "bench" => bench::run_bench(rest),
         "jepsen" => bench::jepsen(rest),
+        "sim" if rest.first().is_some_and(|flag| flag == "--bugs") => seeded::run(&rest[1..]),
         "sim" => bench::sim(rest),
         "crash-store" => bench::crash_store(rest),
         "fuzz" => bench::fuzz(rest),

@@ -29,6 +29,9 @@ struct Args {
     /// Runs each seed twice and compares: the same seed is the same run.
     #[arg(long)]
     twice: bool,
+    /// Stops at the first seed that fails.
+    #[arg(long)]
+    first: bool,
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,9 @@ fn main() -> ExitCode {
             Err(text) => {
                 failed += 1;
                 println!("seed {seed} FAILED: {text}");
+                if args.first {
+                    break;
+                }
             }
         }
     }

@@ -1,0 +1,133 @@
+//! `cargo xtask sim --bugs`: the tests find bugs that were put in on purpose, and none without one.
+
+use crate::Result;
+use crate::shell::{command, run_command, step, target};
+use std::process::Command;
+
+/// What looks for a bug.
+#[derive(Clone, Copy)]
+enum Finder {
+    /// The simulator with so many nodes, and how many seeds it may take.
+    Sim { nodes: u16, seeds: u32 },
+    /// Raft's simulated cluster.
+    Cluster,
+}
+
+const ONE: Finder = Finder::Sim { nodes: 1, seeds: 12 };
+const THREE: Finder = Finder::Sim { nodes: 3, seeds: 6 };
+
+/// The bugs, by the names under which the code asks `novax_model::seeded` for them.
+const BUGS: &[(&str, Finder)] = &[
+    ("ack-before-write", ONE),
+    ("log-skips-write", ONE),
+    ("mark-before-flush", ONE),
+    ("heads-not-flushed", ONE),
+    ("delete-not-stored", ONE),
+    ("start-not-deduped", ONE),
+    ("payment-asked-anew", ONE),
+    ("post-not-deduped", ONE),
+    ("hold-expires-early", ONE),
+    ("earlier-life-answers", ONE),
+    ("lost-batch-answered", THREE),
+    ("commit-without-quorum", Finder::Cluster),
+    ("read-without-quorum", Finder::Cluster),
+    ("vote-not-persisted", Finder::Cluster),
+    ("follower-acks-early", Finder::Cluster),
+    ("segment-retired-early", Finder::Cluster),
+];
+
+/// Names the bug of a process.
+const VARIABLE: &str = "NOVAX_SEEDED_BUG";
+
+/// All bugs one after another, or those that are named.
+pub(crate) fn run(named: &[String]) -> Result {
+    let known = |name: &String| BUGS.iter().any(|(bug, _)| bug == name);
+    if let Some(unknown) = named.iter().find(|name| !known(name)) {
+        return Err(format!("no seeded bug {unknown:?}"));
+    }
+    step("build with seeded bugs", || {
+        cargo(&["build", "-q", "-p", "novax-sim", "-p", "novax-raft", "--bin", "sim", "--tests"])
+    })?;
+    step("no bug, nothing found", || {
+        for finder in [ONE, THREE, Finder::Cluster] {
+            if let Some(found) = find(finder, None)? {
+                return Err(format!("without a bug this was found: {found}"));
+            }
+        }
+        Ok(())
+    })?;
+    let mut missed = Vec::new();
+    for (bug, finder) in
+        BUGS.iter().filter(|(bug, _)| named.is_empty() || named.iter().any(|n| n == bug))
+    {
+        match find(*finder, Some(bug))? {
+            Some(found) => println!("{bug}: {found}"),
+            None => missed.push(*bug),
+        }
+    }
+    if missed.is_empty() { Ok(()) } else { Err(format!("not found: {}", missed.join(", "))) }
+}
+
+/// A folder of its own: the flag would have all that stands on the small crates compiled anew.
+fn seeded(program: &str, arguments: &[&str]) -> Command {
+    let mut command = command(program, arguments);
+    command.env("RUSTFLAGS", "--cfg seeded_bugs").env("CARGO_TARGET_DIR", target().join("seeded"));
+    command.env_remove(VARIABLE);
+    command
+}
+
+fn cargo(arguments: &[&str]) -> Result {
+    run_command(&mut seeded("cargo", arguments))
+}
+
+/// What was found with the bug, in a line; `None` if nothing was.
+fn find(finder: Finder, bug: Option<&str>) -> Result<Option<String>> {
+    let mut command = match finder {
+        Finder::Sim { nodes, seeds } => {
+            let sim = target().join("seeded/debug/sim");
+            let sim = sim.to_str().ok_or("the target folder's name is no text")?;
+            let (nodes, seeds) = (nodes.to_string(), seeds.to_string());
+            let load = ["--seconds", "600", "--stations", "6", "--first"];
+            let mut command = seeded(sim, &["--nodes", &nodes, "--count", &seeds]);
+            command.args(load);
+            command
+        }
+        Finder::Cluster => {
+            seeded("cargo", &["test", "-q", "-p", "novax-raft", "--test", "cluster"])
+        }
+    };
+    command.envs(bug.map(|bug| (VARIABLE, bug)));
+    let output =
+        command.output().map_err(|error| format!("{command:?} does not start: {error}"))?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    verdict(&said).map(Some).ok_or_else(|| format!("{command:?} has no verdict:\n{said}"))
+}
+
+/// The line that says what was found. A run that is broken itself, or that never began, is no finding.
+fn verdict(said: &str) -> Option<String> {
+    if said.contains("the run is broken") || said.contains("could not compile") {
+        return None;
+    }
+    let tells = |line: &&str| line.contains(" FAILED: ") || line.ends_with("... FAILED");
+    let failed_test = |line: &&str| line.contains("panicked at");
+    let line = said.lines().find(tells).or_else(|| said.lines().find(failed_test))?;
+    Some(line.chars().take(160).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verdict;
+
+    #[test]
+    fn a_finding_is_told_from_a_run_that_is_broken() {
+        assert!(verdict("seed 3 FAILED: 1 broken promises:\nx").is_some());
+        assert!(verdict("thread 'a' panicked at raft/tests/cluster/world.rs:538:17:").is_some());
+        assert!(verdict("seed 3 FAILED: the run is broken: no answer").is_none());
+        assert!(verdict("error: could not compile `novax-raft`").is_none());
+        assert!(verdict("").is_none());
+    }
+}
