@@ -182,7 +182,8 @@ impl Sorted {
             | Keyspace::AccountEntries
             | Keyspace::TreeNodes
             | Keyspace::SignedValues
-            | Keyspace::Billings => {}
+            | Keyspace::Billings
+            | Keyspace::Replica => {}
         }
         Ok(())
     }

@@ -35,6 +35,7 @@
 //! | priced | kind u8, id text | [`PricedRow`] |
 //! | signed_values | session u128 | [`crate::document::SignedRow`] |
 //! | billings | see [`crate::document`] | [`crate::document::BillingRow`] |
+//! | replica | `"members"` | who the members of the partition's group are, as of the applied index |
 
 use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
 use crate::document::Signed;
@@ -121,11 +122,13 @@ pub enum Keyspace {
     SignedValues = 30,
     /// Where the journal has what was booked of sessions, by session and by time.
     Billings = 31,
+    /// What the replicas of the partition know of each other; no part of the state.
+    Replica = 32,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 32;
+    pub const COUNT: u8 = 33;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -161,6 +164,7 @@ impl Keyspace {
         Keyspace::Priced,
         Keyspace::SignedValues,
         Keyspace::Billings,
+        Keyspace::Replica,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -178,7 +182,8 @@ impl Keyspace {
     /// which each replica does at its own time.
     #[must_use]
     pub fn is_hashed(self) -> bool {
-        !matches!(self, Keyspace::Series | Keyspace::Heads) && self.window_us().is_none()
+        !matches!(self, Keyspace::Series | Keyspace::Heads | Keyspace::Replica)
+            && self.window_us().is_none()
     }
 
     /// Whether a partition is restored from it; the others are only read by queries. Series chunks
@@ -196,6 +201,7 @@ impl Keyspace {
                 | Keyspace::TreeNodes
                 | Keyspace::SignedValues
                 | Keyspace::Billings
+                | Keyspace::Replica
         )
     }
 

@@ -1,12 +1,14 @@
 //! One partition on its shard: the state machine, its store, and the commands on their way through Raft.
 
 use super::batches::Batches;
+use super::stores::MEMBERS_KEY;
 use super::waiter::{StationReplyTo, Waiter};
+use novax_charging::rows::Keyspace;
 use novax_charging::{Applied, Command, Entry, Origin, Outcome, Partition, RowWrite};
 use novax_engine::tools::Scrubber;
 use novax_engine::{Batch, Engine};
 use novax_model::{Duration, Identity, MeterTick, NodeId, PartitionId, Timestamp};
-use novax_raft::{Committed, MultiRaft};
+use novax_raft::{Committed, GroupSpec, Members, MultiRaft};
 use novax_tsdb::{BLOCK_TICKS_MAX, BlockBuilder};
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -31,6 +33,8 @@ pub struct Slot {
     pub led_from: Option<u64>,
     /// The term of the last entry applied.
     pub applied_term: u64,
+    /// Who the members are as of that entry; empty as long as they are the founders.
+    pub members: Members,
     /// A tick is on its way through Raft: timers need no other before it is applied.
     pub ticking: bool,
     /// Batches for the leader wait until then: it said that it is none.
@@ -76,7 +80,7 @@ impl Slot {
     #[must_use]
     pub fn new(
         id: PartitionId,
-        machine: Partition,
+        (machine, members): (Partition, Members),
         engine: Engine,
         (node, run): (NodeId, u64),
     ) -> Slot {
@@ -87,6 +91,7 @@ impl Slot {
             caught_up: false,
             led_from: None,
             applied_term: 0,
+            members,
             ticking: false,
             forward_after: Timestamp(0),
             leader_heard: Timestamp(0),
@@ -100,6 +105,13 @@ impl Slot {
             block_since: None,
             block_waiters: Vec::new(),
         }
+    }
+
+    /// How its group starts.
+    #[must_use]
+    pub fn group(&self, founders: &[NodeId]) -> GroupSpec {
+        let applied = self.machine.applied_index();
+        GroupSpec { members: self.members.clone(), ..GroupSpec::new(self.id, applied, founders) }
     }
 
     /// Has the store's tables read again, slowly and for ever, by the store's worker.
@@ -210,6 +222,10 @@ impl Slot {
         };
         let Applied { outcomes, origins, rows, outbox, sockets } = applied;
         self.ticking = false;
+        if let Some(members) = &committed.members {
+            self.members.clone_from(members);
+            self.batch.put_owned(Keyspace::Replica as u8, MEMBERS_KEY.to_vec(), members.encode());
+        }
         self.write_rows(rows, Some(committed.index));
         let mut completions = Vec::new();
         self.batches.complete(&origins, outcomes, &mut completions);

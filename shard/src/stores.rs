@@ -6,6 +6,7 @@
 use novax_charging::rows::{Keyspace, window_time};
 use novax_charging::{Partition, PartitionConfig, RestoreError};
 use novax_engine::{Compaction, Engine, KeyspaceOptions, Options};
+use novax_raft::Members;
 
 /// What each table of a partition is for. Sizes are the engine's own defaults.
 #[must_use]
@@ -40,6 +41,22 @@ pub fn restore(config: PartitionConfig, engine: &mut Engine) -> Result<Partition
             .map(move |row| row.map(|(key, value)| (keyspace, key, value)))
     });
     Partition::restore(config, rows)
+}
+
+/// Where a store keeps who the members of its group are.
+pub const MEMBERS_KEY: &[u8] = b"members";
+
+/// The members as of the store's applied index. None where nothing has changed since the group was founded.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds are no members.
+pub fn members(engine: &mut Engine) -> Result<Members, RestoreError> {
+    let found = engine.snapshot().get(Keyspace::Replica as u8, MEMBERS_KEY);
+    match found.map_err(|error| RestoreError::Read(error.to_string()))? {
+        None => Ok(Members::default()),
+        Some(bytes) => Members::decode(&bytes)
+            .ok_or_else(|| RestoreError::Inconsistent("the members are none".to_owned())),
+    }
 }
 
 #[cfg(test)]

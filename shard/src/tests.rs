@@ -11,7 +11,7 @@ use crossbeam_queue::ArrayQueue;
 use novax_charging::{Partition, PartitionConfig, PutSite, SimpleTerms};
 use novax_engine::{Engine, Worker};
 use novax_model::{ConnectorRef, Currency, Identity, TokenUid, TransferKey};
-use novax_raft::{GroupSpec, LogConfig, RaftConfig, blocking_write};
+use novax_raft::{LogConfig, Members, RaftConfig, blocking_write};
 use novax_wire::ws::{self, Event, Limits, Receiver, Role};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
@@ -59,8 +59,10 @@ impl World {
             let path = dir.path().join(format!("p{number}"));
             let engine = Engine::open(&path, stores::store_options(), &worker).expect("a store");
             let config = PartitionConfig { partition: id, ..PartitionConfig::default() };
-            slots.push(Slot::new(id, Partition::new(config), engine, (node, 1)));
-            groups.push(GroupSpec::new(id, 0, founders));
+            let state = (Partition::new(config), Members::default());
+            let slot = Slot::new(id, state, engine, (node, 1));
+            groups.push(slot.group(founders));
+            slots.push(slot);
         }
         let log = LogConfig {
             dir: dir.path().join("log/shard-000"),

@@ -465,9 +465,11 @@ fn recover(
         let dir = PathBuf::from(ROOT).join("partitions").join(format!("p{:03}", id.0));
         let mut engine = Engine::open_on(disk.arc(), &dir, options, worker)?;
         let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
-        let machine = stores::restore(state, &mut engine)
-            .map_err(|error| WorldError::promise(&format!("partition {id}: {error}")))?;
-        slots.push(Slot::new(id, machine, engine, life));
+        let restored = stores::restore(state, &mut engine)
+            .and_then(|machine| Ok((machine, stores::members(&mut engine)?)));
+        let restored =
+            restored.map_err(|error| WorldError::promise(&format!("partition {id}: {error}")))?;
+        slots.push(Slot::new(id, restored, engine, life));
     }
     Ok((recovered, slots))
 }
@@ -480,8 +482,7 @@ fn start_raft(
     wake: &Wake,
 ) -> Result<MultiRaft, WorldError> {
     let founders: Vec<NodeId> = (0..usize::from(shape.nodes)).map(id_of).collect();
-    let group = |slot: &Slot| GroupSpec::new(slot.id, slot.machine.applied_index(), &founders);
-    let groups: Vec<GroupSpec> = slots.iter().map(group).collect();
+    let groups: Vec<GroupSpec> = slots.iter().map(|slot| slot.group(&founders)).collect();
     let config = RaftConfig::new(LogConfig { segment_bytes: SEGMENT_BYTES, ..log }, node);
     Ok(MultiRaft::start(config, recovered, &groups, wake.clone())?)
 }

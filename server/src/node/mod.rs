@@ -166,9 +166,11 @@ fn recover(config: &Config, data: &DataDir, life: (NodeId, u64)) -> Result<Recov
         };
         let mut engine = Engine::open(&data.partition(id), options, &worker)?;
         let state = PartitionConfig { partition: id, ..PartitionConfig::default() };
-        let machine = stores::restore(state, &mut engine)
+        let restored = stores::restore(state, &mut engine)
+            .and_then(|machine| Ok((machine, stores::members(&mut engine)?)));
+        let restored = restored
             .map_err(|error| NodeError::Restore { partition: id, reason: error.to_string() })?;
-        let mut slot = Slot::new(id, machine, engine, life);
+        let mut slot = Slot::new(id, restored, engine, life);
         slot.scrub(scrubber(config, id), Instant::now(), http::now());
         slots.push(slot);
     }
@@ -646,9 +648,8 @@ impl Birth {
         let Ok(Wiring { rings, mesh }) = wiring.recv() else { return Ok(()) };
         let wake = waker(ring.handle());
         let node = self.config.node;
-        let group =
-            |slot: &Slot| GroupSpec::new(slot.id, slot.machine.applied_index(), &self.founders);
-        let groups: Vec<GroupSpec> = self.slots.iter().map(group).collect();
+        let groups: Vec<GroupSpec> =
+            self.slots.iter().map(|slot| slot.group(&self.founders)).collect();
         let config = RaftConfig::new(self.log, node);
         let raft = MultiRaft::start(config, &self.recovered, &groups, wake.clone())?;
         drop(self.recovered);

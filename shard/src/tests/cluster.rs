@@ -54,7 +54,8 @@ impl Cluster {
     fn carry(&mut self, from: usize, send: &PeerSend) {
         let to = usize::try_from(send.to.get() - 1).expect("small");
         let is_cut = self.cut.contains(&(from.min(to), from.max(to)));
-        let Some(world) = self.worlds[to].as_mut().filter(|_| !is_cut) else { return };
+        let there = self.worlds.get_mut(to).and_then(Option::as_mut);
+        let Some(world) = there.filter(|_| !is_cut) else { return };
         let mut bytes: &[u8] = &send.bytes;
         match send.lane {
             Lane::Raft => {
@@ -283,4 +284,22 @@ fn an_admin_reaches_a_station_through_any_node() {
     cluster.settle();
     let failed = answer.try_recv().expect("an answer").expect_err("nobody knows");
     assert_eq!(failed, CallFailed::Unavailable(Unavailable));
+}
+
+#[test]
+fn who_the_members_are_is_kept_with_the_state_and_given_back() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let newcomer = node(7);
+    let founders: Vec<NodeId> = (0..3).map(node).collect();
+    let raft = &mut cluster.world(leader).shard.raft;
+    raft.change_members(HOME, &[novax_raft::Change::AddLearner(newcomer)]).expect("it leads");
+    cluster.advance(500);
+    for world in cluster.worlds.iter_mut().flatten() {
+        let slot = world.shard.slots.get_mut(&HOME).expect("a replica");
+        let stored = stores::members(&mut slot.engine).expect("readable");
+        assert_eq!(slot.group(&founders).members, stored);
+        assert_eq!(stored.learners(), [newcomer]);
+        assert_eq!(stored.voters(), founders);
+    }
 }
