@@ -118,6 +118,9 @@ impl Shard {
 
     /// Something came from another node.
     pub fn handle_peer(&mut self, from: NodeId, input: PeerInput) {
+        if !matches!(input, PeerInput::LinkDown) {
+            self.hear(from);
+        }
         let understood = match input {
             PeerInput::Raft(message) => {
                 let partition = message.partition();
@@ -151,7 +154,13 @@ impl Shard {
                 self.take_back(partition, origin, commands);
             }
             // The other node's own clock ends the wait.
-            Ok(Request::Turned { .. } | Request::Refused { .. } | Request::Called { .. })
+            Ok(
+                Request::Turned { .. }
+                | Request::Refused { .. }
+                | Request::Called { .. }
+                | Request::Standing { .. }
+                | Request::Order { .. },
+            )
             | Err(_) => {}
             Ok(Request::Call { token, .. }) => self.call_lost(token),
         }
@@ -213,6 +222,10 @@ impl Shard {
             Request::Call { partition, run, token, station, call } => {
                 self.call_for_node(from, partition, (run, token), &station, &call)
             }
+            Request::Standing { partition, standing } => {
+                self.take_standing(from, partition, standing)
+            }
+            Request::Order { partition, order } => self.take_order(partition, order),
             Request::Called { run, token, answer, .. } => {
                 self.call_answered(from, run, token, answer);
                 true

@@ -104,6 +104,10 @@ counters! {
     commands_overloaded: counter,
     /// Times another node lacked entries that are gone here.
     snapshots_wanted: counter,
+    /// Leads of partitions handed to another node, for balance, a drain or an order.
+    leads_handed_over: counter,
+    /// Times the sockets of a silent node were taken for closed.
+    nodes_given_up: counter,
     /// Messages of other nodes that found a full queue.
     peer_messages_dropped: counter,
     /// Messages of other nodes that made no sense, or that no correct node sends.

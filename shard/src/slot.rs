@@ -1,6 +1,7 @@
 //! One partition on its shard: the state machine, its store, and the commands on their way through Raft.
 
 use super::batches::Batches;
+use super::standing::Others;
 use super::stores::MEMBERS_KEY;
 use super::waiter::{StationReplyTo, Waiter};
 use novax_charging::rows::Keyspace;
@@ -31,6 +32,14 @@ pub struct Slot {
     pub caught_up: bool,
     /// While this node leads: the first outbox row made since. Nobody can have delivered it before.
     pub led_from: Option<u64>,
+    /// While this node leads: the tick at which it began.
+    pub led_since: Option<u64>,
+    /// This node is to lead nothing that another could.
+    pub draining: bool,
+    /// As leader: which voter is preferred and well, and since which tick.
+    pub well_since: Option<(NodeId, u64)>,
+    /// The replicas elsewhere.
+    pub others: Others,
     /// The term of the last entry applied.
     pub applied_term: u64,
     /// Who the members are as of that entry; empty as long as they are the founders.
@@ -90,6 +99,10 @@ impl Slot {
             engine,
             caught_up: false,
             led_from: None,
+            led_since: None,
+            draining: false,
+            well_since: None,
+            others: Others::default(),
             applied_term: 0,
             members,
             ticking: false,
