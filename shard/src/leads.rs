@@ -1,8 +1,9 @@
 //! Who should lead a partition: leads are spread over the voters, handed back when a node is well again, and handed
 //! away before a node stops.
 //!
-//! Partition p prefers the voter number p mod their count. A leader hands over when the preferred voter has been well and
-//! level for some seconds; a node that drains hands over to whoever is level, and is preferred by nobody.
+//! Partition p prefers the voter number p mod their count. A leader hands over when the preferred voter has
+//! been well and level for some seconds; a node that drains hands over to whoever is level, and is preferred
+//! by nobody.
 //!
 //! Invariant: nobody is given a lead that cannot serve at once: its log is nearly whole and its state as well.
 

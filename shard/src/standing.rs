@@ -1,8 +1,9 @@
 //! What nodes tell each other of their replicas, and what a leader makes of a node's silence.
 //!
-//! Once a second each node says to the other members of a partition how far its replica is. A leader closes the sockets
-//! of a node that it has not heard for ten seconds, so that their stations count as disconnected and timers run. Time is
-//! counted in ticks of this process: neither a clock that jumps nor a process that was stopped makes others seem silent.
+//! Once a second each node says to the other members of a partition how far its replica is. A leader closes the
+//! sockets of a node that it has not heard for ten seconds, so that their stations count as disconnected and
+//! timers run. Time is counted in ticks of this process: neither a clock that jumps nor a process that was
+//! stopped makes others seem silent.
 //!
 //! Invariant: a socket that lives is not lost. A node that finds its socket closed in the state announces it again.
 
