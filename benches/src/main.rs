@@ -2,7 +2,7 @@
 //! `start-charge` and `connections` start a node of their own on fresh data and load it over real sockets; `engine`,
 //! `tsdb` and `ledger` set the store, the series and the books beside their peers.
 //!
-//! Floors, top first: `start_charge`, `connections` > `provision` > `station` (one socket) and `http` >
+//! Floors, top first: `replication` > `start_charge`, `connections` > `provision` > `station` (one socket) and `http` >
 //! `node` (the process); `engine`, `tsdb`, `ledger` > `peers` > `chart`, `quiet`; all > `cpu`, `files`, `error`,
 //! `figures`.
 //! No figure is printed unless every answer was as it must be.
@@ -20,6 +20,7 @@ mod node;
 mod peers;
 mod provision;
 mod quiet;
+mod replication;
 mod start_charge;
 mod station;
 mod tsdb;
@@ -60,6 +61,26 @@ enum Bench {
         /// Stations.
         #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..=25_000))]
         chargers: u32,
+    },
+    /// Three nodes: card starts a second, beside etcd; how long nothing goes when one of them fails.
+    Replication {
+        #[command(flatten)]
+        common: Common,
+        /// Stations, spread over the nodes.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(300..=5_000))]
+        chargers: u32,
+        /// Connectors of each, started one after the other.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=64))]
+        connectors: u16,
+        /// Timed seconds at least.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Measures etcd too.
+        #[arg(long)]
+        peers: bool,
+        /// Where the table of figures goes; nowhere by default.
+        #[arg(long, value_name = "DIR")]
+        charts: Option<PathBuf>,
     },
     /// The store: processor time of puts and gets, size, durable puts, latency, opening after a crash.
     Engine(Setting),
@@ -150,6 +171,14 @@ fn run(bench: Bench) -> error::Result<Figures> {
             start_charge::run(&common, start_charge::Shape { chargers, connectors, seconds })
         }
         Bench::Connections { common, chargers } => connections::run(&common, chargers),
+        Bench::Replication { common, chargers, connectors, seconds, peers, charts } => {
+            let shape = start_charge::Shape { chargers, connectors, seconds };
+            let figures = replication::run(&common, shape, peers)?;
+            if let Some(charts) = charts {
+                replication::write(&charts, &figures)?;
+            }
+            Ok(figures)
+        }
         Bench::Engine(setting) => setting.check().and_then(|()| engine::run(&setting)),
         Bench::Tsdb(setting) => setting.check().and_then(|()| tsdb::run(&setting)),
         Bench::Ledger(setting) => ledger::run(&setting),

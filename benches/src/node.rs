@@ -14,10 +14,18 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Node {
     child: Child,
-    data: tempfile::TempDir,
+    /// Its own, or its part of a cluster's.
+    data: Option<tempfile::TempDir>,
     ocpp: SocketAddr,
     http: SocketAddr,
     key: String,
+}
+
+/// A process that is not ready yet.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    child: Child,
+    ready: std::sync::mpsc::Receiver<BTreeMap<String, String>>,
 }
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,16 +33,20 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 impl Node {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(common: &Common) -> Result<Node> {
-        // Beside the binary is the same kind of disk that the project is on; /tmp may be memory.
-        let beside = common.novax.parent().unwrap_or(Path::new("."));
-        let place = common.data_in.as_deref().unwrap_or(beside);
-        let data = tempfile::Builder::new().prefix("bench-").tempdir_in(place);
-        let data = data.during("making a data directory")?;
+        let data = data_dir(common)?;
+        let starting = Node::launch(common, data.path())?;
+        let mut node = starting.ready(data.path())?;
+        node.data = Some(data);
+        Ok(node)
+    }
+
+    /// Starts the process on a data directory.
+    pub(crate) fn launch(common: &Common, data: &Path) -> Result<Starting> {
         let any = "127.0.0.1:0";
         let mut child = Command::new(&common.novax)
             .arg("serve")
             .arg("--data")
-            .arg(data.path())
+            .arg(data)
             .args(["--ocpp", any, "--http", any, "--sql", any])
             .args(["--shards", &common.shards.to_string()])
             .args(["--partitions", &common.partitions.to_string()])
@@ -56,6 +68,14 @@ impl Node {
                 }
             }
         });
+        Ok(Starting { child, ready })
+    }
+}
+
+impl Starting {
+    /// Waits until it is ready.
+    pub(crate) fn ready(self, data: &Path) -> Result<Node> {
+        let Starting { mut child, ready } = self;
         let Ok(addresses) = ready.recv_timeout(Duration::from_secs(60)) else {
             let _ = child.kill();
             let status = child.wait().during("waiting for the node")?;
@@ -67,11 +87,13 @@ impl Node {
             text.parse::<SocketAddr>().map_err(|_| said())
         };
         let (ocpp, http) = (address("ocpp")?, address("http")?);
-        let key = std::fs::read_to_string(data.path().join("api.key"));
+        let key = std::fs::read_to_string(data.join("api.key"));
         let key = key.during("reading the API key")?.trim().to_owned();
-        Ok(Node { child, data, ocpp, http, key })
+        Ok(Node { child, data: None, ocpp, http, key })
     }
+}
 
+impl Node {
     pub(crate) fn ocpp(&self) -> SocketAddr {
         self.ocpp
     }
@@ -158,10 +180,29 @@ impl Node {
         Err(BenchError::Node("it does not come to rest within a minute".into()))
     }
 
+    /// Sends it a signal, by name.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        let sent = sent.during("sending a signal")?;
+        let lost = || BenchError::Node(format!("no signal {name} for it: {sent}"));
+        sent.success().then_some(()).ok_or_else(lost)
+    }
+
+    /// Ends it at once, as a crash does.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill().during("killing a node")?;
+        self.child.wait().map(drop).during("waiting for a node")
+    }
+
     /// Stops it as an operator does; an error when it does not end cleanly.
     pub(crate) fn stop(mut self) -> Result<()> {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-INT", &pid]).status().during("stopping the node")?;
+        self.signal("INT")?;
+        self.wait()
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(&mut self) -> Result<()> {
         let limit = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < limit {
             if let Some(status) = self.child.try_wait().during("waiting for the node")? {
@@ -174,12 +215,22 @@ impl Node {
     }
 }
 
+/// A fresh folder, removed when dropped.
+pub(crate) fn data_dir(common: &Common) -> Result<tempfile::TempDir> {
+    // Beside the binary is the same kind of disk that the project is on; /tmp may be memory.
+    let beside = common.novax.parent().unwrap_or(Path::new("."));
+    let place = common.data_in.as_deref().unwrap_or(beside);
+    let data = tempfile::Builder::new().prefix("bench-").tempdir_in(place);
+    data.during("making a data directory")
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-        assert!(self.data.path().exists(), "the data outlives the node");
+        let data = self.data.as_ref().is_none_or(|data| data.path().exists());
+        assert!(data, "the data outlives the node");
     }
 }

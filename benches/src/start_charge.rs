@@ -48,23 +48,57 @@ pub(crate) fn run(common: &Common, shape: Shape) -> Result<Figures> {
     load.starts(0)?;
     load.stops()?;
     node.settle()?;
-    let measured = measure(&node, &mut load, shape)?;
+    let measured = measure(std::slice::from_ref(&node), &mut load, shape)?;
     drop(load);
     node.stop()?;
-    Ok(measured)
+    let mut figures = Figures::default();
+    figures.add("start_charge_tps", measured.per_s, "1/s");
+    figures.add("start_charge_p50_ms", measured.ms(500), "ms");
+    figures.add("start_charge_p99_ms", measured.ms(990), "ms");
+    figures.add("start_charge_p999_ms", measured.ms(999), "ms");
+    figures.add("start_charge_cpu_us", measured.cpu_us, "us");
+    figures.add("start_charge_log_writes_per_s", measured.log_writes_per_s, "1/s");
+    Ok(figures)
 }
 
-fn measure(node: &Node, load: &mut Load, shape: Shape) -> Result<Figures> {
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) per_s: f64,
+    /// Processor time of a start, of all nodes.
+    pub(crate) cpu_us: f64,
+    pub(crate) log_writes_per_s: f64,
+    /// Ascending.
+    latencies_us: Vec<u32>,
+}
+
+impl Measured {
+    /// The latency that so many of a thousand starts did not exceed.
+    pub(crate) fn ms(&self, per_thousand: usize) -> f64 {
+        f64::from(per_mille(&self.latencies_us, per_thousand)) / 1_000.0
+    }
+}
+
+fn cpu(nodes: &[Node]) -> Result<Duration> {
+    nodes.iter().map(Node::cpu).sum()
+}
+
+fn log_writes(nodes: &[Node]) -> Result<u64> {
+    nodes.iter().map(|node| node.metric("novax_log_writes_total")).sum()
+}
+
+/// Starts in rounds on the sockets of a load, whichever nodes they are at.
+pub(crate) fn measure(nodes: &[Node], load: &mut Load, shape: Shape) -> Result<Measured> {
     let target = Duration::from_secs(shape.seconds);
-    let (mut timed, mut cpu, mut own_cpu) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let (mut log_writes, mut latencies_us) = (0, Vec::new());
+    let (mut timed, mut theirs, mut own_cpu) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let (mut written, mut latencies_us) = (0, Vec::new());
     for round in 1..=ROUNDS_MAX {
-        let before = (node.cpu()?, node.metric("novax_log_writes_total")?, own_cpu_time()?);
+        let before = (cpu(nodes)?, log_writes(nodes)?, own_cpu_time()?);
         let elapsed = load.starts(round)?;
         timed += elapsed;
-        cpu += node.cpu()?.saturating_sub(before.0);
+        theirs += cpu(nodes)?.saturating_sub(before.0);
         own_cpu += own_cpu_time()?.saturating_sub(before.2);
-        log_writes += node.metric("novax_log_writes_total")?.saturating_sub(before.1);
+        written += log_writes(nodes)?.saturating_sub(before.1);
         latencies_us.append(&mut load.latencies_us);
         let per_s = load.per_round() as f64 / elapsed.as_secs_f64();
         eprintln!("round {round}: {per_s:.0} starts/s");
@@ -73,21 +107,18 @@ fn measure(node: &Node, load: &mut Load, shape: Shape) -> Result<Figures> {
             break;
         }
         // Captures in the drivers' partitions go on after the answers: they belong to the stops.
-        node.rest()?;
+        nodes.iter().try_for_each(Node::rest)?;
     }
     latencies_us.sort_unstable();
     let starts = latencies_us.len() as f64;
     let seconds = timed.as_secs_f64();
-    let ms = |p| f64::from(per_mille(&latencies_us, p)) / 1_000.0;
     eprintln!("generator: {:.1} us of CPU a start", own_cpu.as_secs_f64() * 1e6 / starts);
-    let mut figures = Figures::default();
-    figures.add("start_charge_tps", starts / seconds, "1/s");
-    figures.add("start_charge_p50_ms", ms(500), "ms");
-    figures.add("start_charge_p99_ms", ms(990), "ms");
-    figures.add("start_charge_p999_ms", ms(999), "ms");
-    figures.add("start_charge_cpu_us", cpu.as_secs_f64() * 1e6 / starts, "us");
-    figures.add("start_charge_log_writes_per_s", log_writes as f64 / seconds, "1/s");
-    Ok(figures)
+    Ok(Measured {
+        per_s: starts / seconds,
+        cpu_us: theirs.as_secs_f64() * 1e6 / starts,
+        log_writes_per_s: written as f64 / seconds,
+        latencies_us,
+    })
 }
 
 fn own_cpu_time() -> Result<Duration> {
@@ -114,7 +145,7 @@ struct Station {
 
 /// All of them.
 #[derive(Debug)]
-struct Load {
+pub(crate) struct Load {
     poll: Poll,
     stations: Vec<Station>,
     connectors: u16,
@@ -130,7 +161,7 @@ enum Phase {
 }
 
 impl Load {
-    fn new(sockets: Vec<std::net::TcpStream>, connectors: u16) -> Result<Load> {
+    pub(crate) fn new(sockets: Vec<std::net::TcpStream>, connectors: u16) -> Result<Load> {
         let poll = Poll::new().during("making a poll")?;
         let mut stations = Vec::with_capacity(sockets.len());
         for (number, socket) in (0_u32..).zip(sockets) {
@@ -156,7 +187,7 @@ impl Load {
     }
 
     /// Starts everything; how long that took.
-    fn starts(&mut self, round: u32) -> Result<Duration> {
+    pub(crate) fn starts(&mut self, round: u32) -> Result<Duration> {
         self.latencies_us.clear();
         let at = now();
         for station in &mut self.stations {
@@ -177,7 +208,7 @@ impl Load {
     }
 
     /// Stops everything.
-    fn stops(&mut self) -> Result<()> {
+    pub(crate) fn stops(&mut self) -> Result<()> {
         let at = now();
         for station in &mut self.stations {
             let transactions = std::mem::take(&mut station.transactions);
@@ -282,11 +313,11 @@ fn unexpected(station: u32, text: &[u8]) -> BenchError {
     BenchError::Answer(format!("{name} got {}", String::from_utf8_lossy(text)))
 }
 
-fn accepted(text: &[u8]) -> bool {
+pub(crate) fn accepted(text: &[u8]) -> bool {
     memmem::find(text, b"\"status\":\"Accepted\"").is_some()
 }
 
-fn transaction_id(text: &[u8]) -> Option<i32> {
+pub(crate) fn transaction_id(text: &[u8]) -> Option<i32> {
     const NAME: &[u8] = b"\"transactionId\":";
     let at = memmem::find(text, NAME)? + NAME.len();
     let digits = text.get(at..)?;
@@ -295,14 +326,14 @@ fn transaction_id(text: &[u8]) -> Option<i32> {
 }
 
 /// A masked text frame; with the key 0 the text stands as it is.
-fn frame(text: &str) -> Vec<u8> {
+pub(crate) fn frame(text: &str) -> Vec<u8> {
     let mut frame = Vec::with_capacity(text.len() + 8);
     ws::write_text(text, Some([0; 4]), &mut frame);
     frame
 }
 
 /// The next whole text of the node, which never fragments and never masks.
-fn take_text(input: &mut Vec<u8>) -> Result<Option<Vec<u8>>> {
+pub(crate) fn take_text(input: &mut Vec<u8>) -> Result<Option<Vec<u8>>> {
     let (head, length) = match input.as_slice() {
         [] | [_] | [0x81, 126] | [0x81, 126, _] => return Ok(None),
         [0x81, length @ 0..126, ..] => (2, usize::from(*length)),
@@ -318,7 +349,7 @@ fn take_text(input: &mut Vec<u8>) -> Result<Option<Vec<u8>>> {
     Ok(Some(text))
 }
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or(0);
     Timestamp::from_millis(millis).to_rfc3339()

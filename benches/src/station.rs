@@ -21,6 +21,15 @@ pub(crate) fn open_all(address: SocketAddr, count: u32) -> Result<Vec<TcpStream>
     in_threads(count, |number| open(address, number))
 }
 
+/// As [`open_all`], at the addresses in turn.
+pub(crate) fn open_among(addresses: &[SocketAddr], count: u32) -> Result<Vec<TcpStream>> {
+    let each = u32::try_from(addresses.len()).expect("few nodes");
+    in_threads(count, |number| {
+        let at = usize::try_from(number % each).expect("32 bits fit");
+        open(addresses[at], number)
+    })
+}
+
 /// Does the same for each number on several threads; in order. Stops at the first failure.
 pub(crate) fn in_threads<T: Send>(
     count: u32,
@@ -56,7 +65,7 @@ pub(crate) fn with_state_in_threads<S, T: Send>(
     })
 }
 
-fn open(address: SocketAddr, number: u32) -> Result<TcpStream> {
+pub(crate) fn open(address: SocketAddr, number: u32) -> Result<TcpStream> {
     let mut socket = TcpStream::connect(address).during("connecting a station")?;
     socket.set_nodelay(true).during("connecting a station")?;
     socket.set_read_timeout(Some(ANSWER_TIMEOUT)).during("connecting a station")?;

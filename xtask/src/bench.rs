@@ -15,8 +15,15 @@ pub(crate) fn run_bench(arguments: &[String]) -> Result {
             setup::postgres()?;
             beside_peers(arguments, &[], None)
         }
+        Some("replication") => {
+            setup::etcd()?;
+            let charts = text(&root().join("docs/charts"))?;
+            of_the_node(&[arguments, &["--peers".into(), "--charts".into(), charts]].concat())
+        }
         Some(_) => of_the_node(arguments),
-        None => Err("which one? start-charge, connections, engine, tsdb or ledger".into()),
+        None => {
+            Err("which one? start-charge, connections, replication, engine, tsdb or ledger".into())
+        }
     }
 }
 

@@ -39,6 +39,12 @@ pub(crate) fn postgres() -> Result {
     if programs.any(|initdb| initdb.is_file()) { Ok(()) } else { install(&["postgresql"]) }
 }
 
+/// etcd and its command, which the benchmark of replication starts itself.
+pub(crate) fn etcd() -> Result {
+    let programs = [("etcd", "--version", "etcd-server"), ("etcdctl", "version", "etcd-client")];
+    install(&missing_of(&programs))
+}
+
 /// Everything.
 pub(crate) fn run() -> Result {
     debian_packages()?;

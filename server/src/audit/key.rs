@@ -15,7 +15,8 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-const FILE: &str = "audit.key";
+/// The name of the keys' file in the data directory.
+pub const FILE: &str = "audit.key";
 
 /// The keys of a data directory.
 ///

@@ -5,11 +5,13 @@
 
 mod command;
 mod file;
+mod keys;
 mod router;
 mod status;
 
 pub use command::run;
 pub use file::{ClusterFile, Founder};
+pub use keys::adopt;
 pub use router::{INBOX_MAX, Inbox, Router};
 
 use novax_model::NodeId;
@@ -135,5 +137,7 @@ pub fn found(
         file(founder.node).write(&bundle)?;
         made.push((founder.node, bundle));
     }
+    let folders: Vec<PathBuf> = made.iter().map(|(_, folder)| folder.clone()).collect();
+    keys::share(&folders)?;
     Ok(made)
 }

@@ -245,6 +245,7 @@ impl Node {
     pub fn start(config: &Config) -> Result<Node, NodeError> {
         let data = DataDir::open(&config.data, config.node.partitions)?;
         let cluster = cluster_of(&data)?;
+        crate::cluster::adopt(&data.path)?;
         let ocpp = listen(config.ocpp.listen, "stations")?;
         let http = listen(config.http.listen, "HTTP")?;
         let sql = listen(config.sql.listen, "SQL")?;
