@@ -332,6 +332,11 @@ impl Group {
         log.last_index() - log.committed
     }
 
+    /// The lead is on its way to another node: nothing is proposed meanwhile.
+    pub(crate) fn hands_over(&self) -> bool {
+        self.node.raft.lead_transferee.is_some()
+    }
+
     fn all_durable(&self) -> bool {
         let log = &self.node.raft.raft_log;
         log.persisted == log.last_index() && self.snapshots.installing.is_none()

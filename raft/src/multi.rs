@@ -376,13 +376,14 @@ impl MultiRaft {
         self.slot(partition).map_or(0, |slot| self.groups[slot].term())
     }
 
-    /// Whether a leader here would take another proposal, for all that is under way already.
+    /// Whether a leader here would take another proposal, for all that is under way already. While it hands its lead
+    /// over it takes none.
     #[must_use]
     pub fn has_room(&self, partition: PartitionId) -> bool {
         let waiting = self.events.len() >= EVENTS_WAITING_MAX;
         self.slot(partition).is_some_and(|slot| {
             let full = self.groups[slot].uncommitted_entries() >= self.uncommitted_entries_max;
-            !(self.failed || waiting || full)
+            !(self.failed || waiting || full || self.groups[slot].hands_over())
         })
     }
 

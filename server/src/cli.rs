@@ -50,7 +50,7 @@ pub enum Command {
     /// Looks after the stores of a node: verify, stats, dump, repair, compact, backup, restore.
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Forms a cluster of several nodes.
+    /// Forms a cluster of several nodes, shows it, moves who leads: init, status, drain, transfer.
     #[command(subcommand)]
     Cluster(ClusterCommand),
     /// The journal for auditors: the signing key, and checking an exported journal offline.
@@ -78,6 +78,46 @@ pub enum ClusterCommand {
         #[arg(long, default_value_t = 8, value_name = "N")]
         partitions: u16,
     },
+    /// Shows the nodes, the links, and how far each replica is, as one node sees it.
+    Status {
+        /// Which node to ask.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Has a node hand away what it leads and lead nothing more, until --undo or its next start.
+    Drain {
+        /// The node's number.
+        node: u64,
+        /// Let it lead again.
+        #[arg(long)]
+        undo: bool,
+        /// Which node to ask.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Hands the lead of a partition to another node. Leads are balanced: it goes back after some seconds.
+    Transfer {
+        /// The partition's number.
+        #[arg(long, value_name = "N")]
+        partition: u16,
+        /// The node that gets the lead.
+        #[arg(long, value_name = "NODE")]
+        to: u64,
+        /// Which node to ask.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+}
+
+/// Where the API of a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ApiArgs {
+    /// Where the HTTP API of any node of the cluster is.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+    /// The key of the HTTP API.
+    #[arg(long, value_name = "SECRET", env = "NOVAX__HTTP__API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
 }
 
 /// `novax config`

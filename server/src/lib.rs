@@ -1,9 +1,11 @@
 //! The node: rings under the shards of `novax-shard`, and the control plane.
 //!
 //! Floors, top first: `commands` > `node` > `http` > `ring`. Beside them: `cli`, `config`, `doctor` and
-//! `store` and `tariffs` (while no node runs), `audit` (for auditors), `fleet` and `report` (clients); `pricing` is
-//! below `http`, `statements` and `tariffs`; `statements` is below `http`.
+//! `store` and `tariffs` (while no node runs), `audit` (for auditors), `fleet` and `report` (clients; `report`
+//! and `cluster` go over `ask`); `pricing` is below `http`, `statements` and `tariffs`; `statements` is below
+//! `http`.
 
+mod ask;
 pub mod audit;
 pub mod cli;
 pub mod cluster;

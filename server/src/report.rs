@@ -1,11 +1,11 @@
 //! `novax report`: asks a node for documents and prints them as they come.
 
+use crate::ask::{Request, ask};
 use crate::cli::{EXIT_FAILED, EXIT_OK, EXIT_USAGE};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io::Write as _;
+use std::net::SocketAddr;
 
 /// `novax report`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -107,10 +107,6 @@ pub enum Report {
     },
 }
 
-/// Longest answer that is read.
-const ANSWER_BYTES_MAX: u64 = 256 << 20;
-const TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Bytes as a path or query may have them.
 fn escaped(text: &str) -> String {
     text.bytes()
@@ -123,13 +119,6 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-/// What is sent.
-#[derive(Debug, PartialEq, Eq)]
-struct Request {
-    path: String,
-    body: Option<String>,
-}
-
 fn request(args: &ReportArgs) -> Request {
     let form = match args.format {
         Form::Json => "json",
@@ -140,7 +129,7 @@ fn request(args: &ReportArgs) -> Request {
     let code = |currency: &Option<String>| {
         currency.as_deref().map_or(String::new(), |code| format!("&currency={}", escaped(code)))
     };
-    let get = |path: String| Request { path, body: None };
+    let get = |path: String| Request { method: "GET", path, body: None };
     match &args.what {
         Report::Revenue { from, to, group, currency } => get(format!(
             "/v1/reports/revenue?from={}&to={}&group={}{}&{print}",
@@ -164,39 +153,11 @@ fn request(args: &ReportArgs) -> Request {
             get(format!("/v1/sessions/{}/cdr?version={}", escaped(session), escaped(version)))
         }
         Report::Invoice { driver, month, zone } => Request {
+            method: "POST",
             path: "/v1/invoices".to_owned(),
             body: Some(json!({"driver": driver, "month": month, "zone": zone}).to_string()),
         },
     }
-}
-
-/// One request over a connection of its own: status and body.
-fn exchange(address: SocketAddr, key: &str, request: &Request) -> std::io::Result<(u16, Vec<u8>)> {
-    let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    socket.set_read_timeout(Some(TIMEOUT))?;
-    socket.set_write_timeout(Some(TIMEOUT))?;
-    let body = request.body.as_deref().unwrap_or_default();
-    let method = if request.body.is_some() { "POST" } else { "GET" };
-    // An answer of version 1.0 ends with its connection: no chunks.
-    let head = format!(
-        "{method} {} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        request.path,
-        body.len()
-    );
-    socket.write_all(head.as_bytes())?;
-    socket.write_all(body.as_bytes())?;
-    let mut answer = Vec::new();
-    socket.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    read_answer(&answer).ok_or_else(|| std::io::Error::other("the answer is no HTTP"))
-}
-
-fn read_answer(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
-    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
-    let (head, body) = answer.split_at(end);
-    let head = std::str::from_utf8(head).ok()?;
-    let status = head.lines().next()?.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.get(4..)?.to_vec()))
 }
 
 /// Runs it.
@@ -206,19 +167,13 @@ pub fn run(args: &ReportArgs) -> u8 {
         eprintln!("novax: name the key of the HTTP API with --api-key or NOVAX__HTTP__API_KEY");
         return EXIT_USAGE;
     };
-    match exchange(args.http, key, &request(args)) {
-        Ok((200..=299, body)) => match std::io::stdout().lock().write_all(&body) {
+    match ask(args.http, key, &request(args)) {
+        Ok(body) => match std::io::stdout().lock().write_all(&body) {
             Ok(()) => EXIT_OK,
             Err(_) => EXIT_FAILED,
         },
-        Ok((status, body)) => {
-            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-            let detail = problem["detail"].as_str().unwrap_or("no reason was given");
-            eprintln!("novax: the node answered {status}: {detail}");
-            EXIT_FAILED
-        }
-        Err(error) => {
-            eprintln!("novax: {}: {error}", args.http);
+        Err(reason) => {
+            eprintln!("novax: {reason}");
             EXIT_FAILED
         }
     }
@@ -245,21 +200,12 @@ mod tests {
         let settlement = asked("settlement site-host/harbour --month 2026-11 --format csv");
         let path = "/v1/reports/settlement/site-host%2Fharbour?month=2026-11&zone=UTC\
                     &format=csv&language=en";
-        assert_eq!(settlement, Request { path: path.to_owned(), body: None });
+        assert_eq!(settlement, Request { method: "GET", path: path.to_owned(), body: None });
         let invoice = asked("invoice anna --month 2026-11 --zone Europe/Berlin");
         assert_eq!(invoice.path, "/v1/invoices");
         let body: serde_json::Value = serde_json::from_str(&invoice.body.unwrap()).unwrap();
         assert_eq!(body, json!({"driver": "anna", "month": "2026-11", "zone": "Europe/Berlin"}));
         let revenue = asked("revenue --from 2026-11-01T00:00:00+01:00 --to b --currency EUR");
         assert!(revenue.path.contains("from=2026-11-01T00%3A00%3A00%2B01%3A00&to=b&group=site"));
-    }
-
-    #[test]
-    fn an_answer_is_read_or_is_none() {
-        let answer = b"HTTP/1.0 200 OK\r\nContent-Type: text/csv\r\n\r\na,b\r\n";
-        assert_eq!(read_answer(answer), Some((200, b"a,b\r\n".to_vec())));
-        for broken in [&b""[..], b"\r\n\r\n", b"HTTP/1.0\r\n\r\n", b"HTTP/1.0 200 OK"] {
-            assert_eq!(read_answer(broken), None);
-        }
     }
 }

@@ -118,6 +118,9 @@ impl Shard {
 
     /// Something came from another node.
     pub fn handle_peer(&mut self, from: NodeId, input: PeerInput) {
+        if !matches!(input, PeerInput::LinkDown) {
+            self.hear(from);
+        }
         let understood = match input {
             PeerInput::Raft(message) => {
                 let partition = message.partition();
@@ -160,7 +163,9 @@ impl Shard {
                 | Request::Refused { .. }
                 | Request::Called { .. }
                 | Request::Fetch { .. }
-                | Request::Gone { .. },
+                | Request::Gone { .. }
+                | Request::Standing { .. }
+                | Request::Order { .. },
             )
             | Err(_) => {}
             Ok(Request::Call { token, .. }) => self.call_lost(token),
@@ -225,6 +230,10 @@ impl Shard {
             Request::Call { partition, run, token, station, call } => {
                 self.call_for_node(from, partition, (run, token), &station, &call)
             }
+            Request::Standing { partition, standing } => {
+                self.take_standing(from, partition, standing)
+            }
+            Request::Order { partition, order } => self.take_order(partition, order),
             Request::Called { run, token, answer, .. } => {
                 self.call_answered(from, run, token, answer);
                 true

@@ -8,15 +8,15 @@
 
 use crate::counters::Counters;
 pub use crate::port::{
-    CallFailed, Freshness, Request, StartCharge, StationCall, StationReply, Totals, Unavailable,
-    View, digest, hash_password,
+    CallFailed, Freshness, Order, Other, Replica, Request, StartCharge, StationCall, StationReply,
+    Totals, Unavailable, View, digest, hash_password,
 };
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{
     Command, DirectoryKind, Funding, Outcome, PasswordHash, PutPriced, PutSite, Refusal, Salt,
 };
 use novax_model::{
-    Amount, Currency, Identity, PartitionId, SessionId, Timestamp, TokenUid, TransferKey,
+    Amount, Currency, Identity, NodeId, PartitionId, SessionId, Timestamp, TokenUid, TransferKey,
 };
 use novax_settlement::Rate;
 use novax_tariff::rules::{Sample, SignalKind};
@@ -473,6 +473,51 @@ impl Control {
         if shard.queue.push(request).is_ok() {
             (shard.wake)();
         }
+    }
+
+    /// How this node's replicas stand, and what it knows of the others, in partition order.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn replicas(&self) -> Result<Vec<Replica>, Unavailable> {
+        let mut all = Vec::with_capacity(usize::from(self.partitions));
+        for shard in self.shards.iter() {
+            all.extend(self.ask(shard, |reply| Request::Replicas { reply }).await?);
+        }
+        all.sort_by_key(|replica| replica.partition);
+        Ok(all)
+    }
+
+    /// Gives an order about a partition. What comes of it is seen in [`Control::replicas`].
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub fn order(&self, partition: PartitionId, order: Order) -> Result<(), Unavailable> {
+        let shard = self.shard_of(partition);
+        shard.queue.push(Request::Order { partition, order }).map_err(|_| Unavailable)?;
+        (shard.wake)();
+        Ok(())
+    }
+
+    /// Has a node hand away what it leads and lead nothing more, or ends that.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: some partitions may have heard of it. The same order again does no harm.
+    pub fn drain(&self, node: NodeId, on: bool) -> Result<(), Unavailable> {
+        (0..self.partitions)
+            .try_for_each(|number| self.order(PartitionId(number), Order::Drain { node, on }))
+    }
+
+    /// Waits until this node, told to drain, leads nothing that another could. Wait with a limit: without others
+    /// that are well it does not end.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn drained(&self) -> Result<(), Unavailable> {
+        for shard in self.shards.iter() {
+            self.ask(shard, |reply| Request::Drained { reply }).await?;
+        }
+        Ok(())
     }
 
     /// Tells every shard to close its sockets, flush and end.

@@ -112,6 +112,10 @@ counters! {
     snapshot_bytes_sent: counter,
     /// Bytes of states that came from other nodes.
     snapshot_bytes_received: counter,
+    /// Leads of partitions handed to another node, for balance, a drain or an order.
+    leads_handed_over: counter,
+    /// Times the sockets of a silent node were taken for closed.
+    nodes_given_up: counter,
     /// Messages of other nodes that found a full queue.
     peer_messages_dropped: counter,
     /// Messages of other nodes that made no sense, or that no correct node sends.

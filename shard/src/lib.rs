@@ -22,6 +22,7 @@ pub mod connection;
 pub mod control;
 pub mod counters;
 pub mod gateway;
+mod leads;
 pub mod mesh;
 mod outbound;
 pub mod peers;
@@ -29,6 +30,7 @@ pub mod port;
 mod reads;
 mod requests;
 pub mod slot;
+pub mod standing;
 pub mod states;
 mod stations;
 pub mod stores;
@@ -146,6 +148,12 @@ pub struct Shard {
     next_token: u64,
     next_epoch: u64,
     raft_ticked: Timestamp,
+    /// Ticks of this process.
+    ticks: u64,
+    /// At which tick each other node was heard last.
+    heard: BTreeMap<NodeId, u64>,
+    /// Those who wait until nothing is led here.
+    drained: Vec<tokio::sync::oneshot::Sender<()>>,
     /// A queue held more than one turn takes: do not sleep.
     more_waits: bool,
     /// The log is being written: commands gather for the next entry.
@@ -213,6 +221,9 @@ impl Shard {
             // Epochs must grow over restarts too: they start at the time.
             next_epoch: now.0,
             raft_ticked: now,
+            ticks: 0,
+            heard: BTreeMap::new(),
+            drained: Vec::new(),
             more_waits: false,
             writing: false,
             dirty: Vec::new(),
@@ -369,6 +380,12 @@ impl Shard {
             self.raft_ticked = self.now;
             self.raft.tick();
             self.answer_overdue();
+            self.ticks += 1;
+            self.drain_leads();
+            if self.ticks.is_multiple_of(standing::STANDING_TICKS) {
+                self.tend_standings();
+                self.balance_leads();
+            }
         }
         let mut fired = Vec::new();
         self.timers.advance(self.now, &mut |key| fired.push(key));
@@ -460,6 +477,8 @@ impl Shard {
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         let rows: Vec<u64> = slot.machine.outbox().map(|row| row.id).collect();
         slot.led_from = Some(rows.last().map_or(0, |last| last + 1));
+        slot.led_since = Some(self.ticks);
+        slot.others.begin_leading();
         for outbox in rows {
             self.deliver(partition, outbox);
         }

@@ -5,7 +5,8 @@
 //! before it was looked at. The format is in `docs/formats/peer.md`.
 
 use super::transfers::StateNews;
-use crate::port::{CallFailed, StationCall, StationReply};
+use crate::port::{CallFailed, Order, StationCall, StationReply};
+use crate::standing::Standing;
 use bytes::Bytes;
 use novax_charging::{Command, CorruptEntry, Entry, Origin, decode_entry};
 use novax_model::{Identity, NodeId, PartitionId, Timestamp};
@@ -128,6 +129,20 @@ pub enum Request {
         /// What the station said, or why nothing.
         answer: Result<StationReply, CallFailed>,
     },
+    /// Where the sender's replica stands.
+    Standing {
+        /// Of which partition.
+        partition: PartitionId,
+        /// Where.
+        standing: Standing,
+    },
+    /// An admin's order, given at the sender.
+    Order {
+        /// About which partition.
+        partition: PartitionId,
+        /// What.
+        order: Order,
+    },
 }
 
 /// Bytes from another node are no message.
@@ -142,6 +157,9 @@ pub enum BadRequest {
     /// A call or its answer does not validate.
     #[error("a call that is none")]
     Call,
+    /// A standing or an order that is none.
+    #[error("a standing or an order that is none")]
+    Notice,
     /// The batch is not one batch of the node whose it should be.
     #[error("a batch of another node")]
     Origin,
@@ -154,6 +172,16 @@ const CALL: u8 = 4;
 const CALLED: u8 = 5;
 const FETCH: u8 = 6;
 const GONE: u8 = 7;
+const STANDING: u8 = 8;
+const ORDER: u8 = 9;
+/// In the first byte of a standing.
+const LEADS: u8 = 1;
+const DRAINING: u8 = 2;
+const CAUGHT_UP: u8 = 4;
+/// The first byte of an order.
+const TRANSFER: u8 = 1;
+const DRAIN: u8 = 2;
+const UNDRAIN: u8 = 3;
 /// Kind and partition.
 const HEAD_LEN: usize = 3;
 
@@ -204,6 +232,22 @@ impl Request {
                 bytes.extend_from_slice(&archive(&Answered { run, token, answer }));
                 bytes
             }
+            Request::Standing { partition, standing } => {
+                let mut bytes = head(STANDING, partition);
+                write_standing(&standing, &mut bytes);
+                bytes
+            }
+            Request::Order { partition, order } => {
+                let mut bytes = head(ORDER, partition);
+                let (kind, node) = match order {
+                    Order::Transfer { to } => (TRANSFER, to),
+                    Order::Drain { node, on: true } => (DRAIN, node),
+                    Order::Drain { node, on: false } => (UNDRAIN, node),
+                };
+                bytes.push(kind);
+                bytes.extend_from_slice(&node.get().to_le_bytes());
+                bytes
+            }
         }
     }
 
@@ -245,8 +289,44 @@ impl Request {
                 let Answered { run, token, answer } = read::<Answered>(body)?;
                 Ok(Request::Called { partition, run, token, answer })
             }
+            STANDING => Ok(Request::Standing { partition, standing: read_standing(body)? }),
+            ORDER => Ok(Request::Order { partition, order: read_order(body)? }),
             _ => Err(BadRequest::Kind),
         }
+    }
+}
+
+fn write_standing(standing: &Standing, bytes: &mut Vec<u8>) {
+    let Standing { leads, draining, caught_up, term, commit, applied } = *standing;
+    let flag = |is: bool, flag| if is { flag } else { 0 };
+    bytes.push(flag(leads, LEADS) | flag(draining, DRAINING) | flag(caught_up, CAUGHT_UP));
+    for number in [term, commit, applied] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+fn read_standing(bytes: &[u8]) -> Result<Standing, BadRequest> {
+    let (&[flags], numbers) = bytes.split_first_chunk::<1>().ok_or(BadRequest::Notice)?;
+    let (numbers, []) = numbers.as_chunks::<8>() else { return Err(BadRequest::Notice) };
+    let &[term, commit, applied] = numbers else { return Err(BadRequest::Notice) };
+    if flags > LEADS | DRAINING | CAUGHT_UP {
+        return Err(BadRequest::Notice);
+    }
+    let has = |flag| flags & flag != 0;
+    let (leads, draining, caught_up) = (has(LEADS), has(DRAINING), has(CAUGHT_UP));
+    let [term, commit, applied] = [term, commit, applied].map(u64::from_le_bytes);
+    Ok(Standing { leads, draining, caught_up, term, commit, applied })
+}
+
+fn read_order(bytes: &[u8]) -> Result<Order, BadRequest> {
+    let (&[kind], node) = bytes.split_first_chunk::<1>().ok_or(BadRequest::Notice)?;
+    let node: [u8; 8] = node.try_into().map_err(|_| BadRequest::Notice)?;
+    let node = NodeId::new(u64::from_le_bytes(node)).ok_or(BadRequest::Notice)?;
+    match kind {
+        TRANSFER => Ok(Order::Transfer { to: node }),
+        DRAIN => Ok(Order::Drain { node, on: true }),
+        UNDRAIN => Ok(Order::Drain { node, on: false }),
+        _ => Err(BadRequest::Notice),
     }
 }
 
@@ -347,6 +427,38 @@ mod tests {
             let bytes = called.encode();
             let read = Request::decode(node(1), node(2), &bytes).expect("what was said");
             assert_eq!(read.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn standings_and_orders_are_heard_whole_or_refused() {
+        let standing = Standing {
+            leads: true,
+            draining: false,
+            caught_up: true,
+            term: 3,
+            commit: u64::MAX,
+            applied: 8,
+        };
+        let partition = PartitionId(300);
+        let orders = [
+            Order::Transfer { to: node(3) },
+            Order::Drain { node: node(1), on: true },
+            Order::Drain { node: node(1), on: false },
+        ];
+        let orders = orders.map(|order| Request::Order { partition, order }.encode());
+        let all = [Request::Standing { partition, standing }.encode()].into_iter().chain(orders);
+        for bytes in all {
+            let read = Request::decode(node(2), node(1), &bytes).expect("what was said");
+            assert_eq!(read.encode(), bytes);
+            let refused = |bytes: &[u8]| {
+                assert_eq!(Request::decode(node(2), node(1), bytes), Err(BadRequest::Notice));
+            };
+            (HEAD_LEN..bytes.len()).for_each(|len| refused(&bytes[..len]));
+            refused(&[&bytes[..], &[0]].concat());
+            let mut odd = bytes;
+            odd[HEAD_LEN] = 9;
+            refused(&odd);
         }
     }
 

@@ -4,10 +4,12 @@
 //! * Whoever asks gets an answer through a one-shot channel, which never blocks the shard.
 //! * [`Unavailable`] promises nothing: what was under way may have taken effect.
 
+use crate::standing::Standing;
 use novax_charging::{Command, DirectoryKind, Outcome, PasswordHash, PaymentRow};
 use novax_model::{
-    Amount, ConnectorRef, Currency, Identity, PartitionId, Timestamp, TokenUid, Watts,
+    Amount, ConnectorRef, Currency, Identity, NodeId, PartitionId, Timestamp, TokenUid, Watts,
 };
+use novax_raft::Members;
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
@@ -170,6 +172,49 @@ pub struct View {
     pub as_of: Timestamp,
 }
 
+/// What an admin orders about a partition's replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Its leader hands the lead to another voter.
+    Transfer {
+        /// To whom.
+        to: NodeId,
+    },
+    /// A node leads nothing as long as there is somebody else.
+    Drain {
+        /// Which.
+        node: NodeId,
+        /// Or no longer so.
+        on: bool,
+    },
+}
+
+/// A node's replica of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// Who leads, as far as is known here.
+    pub leader: Option<NodeId>,
+    /// Where it stands.
+    pub standing: Standing,
+    /// The members, as of its state.
+    pub members: Members,
+    /// What the other members said of theirs.
+    pub others: Vec<Other>,
+}
+
+/// What another node said of its replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Other {
+    /// Which node.
+    pub node: NodeId,
+    /// Where it stood.
+    pub standing: Standing,
+    /// How long ago that was.
+    pub age_ms: u64,
+}
+
 /// What a shard is asked.
 #[derive(Debug)]
 pub enum Request {
@@ -237,6 +282,23 @@ pub enum Request {
     Totals {
         /// The answer.
         reply: oneshot::Sender<Totals>,
+    },
+    /// How the replicas of this shard stand.
+    Replicas {
+        /// The answer.
+        reply: oneshot::Sender<Vec<Replica>>,
+    },
+    /// An order about a partition of this shard, for whichever node it concerns.
+    Order {
+        /// Which partition.
+        partition: PartitionId,
+        /// What.
+        order: Order,
+    },
+    /// Tell when this shard leads nothing that another node could lead.
+    Drained {
+        /// The answer.
+        reply: oneshot::Sender<()>,
     },
     /// Close all sockets, flush and end.
     Stop,

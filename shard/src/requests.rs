@@ -59,6 +59,11 @@ impl Shard {
             Request::Totals { reply } => {
                 let _ = reply.send(self.totals());
             }
+            Request::Replicas { reply } => {
+                let _ = reply.send(self.replicas());
+            }
+            Request::Order { partition, order } => self.give_order(partition, order),
+            Request::Drained { reply } => self.answer_when_drained(reply),
             Request::Stop => self.handle_stop(),
         }
     }

@@ -1,6 +1,7 @@
 //! One partition on its shard: the state machine, its store, and the commands on their way through Raft.
 
 use super::batches::Batches;
+use super::standing::Others;
 use super::states;
 use super::stores::MEMBERS_KEY;
 use super::transfers::Transfers;
@@ -38,6 +39,14 @@ pub struct Slot {
     pub caught_up: bool,
     /// While this node leads: the first outbox row made since. Nobody can have delivered it before.
     pub led_from: Option<u64>,
+    /// While this node leads: the tick at which it began.
+    pub led_since: Option<u64>,
+    /// This node is to lead nothing that another could.
+    pub draining: bool,
+    /// As leader: which voter is preferred and well, and since which tick.
+    pub well_since: Option<(NodeId, u64)>,
+    /// The replicas elsewhere.
+    pub others: Others,
     /// The term of the last entry applied.
     pub applied_term: u64,
     /// Who the members are as of that entry; empty as long as they are the founders.
@@ -108,6 +117,10 @@ impl Slot {
             data,
             caught_up: false,
             led_from: None,
+            led_since: None,
+            draining: false,
+            well_since: None,
+            others: Others::default(),
             applied_term: 0,
             members,
             ticking: false,
@@ -295,7 +308,7 @@ impl Slot {
             Ok(progress) => {
                 self.stalled = progress.stalled;
                 if seeded::is("mark-before-flush") {
-                    return self.machine.applied_index();
+                    return (self.machine.applied_index(), None);
                 }
                 progress.flushed_mark
             }

@@ -18,7 +18,7 @@ fn free_addresses(count: usize) -> Vec<String> {
 }
 
 /// Forms a cluster of three in `folder`: `n1`, `n2`, `n3`.
-fn form(folder: &Path) {
+pub(crate) fn form(folder: &Path) {
     let first = folder.join("n1");
     let mut init = Command::new(novax());
     init.args(["cluster", "init", "--partitions", "4", "--data"]).arg(&first);
@@ -53,7 +53,7 @@ fn with(folder: &Path, number: usize, flags: &[&str]) -> Launch {
 }
 
 /// A node is ready when a majority is: all start at once.
-fn start(folder: &Path) -> Vec<Node> {
+pub(crate) fn start(folder: &Path) -> Vec<Node> {
     start_with(folder, &[])
 }
 
@@ -73,7 +73,7 @@ fn start_with(folder: &Path, flags: &[&str]) -> Vec<Node> {
 
 /// Every node answers the same, sooner or later.
 #[track_caller]
-fn all_say(nodes: &[Node], statement: &str, expected: &str) {
+pub(crate) fn all_say(nodes: &[Node], statement: &str, expected: &str) {
     let limit = Instant::now() + Duration::from_secs(10);
     for node in nodes {
         loop {

@@ -1,6 +1,6 @@
 //! `novax cluster`
 
-use super::{Founder, found};
+use super::{Founder, found, status};
 use crate::cli::{ClusterCommand, EXIT_FAILED, EXIT_OK, EXIT_USAGE};
 use novax_model::NodeId;
 use novax_peer::ClusterId;
@@ -9,13 +9,17 @@ use std::path::Path;
 /// Runs a subcommand; answers the exit code.
 #[must_use]
 pub fn run(command: &ClusterCommand) -> u8 {
-    let ClusterCommand::Init { data, nodes, partitions } = command;
-    match founders(nodes) {
-        Ok(founders) => init(data, &founders, *partitions),
-        Err(reason) => {
-            eprintln!("novax: {reason}");
-            EXIT_USAGE
-        }
+    match command {
+        ClusterCommand::Init { data, nodes, partitions } => match founders(nodes) {
+            Ok(founders) => init(data, &founders, *partitions),
+            Err(reason) => {
+                eprintln!("novax: {reason}");
+                EXIT_USAGE
+            }
+        },
+        ClusterCommand::Status { api } => status::show(api),
+        ClusterCommand::Drain { node, undo, api } => status::drain(api, *node, *undo),
+        ClusterCommand::Transfer { partition, to, api } => status::transfer(api, *partition, *to),
     }
 }
 

@@ -7,6 +7,7 @@ mod command;
 mod file;
 mod keys;
 mod router;
+mod status;
 
 pub use command::run;
 pub use file::{ClusterFile, Founder};
@@ -18,7 +19,7 @@ use novax_peer::net::{Config, Links};
 use novax_peer::pki::{self, Authority, Identity};
 use novax_peer::{ClusterId, RunId};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Versions of entries and rows that this build exchanges with others.
 const STATE_VERSION: u32 = 3;
@@ -46,6 +47,34 @@ pub enum ClusterError {
         /// Why.
         error: std::io::Error,
     },
+}
+
+/// A node's place in its cluster, for whoever shows it.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Which node this is.
+    pub node: NodeId,
+    /// Which life of it.
+    pub run: u64,
+    /// What it knows of its cluster; nothing where it stands alone.
+    pub file: Option<ClusterFile>,
+    /// The links to the others.
+    pub links: Arc<OnceLock<Links>>,
+}
+
+impl Seat {
+    /// Of a node that stands alone.
+    #[must_use]
+    pub fn alone() -> Seat {
+        Seat { node: NodeId::FIRST, run: 0, file: None, links: Arc::default() }
+    }
+
+    /// Where a node is called.
+    #[must_use]
+    pub fn address_of(&self, node: NodeId) -> Option<String> {
+        let founders = self.file.iter().flat_map(|file| &file.founders);
+        founders.into_iter().find(|known| known.node == node).map(|known| known.address.clone())
+    }
 }
 
 /// Where a data directory keeps what it knows of its cluster.

@@ -24,6 +24,14 @@ pub struct Inbox {
     pub counters: Arc<Counters>,
 }
 
+impl Inbox {
+    fn give(&self, message: FromPeer) {
+        if self.queue.push(message).is_err() {
+            self.counters.peer_messages_dropped.increment();
+        }
+    }
+}
+
 impl std::fmt::Debug for Inbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Inbox({} waiting)", self.queue.len())
@@ -58,10 +66,7 @@ impl Router {
     }
 
     fn deliver(&self, partition: PartitionId, from: NodeId, input: PeerInput) {
-        let inbox = self.inbox(partition);
-        if inbox.queue.push(FromPeer { from, input }).is_err() {
-            inbox.counters.peer_messages_dropped.increment();
-        }
+        self.inbox(partition).give(FromPeer { from, input });
     }
 
     fn refuse(&self) {
@@ -84,6 +89,10 @@ impl Handler for Router {
 
     fn link_down(&self, node: NodeId, why: Refusal) {
         eprintln!("novax: the link with {node} is down: {why}");
+        for inbox in &self.inboxes {
+            inbox.give(FromPeer { from: node, input: PeerInput::LinkDown });
+        }
+        self.wake_all();
     }
 
     fn message(&self, from: NodeId, message: Message) {
@@ -123,5 +132,34 @@ impl Handler for Router {
 
     fn snapshot_sent(&self, _to: NodeId, id: SnapshotId, whole: bool) {
         self.states.sent(id, whole);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn every_shard_hears_that_a_link_is_down() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let inbox = || {
+            let woken = woken.clone();
+            let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+                woken.fetch_add(1, Ordering::SeqCst);
+            });
+            Inbox { queue: Arc::new(ArrayQueue::new(1)), wake, counters: Arc::default() }
+        };
+        let inboxes = vec![inbox(), inbox()];
+        let router = Router::new(inboxes.clone());
+        router.link_down(NodeId::FIRST, Refusal::Lost);
+        assert_eq!(woken.load(Ordering::SeqCst), 2);
+        // A full queue is counted, and nobody waits for room.
+        router.link_down(NodeId::FIRST, Refusal::Lost);
+        for inbox in inboxes {
+            assert_eq!(inbox.counters.peer_messages_dropped.get(), 1);
+            let heard = inbox.queue.pop().expect("heard");
+            assert!(heard.from == NodeId::FIRST && matches!(heard.input, PeerInput::LinkDown));
+        }
     }
 }

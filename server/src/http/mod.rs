@@ -5,7 +5,7 @@
 //! * this file: options, router, server
 //! * [`layers`]: request ids, the key, overload, deadlines, problems
 //! * [`stations`], [`connectors`], [`sessions`], [`sites`], [`tariffs`], [`drivers`], [`books`],
-//!   [`payments`], [`documents`], [`ageing`], [`audit`],
+//!   [`payments`], [`documents`], [`ageing`], [`audit`], [`cluster`],
 //!   [`status`], [`pages`]: the routes, by what they are about
 //! * [`live`]: one status a second for whoever watches
 //! * [`read`], [`page`], [`views`], [`extract`]: rows to pages of JSON, requests to types
@@ -22,6 +22,7 @@ mod ageing;
 mod audit;
 pub mod auth;
 mod books;
+mod cluster;
 mod connectors;
 mod documents;
 mod drivers;
@@ -43,6 +44,7 @@ mod status;
 mod tariffs;
 mod views;
 
+use crate::cluster::Seat;
 use crate::config::{HttpConfig, StatementsConfig};
 use crate::control::Control;
 use crate::payments::Payments;
@@ -98,6 +100,7 @@ struct Shared {
     counts: Counts,
     payments: Option<Arc<Payments>>,
     statements: StatementsConfig,
+    seat: Seat,
     /// How the keys followed one another that sign the journal.
     rotations: Arc<[novax_audit::Rotation]>,
 }
@@ -126,6 +129,7 @@ impl Api {
             counts: Counts::default(),
             payments: None,
             statements: StatementsConfig::default(),
+            seat: Seat::alone(),
             rotations: Arc::new([]),
         }))
     }
@@ -148,6 +152,20 @@ impl Api {
     pub fn with_statements(mut self, statements: StatementsConfig) -> Api {
         Arc::get_mut(&mut self.0).expect("not shared yet").statements = statements;
         self
+    }
+
+    /// With the node's place in its cluster.
+    ///
+    /// # Panics
+    /// When it is shared already.
+    #[must_use]
+    pub fn with_seat(mut self, seat: Seat) -> Api {
+        Arc::get_mut(&mut self.0).expect("not shared yet").seat = seat;
+        self
+    }
+
+    fn seat(&self) -> &Seat {
+        &self.0.seat
     }
 
     fn statements(&self) -> &StatementsConfig {

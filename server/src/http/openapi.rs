@@ -2,8 +2,8 @@
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
 use super::{
-    Api, ageing, audit, books, connectors, documents, drivers, erase, finance, payments, sessions,
-    sites, stations, status, tariffs,
+    Api, ageing, audit, books, cluster, connectors, documents, drivers, erase, finance, payments,
+    sessions, sites, stations, status, tariffs,
 };
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -42,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(payments::routes())
         .merge(documents::routes())
         .merge(ageing::routes())
+        .merge(cluster::routes())
 }
 
 /// Adds the key, and to each operation that any error is a problem.

@@ -5,7 +5,7 @@ pub mod driver;
 pub mod states;
 pub mod tiers;
 
-use crate::cluster::{ClusterError, ClusterFile, INBOX_MAX, Inbox, Router};
+use crate::cluster::{ClusterError, ClusterFile, INBOX_MAX, Inbox, Router, Seat};
 use crate::config::Config;
 use crate::control::{Control, Freshness, Request, ShardPort};
 use crate::http;
@@ -47,6 +47,8 @@ const MESH_MAX: usize = 16_384;
 const UNKNOWN_MAX: usize = 4_096;
 /// After the order to stop, requests under way have this long to finish.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
+/// After the order to stop, others have this long to take over what the node leads.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two passes of a scrubber over a store.
 const SCRUB_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -194,10 +196,10 @@ pub struct Node {
     pub addresses: Addresses,
     api_key: http::auth::ApiKey,
     shards: Vec<thread::JoinHandle<Result<(), NodeError>>>,
-    // The links to other nodes end with the last of the shards' threads and this.
-    _links: Arc<OnceLock<Links>>,
     /// What carries states to and from other nodes, and its thread.
     states: (Arc<States>, thread::JoinHandle<()>),
+    /// Its place in its cluster. The links to other nodes end with the last of the shards' threads and this.
+    seat: Seat,
     /// HTTP and SQL, which finish what they are at when told to stop.
     serving: Vec<tokio::task::JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
@@ -303,8 +305,8 @@ impl Node {
             addresses,
             api_key,
             shards: started.threads,
-            _links: links,
             states: (states, states_thread),
+            seat: Seat { node: cluster.node, run, file: cluster.file, links },
             serving: Vec::new(),
             runtime,
             stop,
@@ -348,7 +350,8 @@ impl Node {
         let api = http::Api::new(self.control.clone(), key, http::Limits::from(&config.http))
             .with_payments(payments)
             .with_rotations(keys.rotations().copied().collect())
-            .with_statements(config.statements.clone());
+            .with_statements(config.statements.clone())
+            .with_seat(self.seat.clone());
         let stop_http = wait(stopped.clone());
         let serve_http = self.runtime.spawn(async move {
             if let Err(error) = http::serve(http, api, stop_http).await {
@@ -404,11 +407,27 @@ impl Node {
         self.runtime.block_on(future)
     }
 
-    /// Closes sockets, flushes stores, ends threads.
+    /// The others take over what this node leads, before it goes: so nobody waits for an election.
+    fn hand_leads_away(&self) {
+        if self.seat.links.get().is_none() {
+            return;
+        }
+        let drained = async {
+            self.control.drain(self.seat.node, true)?;
+            self.control.drained().await
+        };
+        let limited = async { tokio::time::timeout(DRAIN_TIMEOUT, drained).await };
+        if !matches!(self.runtime.block_on(limited), Ok(Ok(()))) {
+            eprintln!("novax: the others did not take over in time; they will hold elections");
+        }
+    }
+
+    /// Hands its leads to other nodes, closes sockets, flushes stores, ends threads.
     ///
     /// # Errors
     /// The first shard's error.
     pub fn stop(self) -> Result<(), NodeError> {
+        self.hand_leads_away();
         let _ = self.stop.send(true);
         // Requests under way still need the shards.
         let serving = futures::future::join_all(self.serving);

@@ -403,3 +403,159 @@ fn a_node_that_missed_too_much_is_given_the_state_and_keeps_its_sockets() {
         cluster.advance(1_000);
     }
 }
+
+/// A link broke for good: the leader takes the sockets of the lost node for closed, and a node that was only cut off
+/// says again what it has.
+#[test]
+fn stations_of_a_silent_node_count_as_disconnected_until_it_is_back() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let (lost, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.provision(leader);
+    cluster.connect(lost);
+    let connected = |cluster: &mut Cluster, at: usize| {
+        let slot = &cluster.world(at).shard.slots[&HOME];
+        slot.machine.station("CP").expect("a row").connected
+    };
+    assert!(connected(&mut cluster, other));
+    for at in [leader, other] {
+        cluster.cut.insert((lost.min(at), lost.max(at)));
+    }
+    cluster.advance(9_000);
+    assert!(connected(&mut cluster, other), "it may only be slow");
+    cluster.advance(3_500);
+    assert!(!connected(&mut cluster, other), "ten seconds of silence are enough");
+    let told = |cluster: &mut Cluster| {
+        let counted =
+            |at: usize| cluster.worlds[at].as_ref().expect("lives").shard.counters.clone();
+        (0..3).map(|at| counted(at).nodes_given_up.get()).sum::<u64>()
+    };
+    let before = told(&mut cluster);
+    cluster.advance(20_000);
+    assert_eq!(told(&mut cluster), before, "it is said once, not every second");
+    cluster.cut.clear();
+    cluster.advance(3_000);
+    assert!(connected(&mut cluster, other), "the socket lives: its node says so");
+    cluster.states_agree();
+}
+
+#[test]
+fn a_clock_that_jumps_makes_nobody_silent() {
+    let mut cluster = Cluster::new();
+    cluster.provision(0);
+    cluster.connect(1);
+    cluster.now = cluster.now.saturating_add(Duration::from_secs(60));
+    cluster.advance(3_000);
+    for world in cluster.worlds.iter().flatten() {
+        assert_eq!(world.shard.counters.nodes_given_up.get(), 0);
+    }
+}
+
+/// Nodes are numbered from 1: partition p wants the p-th of the voters.
+fn home_of(partition: PartitionId) -> usize {
+    usize::from(partition.0) % 3
+}
+
+#[test]
+fn leads_go_to_the_preferred_voters_and_come_back_to_them() {
+    let mut cluster = Cluster::new();
+    cluster.advance(15_000);
+    let partitions = || (0..PARTITIONS).map(PartitionId);
+    for partition in partitions() {
+        assert_eq!(cluster.leader(partition), home_of(partition));
+    }
+    // The preferred one is away: another leads. When it is back it gets the lead again, but not at once.
+    let away = home_of(HOME);
+    let others: Vec<usize> = (0..3).filter(|at| *at != away).collect();
+    cluster.cut.extend(others.iter().map(|at| (away.min(*at), away.max(*at))));
+    cluster.advance(5_000);
+    cluster.cut.clear();
+    cluster.advance(2_000);
+    assert_ne!(cluster.leader(HOME), away, "it has to be well for a while");
+    cluster.advance(10_000);
+    assert_eq!(cluster.leader(HOME), away);
+    cluster.states_agree();
+}
+
+#[test]
+fn a_node_that_drains_leads_nothing_and_loses_no_command() {
+    let mut cluster = Cluster::new();
+    cluster.advance(15_000);
+    let leader = cluster.leader(HOME);
+    let elsewhere = (leader + 1) % 3;
+    cluster.provision(elsewhere);
+    let conn = cluster.connect(leader);
+    // Ordered at another node, for this one; a start comes while the lead is on its way.
+    let drain = |on| crate::port::Order::Drain { node: node(leader), on };
+    for partition in (0..PARTITIONS).map(PartitionId) {
+        let order = Request::Order { partition, order: drain(true) };
+        cluster.world(elsewhere).requests.push(order).expect("room");
+    }
+    cluster.settle();
+    cluster.world(leader).say(conn, START);
+    let mut drained = cluster.world(leader).begin(|reply| Request::Drained { reply });
+    cluster.advance(200);
+    drained.try_recv().expect("it leads nothing any more");
+    let heard = cluster.world(leader).heard(conn);
+    assert!(heard.len() == 1 && heard[0].contains("Accepted"), "{heard:?}");
+    cluster.advance(30_000);
+    for partition in (0..PARTITIONS).map(PartitionId) {
+        assert_ne!(cluster.leader(partition), leader, "nobody prefers it while it drains");
+    }
+    let seen = cluster.world(elsewhere).ask(|reply| Request::Replicas { reply });
+    let said = seen[0].others.iter().find(|other| other.node == node(leader)).expect("heard");
+    assert!(said.standing.draining && said.age_ms <= 1_000, "{said:?}");
+    cluster
+        .world(elsewhere)
+        .requests
+        .push(Request::Order { partition: HOME, order: drain(false) })
+        .expect("room");
+    cluster.advance(15_000);
+    assert_eq!(cluster.leader(HOME), leader, "it is preferred again");
+    cluster.states_agree();
+}
+
+#[test]
+fn an_admin_hands_a_lead_over_from_any_node() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let (to, asked) = ((leader + 1) % 3, (leader + 2) % 3);
+    let order = |to| Request::Order { partition: HOME, order: crate::port::Order::Transfer { to } };
+    cluster.world(asked).requests.push(order(node(to))).expect("room");
+    cluster.advance(100);
+    assert_eq!(cluster.leader(HOME), to, "at once: it waits for no election timeout");
+    // To somebody who has no vote: nothing happens.
+    cluster.world(asked).requests.push(order(node(9))).expect("room");
+    cluster.advance(100);
+    assert_eq!(cluster.leader(HOME), to);
+    cluster.states_agree();
+}
+
+#[test]
+fn a_node_that_stands_alone_is_drained_at_once() {
+    let mut world = World::new();
+    let order = crate::port::Order::Drain { node: NodeId::FIRST, on: true };
+    world.requests.push(Request::Order { partition: HOME, order }).expect("room");
+    let mut drained = world.begin(|reply| Request::Drained { reply });
+    world.advance(1);
+    drained.try_recv().expect("there is nobody else");
+    world.provision();
+}
+
+/// A group forgets every ten ticks who was active: a look at the wrong tick, again and again, found nobody well.
+#[test]
+fn a_lead_comes_back_whichever_tick_the_group_is_looked_at() {
+    let mut cluster = Cluster::new();
+    cluster.advance(15_000);
+    let home = home_of(HOME);
+    assert_eq!(cluster.leader(HOME), home);
+    for tick in 0..10 {
+        let to = crate::port::Order::Transfer { to: node((home + 1) % 3) };
+        let order = Request::Order { partition: HOME, order: to };
+        cluster.world(home).requests.push(order).expect("room");
+        cluster.advance(100);
+        assert_ne!(cluster.leader(HOME), home);
+        cluster.advance(8_000 + 50 * tick);
+        assert_eq!(cluster.leader(HOME), home, "after {tick} ticks more");
+    }
+}

@@ -16,12 +16,16 @@ async fn everything_of_the_data_needs_the_key() {
         if path == "/v1/payments/webhooks/stripe" {
             continue;
         }
-        let method = if operations.get.is_some() { "GET" } else { "POST" };
-        assert!(operations.get.is_some() || operations.post.is_some(), "{path}");
-        for header in [&[][..], &[("Authorization", "Bearer wrong-key-wrong-key")][..]] {
-            let answer = world.send(method, path, header, "").await;
-            assert_eq!(answer.problem(), (401, "unauthorised".into()), "{path}");
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{path}");
+        let methods =
+            [("GET", &operations.get), ("POST", &operations.post), ("PUT", &operations.put)];
+        let methods = methods.into_iter().filter(|(_, operation)| operation.is_some());
+        assert!(methods.clone().count() > 0, "{path}");
+        for (method, _) in methods {
+            for header in [&[][..], &[("Authorization", "Bearer wrong-key-wrong-key")][..]] {
+                let answer = world.send(method, path, header, "").await;
+                assert_eq!(answer.problem(), (401, "unauthorised".into()), "{path}");
+                assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{path}");
+            }
         }
     }
     for path in ["/healthz", "/openapi.json", "/", "/app.js"] {

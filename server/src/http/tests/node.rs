@@ -4,16 +4,18 @@
 //! API is tested against the state machine itself.
 
 use crate::control::{
-    CallFailed, Control, Request, ShardPort, StartCharge, StationCall, StationReply, Totals, View,
-    digest,
+    CallFailed, Control, Replica, Request, ShardPort, StartCharge, StationCall, StationReply,
+    Totals, View, digest,
 };
 use crossbeam_queue::ArrayQueue;
 use novax_charging::command::{Command, Outcome, PayerRef, RequestStart, encode_entry};
 use novax_charging::config::PartitionConfig;
 use novax_charging::{DirectoryKind, Partition, RowWrite};
 use novax_engine::{Batch, Engine, Worker};
-use novax_model::{Identity, PartitionId, SessionId, Timestamp};
+use novax_model::{Identity, NodeId, PartitionId, SessionId, Timestamp};
+use novax_raft::Members;
 use novax_shard::counters::Counters;
+use novax_shard::standing::Standing;
 use novax_shard::stores;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -155,7 +157,11 @@ impl Shard {
             Request::Totals { reply } => {
                 let _ = reply.send(self.totals());
             }
-            Request::DropWindows { .. } => {}
+            Request::Replicas { reply } => {
+                let _ = reply.send(self.replicas());
+            }
+            Request::Drained { reply } => drop(reply.send(())),
+            Request::DropWindows { .. } | Request::Order { .. } => {}
             Request::Stop => unreachable!("taken by the loop"),
         }
     }
@@ -201,6 +207,25 @@ impl Shard {
             all.push((number, part.engine.snapshot()));
         }
         all
+    }
+
+    /// As of a node that stands alone.
+    fn replicas(&self) -> Vec<Replica> {
+        let replica = |(number, part): (usize, &Part)| Replica {
+            partition: PartitionId(u16::try_from(number).expect("few partitions")),
+            leader: Some(NodeId::FIRST),
+            standing: Standing {
+                leads: true,
+                draining: false,
+                caught_up: true,
+                term: 1,
+                commit: part.index,
+                applied: part.index,
+            },
+            members: Members::of_voters(&[NodeId::FIRST]),
+            others: Vec::new(),
+        };
+        self.parts.iter().enumerate().map(replica).collect()
     }
 
     fn totals(&self) -> Totals {

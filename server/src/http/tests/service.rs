@@ -134,3 +134,26 @@ async fn what_is_answered_has_the_shape_that_is_documented() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_node_that_stands_alone_is_a_cluster_of_one() {
+    let world = World::new(2).await;
+    let cluster = world.get("/v1/cluster").await.json();
+    assert!(cluster["cluster"].is_null() && cluster["node"] == 1, "{cluster}");
+    let node = &cluster["nodes"][0];
+    assert!(node["linked"] == true && node["leads"] == 2, "{node}");
+    assert_eq!(cluster["partitions"].as_array().map(Vec::len), Some(2));
+    assert_eq!(cluster["partitions"][1]["replicas"][0]["behind"], 0);
+    let key = format!("Bearer {}", super::client::KEY);
+    let headers = [("Authorization", key.as_str()), ("Content-Type", "application/json")];
+    for (path, body, status) in [
+        ("/v1/cluster/nodes/1", r#"{"draining": true}"#, 202),
+        ("/v1/cluster/nodes/2", r#"{"draining": true}"#, 404),
+        ("/v1/cluster/nodes/0", r#"{"draining": true}"#, 404),
+        ("/v1/cluster/partitions/1/leader", r#"{"node": 1}"#, 202),
+        ("/v1/cluster/partitions/2/leader", r#"{"node": 1}"#, 404),
+        ("/v1/cluster/partitions/1/leader", r#"{"node": 2}"#, 404),
+    ] {
+        assert_eq!(world.send("PUT", path, &headers, body).await.status, status, "{path} {body}");
+    }
+}
