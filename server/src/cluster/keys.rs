@@ -74,9 +74,9 @@ mod tests {
         assert_eq!(public(&data[0]), public(&data[1]));
         let api = |data: &Path| ApiKey::of_node(data, None).unwrap().reveal().to_owned();
         assert_eq!(api(&data[0]), api(&data[1]));
-        std::fs::write(data[1].join(KEY_FILE), "a key of its own, long enough").unwrap();
+        std::fs::write(data[1].join(KEY_FILE), "a-key-of-its-own-that-is-long-enough").unwrap();
         adopt(&data[1]).unwrap();
-        assert_eq!(api(&data[1]), "a key of its own, long enough");
+        assert_eq!(api(&data[1]), "a-key-of-its-own-that-is-long-enough");
         adopt(dir.path()).unwrap();
         assert!(!dir.path().join(KEY_FILE).exists(), "a node that stands alone makes its own");
     }

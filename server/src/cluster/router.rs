@@ -151,7 +151,12 @@ mod tests {
             Inbox { queue: Arc::new(ArrayQueue::new(1)), wake, counters: Arc::default() }
         };
         let inboxes = vec![inbox(), inbox()];
-        let router = Router::new(inboxes.clone());
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = Arc::new(crate::node::states::StoreOptions::new(1, 1 << 20, 1 << 20));
+        let worker = Arc::new(novax_engine::Worker::start(1).expect("a worker"));
+        let (states, _) =
+            States::start(dir.path(), options, worker, Arc::default(), 1).expect("a thread");
+        let router = Router::new(inboxes.clone(), states);
         router.link_down(NodeId::FIRST, Refusal::Lost);
         assert_eq!(woken.load(Ordering::SeqCst), 2);
         // A full queue is counted, and nobody waits for room.

@@ -158,7 +158,8 @@ fn recover(config: &Config, data: &DataDir, life: (NodeId, u64)) -> Result<Recov
     let recovered = novax_raft::recover(&data.path)?;
     let worker = Arc::new(Worker::start(1).map_err(system("start the storage worker"))?);
     let mut slots = Vec::new();
-    let options = Arc::new(StoreOptions::new(config));
+    let (cache, memtable) = (config.engine.cache_bytes, config.engine.memtable_bytes);
+    let options = Arc::new(StoreOptions::new(config.node.shards, cache, memtable));
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     for number in 0..data.partitions {
         let id = PartitionId(number);

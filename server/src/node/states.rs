@@ -10,7 +10,6 @@
 //! * What a shard hears of as fetched has been opened and read whole.
 
 use crate::cluster::Inbox;
-use crate::config::Config;
 use novax_engine::{Disk, Options, RealDisk, SharedCache, Worker};
 use novax_model::{NodeId, PartitionId};
 use novax_peer::SnapshotId;
@@ -43,11 +42,12 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    pub(super) fn new(config: &Config) -> StoreOptions {
-        let shards = config.node.shards;
-        let bytes = config.engine.cache_bytes / usize::from(shards.max(1));
+    /// For the stores of so many shards, which share out the bytes of the cache.
+    #[must_use]
+    pub fn new(shards: u16, cache_bytes: usize, memtable_bytes_max: usize) -> StoreOptions {
+        let bytes = cache_bytes / usize::from(shards.max(1));
         let caches = (0..shards).map(|_| SharedCache::new(bytes)).collect();
-        StoreOptions { memtable_bytes_max: config.engine.memtable_bytes, shards, caches }
+        StoreOptions { memtable_bytes_max, shards, caches }
     }
 
     pub(super) fn of(&self, id: PartitionId) -> Options {

@@ -7,8 +7,8 @@
 //!   more.
 //! * First anything may go wrong; then nothing does any more, and all must come to rest.
 //!
-//! Parts: `hub` (power, turns), `wires` (sockets, links between nodes), `states` (between nodes too), `people` (operators, apps, the
-//! provider), `rest` (the end).
+//! Parts: `hub` (power, turns), `wires` (sockets, links between nodes), `states` (between nodes too), `people`
+//! (operators, apps, the provider), `rest` (the end).
 
 mod hub;
 mod people;
