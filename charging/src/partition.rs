@@ -7,6 +7,7 @@ use crate::command::{
 use crate::config::PartitionConfig;
 use crate::finished::Past;
 use crate::payment::PaymentRow;
+use crate::roster::Roster;
 use crate::rows::{
     ConnectorRow, DirectoryKind, DirectoryRow, DriverRow, OutboxRow, SessionRow, SiteRow,
     StationRow, TokenRow,
@@ -138,6 +139,12 @@ impl Partition {
     #[must_use]
     pub fn unsigned_head(&self) -> Option<&TreeHead> {
         self.state.unsigned_head()
+    }
+
+    /// The nodes of the cluster; partition 0 alone has any.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        &self.state.roster
     }
 
     /// A site.
@@ -408,6 +415,9 @@ impl State {
                 self.peer_answered(outbox, &outcome);
                 Ok(Outcome::Done)
             }
+            Command::PutNode(put) => self.put_node(*put),
+            Command::RemoveNode { node } => self.remove_node(node),
+            Command::PlaceReplicas { partition, voters } => self.place_replicas(partition, voters),
             Command::SignTreeHead(signed) => Ok(self.sign_head(&signed)),
             Command::Tick => Ok(Outcome::Done),
             Command::PaymentAnswered { session, number, answer } => {

@@ -35,6 +35,7 @@
 //! | priced | kind u8, id text | [`PricedRow`] |
 //! | signed_values | session u128 | [`crate::document::SignedRow`] |
 //! | billings | see [`crate::document`] | [`crate::document::BillingRow`] |
+//! | nodes | `"roster"` | [`crate::Roster`], of partition 0 |
 //! | replica | `"members"` | who the members of the partition's group are, as of the applied index |
 
 use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
@@ -124,11 +125,13 @@ pub enum Keyspace {
     Billings = 31,
     /// What the replicas of the partition know of each other; no part of the state.
     Replica = 32,
+    /// The nodes of the cluster.
+    Nodes = 33,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 33;
+    pub const COUNT: u8 = 34;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -165,6 +168,7 @@ impl Keyspace {
         Keyspace::SignedValues,
         Keyspace::Billings,
         Keyspace::Replica,
+        Keyspace::Nodes,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -1245,6 +1249,6 @@ mod tests {
             assert_eq!(keyspace as usize, number);
         }
         let hashed = Keyspace::ALL.into_iter().filter(|keyspace| keyspace.is_hashed()).count();
-        assert_eq!(hashed, 27);
+        assert_eq!(hashed, 28);
     }
 }

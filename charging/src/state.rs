@@ -12,6 +12,7 @@ use crate::finished::{Finished, Past};
 use crate::fx::Rates;
 use crate::hash::Chain;
 use crate::payment::{PaymentRow, payment_key};
+use crate::roster::Roster;
 use crate::rows::{
     self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow,
     ExceptionRow, Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow,
@@ -89,6 +90,7 @@ enum Dirty {
     PayerSession(SessionId),
     Payment(SessionId, u32),
     Accrual(AccrualId),
+    Roster,
 }
 
 /// What is counted for people; no part of the replicated state.
@@ -155,6 +157,8 @@ pub(crate) struct State {
     /// Keys of the tariffs, contracts and rule books by name; nobody here needs the rows.
     pub(crate) priced: BTreeSet<Vec<u8>>,
     pub(crate) documents: Documents,
+    /// The nodes of the cluster; partition 0 alone has any.
+    pub(crate) roster: Roster,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
     /// Rows that are written once and not kept: exceptions, what series become.
@@ -202,6 +206,7 @@ impl State {
             signals: BTreeMap::new(),
             priced: BTreeSet::new(),
             documents: Documents::default(),
+            roster: Roster::default(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             appended: Vec::new(),
@@ -340,6 +345,13 @@ impl State {
         assert!(!self.sessions.contains_key(&row.session), "a closing session has left the table");
         self.dirty.insert(Dirty::Session(row.session));
         self.closing.insert(row.session, row);
+    }
+
+    /// The roster, changed by the entry being applied.
+    pub(crate) fn touch_roster(&mut self) -> &mut Roster {
+        self.dirty.insert(Dirty::Roster);
+        self.roster.version = self.meta.applied_index;
+        &mut self.roster
     }
 
     /// Marks the row of a contract's month as changed.
@@ -536,6 +548,7 @@ impl State {
                 assert!(row.is_some(), "a payment's row is never deleted");
                 write(Keyspace::Payments, payment_key(*session, *number), row, rows::archive)
             }
+            Dirty::Roster => write(Keyspace::Nodes, ROSTER_KEY, Some(&self.roster), rows::archive),
             Dirty::Accrual(id) => {
                 let row = self.accruals.get(id).or_else(|| self.settled_months.get(id));
                 assert!(row.is_some(), "a month's row is never deleted");
@@ -646,3 +659,5 @@ impl State {
 
 /// The one key of the meta keyspace.
 pub(crate) const META_KEY: &[u8] = b"meta";
+/// The one key of the nodes.
+const ROSTER_KEY: &[u8] = b"roster";

@@ -23,6 +23,7 @@ pub mod control;
 pub mod counters;
 pub mod gateway;
 mod leads;
+mod members;
 pub mod mesh;
 mod outbound;
 pub mod peers;
@@ -47,7 +48,7 @@ use counters::Counters;
 use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
 pub use novax_audit::Signer;
-use novax_charging::{Command, Outcome, Partition};
+use novax_charging::{Command, NodeRow, Outcome, Partition, Roster};
 use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
 use novax_raft::{Event, LogWrite, MultiRaft};
 use peers::PeerSend;
@@ -152,6 +153,12 @@ pub struct Shard {
     ticks: u64,
     /// At which tick each other node was heard last.
     heard: BTreeMap<NodeId, u64>,
+    /// The nodes of the cluster, as of what partition 0 has here.
+    roster: Arc<Roster>,
+    /// The driver has not been told of it.
+    roster_is_new: bool,
+    /// Who began the cluster.
+    founders: Vec<NodeRow>,
     /// Those who wait until nothing is led here.
     drained: Vec<tokio::sync::oneshot::Sender<()>>,
     /// A queue held more than one turn takes: do not sleep.
@@ -223,6 +230,9 @@ impl Shard {
             raft_ticked: now,
             ticks: 0,
             heard: BTreeMap::new(),
+            roster: Arc::default(),
+            roster_is_new: false,
+            founders: Vec::new(),
             drained: Vec::new(),
             more_waits: false,
             writing: false,
@@ -239,6 +249,7 @@ impl Shard {
         let partitions: Vec<PartitionId> = shard.slots.keys().copied().collect();
         for partition in partitions {
             shard.begin_life(partition);
+            shard.publish_roster(partition);
         }
         shard
     }
@@ -385,6 +396,7 @@ impl Shard {
             if self.ticks.is_multiple_of(standing::STANDING_TICKS) {
                 self.tend_standings();
                 self.balance_leads();
+                self.tend_members();
             }
         }
         let mut fired = Vec::new();
@@ -448,6 +460,7 @@ impl Shard {
             if leads {
                 self.begin_leading(entry.partition);
             }
+            self.publish_roster(entry.partition);
             for outbox in applied.outbox {
                 self.deliver(entry.partition, outbox);
             }

@@ -223,6 +223,7 @@ impl Shard {
                 applied: part.index,
             },
             members: Members::of_voters(&[NodeId::FIRST]),
+            wanted: None,
             others: Vec::new(),
         };
         self.parts.iter().enumerate().map(replica).collect()
