@@ -37,10 +37,14 @@ pub trait Handler: Send + Sync + 'static {
     /// A snapshot is whole there; or it will not be.
     fn snapshot_sent(&self, _to: NodeId, _id: SnapshotId, _whole: bool) {}
 
-    /// A node joins with its certificate: what it is to be told, and where it says that it will be called. It
-    /// is no peer before `Links::set_peers` says so.
-    fn joining(&self, _node: NodeId, _address: &str) -> Vec<u8> {
-        Vec::new()
+    /// A node asks to join, with an invitation, and says where it will be called: what it is to be told. It gets
+    /// its certificate after that, and is no peer before `Links::set_peers` says so. Called on a thread that may
+    /// wait; a node whose answer was lost asks again.
+    ///
+    /// # Errors
+    /// In words, why it is not let in. The invitation stays good.
+    fn joining(&self, _node: NodeId, _address: &str) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
     }
 }
 
