@@ -87,6 +87,7 @@ async fn let_in(common: &Arc<Common>, hello: StartHandshake<TcpStream>) -> Resul
     let decided = decided.await.map_err(|_| Refusal::Join)?;
     let (answer, result) = match decided {
         Ok((admission, welcome)) => (write_admission(&admission.certificate, &welcome), Ok(())),
+        Err(Error::Refused(why)) => (write_refusal(&why), Err(Refusal::Join)),
         Err(error) => (write_refusal(&error.to_string()), Err(Refusal::Join)),
     };
     stream.write_all(&answer).await.map_err(failed)?;

@@ -3,6 +3,7 @@
 //! One system call a turn when there is work, none but the wait when there is not.
 
 use super::states::States;
+use crate::cluster::Keeper;
 use crate::control::Request;
 use crate::ring::{Completion, FileBlock, Ring, RingHandle};
 use crossbeam_queue::ArrayQueue;
@@ -37,6 +38,8 @@ pub struct Driver {
     pub links: Arc<OnceLock<Links>>,
     /// States that come and go.
     pub states: Arc<States>,
+    /// Hears who the nodes of the cluster are; none on a node that stands alone.
+    pub keeper: Option<Arc<Keeper>>,
     /// Taken once every shard's state is as new as its log.
     pub listener: Option<TcpListener>,
     /// How many shards are not there yet.
@@ -117,6 +120,9 @@ impl Driver {
         self.shard.end_turn();
         let effects = self.shard.take_effects();
         self.perform(effects);
+        if let (Some(roster), Some(keeper)) = (self.shard.take_roster(), &self.keeper) {
+            keeper.tell(roster);
+        }
     }
 
     /// A link takes it or says at once that it does not.
