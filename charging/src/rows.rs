@@ -54,6 +54,7 @@ use novax_tsdb::query::Rank;
 use novax_tsdb::rollup::Resolution;
 use novax_tsdb::{DAY_US, OpenPart};
 use rkyv::{Archive, Deserialize, Serialize};
+use std::cell::RefCell;
 
 /// A table. The number is the engine's keyspace number: append only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -1073,9 +1074,19 @@ where
         >,
     >,
 {
-    rkyv::to_bytes::<rkyv::rancor::Error>(row)
-        .expect("writing an archive to memory cannot fail")
-        .into_vec()
+    // Rows are many and small: growing an aligned buffer for each would cost more than writing it.
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = std::mem::take(scratch);
+        buffer.clear();
+        let written = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(row, buffer);
+        *scratch = written.expect("writing an archive to memory cannot fail");
+        scratch.to_vec()
+    })
+}
+
+thread_local! {
+    /// Where a row is laid out before it is copied. What was in it before is never seen.
+    static SCRATCH: RefCell<rkyv::util::AlignedVec> = RefCell::default();
 }
 
 /// A stored row does not validate.

@@ -645,13 +645,13 @@ impl State {
         RowWrite { keyspace: Keyspace::Meta, key: META_KEY.to_vec(), value }
     }
 
-    /// Outbox rows made since the last call that still stand.
     /// The stations whose sockets changed since the last call.
     pub(crate) fn take_sockets(&mut self) -> Vec<Identity> {
         let numbers = std::mem::take(&mut self.sockets);
         numbers.into_iter().map(|number| self.station(number).row.identity.clone()).collect()
     }
 
+    /// Outbox rows made since the last call that still stand.
     pub(crate) fn take_new_outbox(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.new_outbox).into_iter().collect()
     }

@@ -5,6 +5,10 @@ use novax_server::cli::{Cli, Command, ConfigCommand};
 use novax_server::{audit, cluster, commands, fleet, report, store, tariffs};
 use std::process::ExitCode;
 
+/// Rows and messages are small, many, and freed by other threads than made them: what glibc's is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     ExitCode::from(match Cli::parse().command {
         Command::Serve(flags) => commands::serve(flags),

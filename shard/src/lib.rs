@@ -361,21 +361,32 @@ impl Shard {
         self.stopping && self.live_connections == 0 && self.slots.values().all(Slot::is_idle)
     }
 
-    /// Ends a turn: queues, timers, proposals, the log, applied entries, sends.
-    pub fn end_turn(&mut self) {
+    /// The first half of a turn's end: what came goes on its way to the disk and to other nodes. Perform these
+    /// effects before the second half: the disk and the others then work while this shard applies.
+    pub fn send_off(&mut self) {
         self.take_messages();
         self.fire_timers();
         self.begin_reads();
+        self.write_out();
+    }
+
+    /// The second half: committed entries are applied, and whoever waits for them is answered.
+    pub fn end_turn(&mut self) {
         self.apply_committed();
+        self.write_out();
+        self.answer_nodes();
+        self.flush_connections();
+        self.mesh.flush();
+    }
+
+    /// Proposals, the log, messages of Raft.
+    fn write_out(&mut self) {
         self.propose();
         if self.effects.log_write.is_none() {
             self.effects.log_write = self.raft.poll_write();
             self.writing |= self.effects.log_write.is_some();
         }
-        self.answer_nodes();
         self.send_raft();
-        self.flush_connections();
-        self.mesh.flush();
     }
 
     fn take_messages(&mut self) {

@@ -584,11 +584,15 @@ impl Starter<'_> {
             (0..shards).map(|_| ArrayQueue::new(MESH_MAX)).collect();
         let recovered = Arc::new(self.recovered);
         let config = shard_config(self.config, self.data, (self.node, self.run))?;
+        // With a shard for each core the machine is the node's. With fewer, others may be on any core, and which
+        // ones are free is what the scheduler knows.
+        let pinned = usize::from(shards) >= cores();
         let mut pending = Vec::new();
         for (number, slots) in per_shard.into_iter().enumerate() {
             let number = u16::try_from(number).expect("shards are counted in u16");
             let birth = Birth {
                 number,
+                pinned,
                 config: config.clone(),
                 log: LogConfig {
                     dir: self.data.log(number),
@@ -662,6 +666,9 @@ fn shard_config(
 /// Everything a shard's thread starts with.
 struct Birth {
     number: u16,
+    /// Whether it stays on one core, so that its caches stay warm. A hint: where it is not allowed, the shard
+    /// runs wherever it is put.
+    pinned: bool,
     config: ShardConfig,
     log: LogConfig,
     recovered: Arc<Recovered>,
@@ -717,7 +724,9 @@ impl Birth {
         made: &std::sync::mpsc::Sender<RingHandle>,
         wiring: &std::sync::mpsc::Receiver<Wiring>,
     ) -> Result<(), NodeError> {
-        pin(self.number);
+        if self.pinned {
+            crate::ring::pin_to_core(usize::from(self.number));
+        }
         let ring = Ring::new(RingConfig::default()).map_err(system("make an io_uring"))?;
         let _started = made.send(ring.handle());
         let Ok(Wiring { rings, mesh }) = wiring.recv() else { return Ok(()) };
@@ -769,9 +778,7 @@ impl Birth {
     }
 }
 
-/// Keeps the thread on one core, so that its caches stay warm. A hint: where it is not allowed, the
-/// shard runs wherever it is put.
-fn pin(shard: u16) {
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    crate::ring::pin_to_core(usize::from(shard) % cores);
+/// Of those that this process may use.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
