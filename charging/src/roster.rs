@@ -1,7 +1,7 @@
 //! The nodes of the cluster as partition 0 keeps them: what is wanted, not what is.
 //!
-//! **Invariant:** a number is one node's for ever. Numbers only grow, and one up to [`Roster::last`] that is in no
-//! row was taken out.
+//! **Invariant:** a number is one node's for ever. Numbers only grow, and one up to [`Roster::last`] that is
+//! in no row was taken out.
 
 use novax_model::{NodeId, PartitionId};
 use rkyv::{Archive, Deserialize, Serialize};

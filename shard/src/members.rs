@@ -2,13 +2,15 @@
 //! become what they should be.
 //!
 //! Partition 0 keeps the roster ([`novax_charging::roster`]). Its shard tells the others of the node, and the
-//! driver. Once a second each leader compares the members of its group with it and takes one step: a node that
-//! joined learns; one that was taken out leaves; votes move to where they should be, from one set of voters to
-//! the next through a joint state, once the new ones are level. A leader that is to lose its vote hands over first.
+//! driver. Once a second each leader compares the members of its group with it and takes one step: a node
+//! that joined learns; one that was taken out leaves; votes move to where they should be, from one set of
+//! voters to the next through a joint state, once the new ones are level. A leader that is to lose its vote
+//! hands over first.
 //!
 //! **Invariants**
 //! * Each step leaves a majority of voters that are up and level, as far as the leader knows.
-//! * Nothing here is remembered: whoever leads next finds the next step from the roster and the members alone.
+//! * Nothing here is remembered: whoever leads next finds the next step from the roster and the members
+//!   alone.
 //! * A node that is in no roster yet stays: only one that was taken out leaves.
 
 use super::Shard;
@@ -218,7 +220,8 @@ mod tests {
         numbers.iter().copied().map(n).collect()
     }
 
-    /// The cluster has these nodes out of four numbers given, and the partition should be led by those voters.
+    /// The cluster has these nodes out of four numbers given, and the partition should be led by those
+    /// voters.
     fn roster(numbers: &[u64], voters: &[u64]) -> Roster {
         let row = |node| NodeRow { node, address: "host:1".into(), site: "".into() };
         let placement = Placement { partition: PartitionId(7), voters: nodes(voters) };

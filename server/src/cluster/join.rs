@@ -1,7 +1,7 @@
 //! `novax cluster join`: makes the folder of a new node from an invitation.
 //!
-//! **Invariant:** `DATA/cluster` is whole or not there. What an attempt that was cut short has left is used again: the
-//! invitation serves one key.
+//! **Invariant:** `DATA/cluster` is whole or not there. What an attempt that was cut short has left is used
+//! again: the invitation serves one key.
 
 use super::welcome::Welcome;
 use super::{ClusterError, ClusterFile, Founder, folder};

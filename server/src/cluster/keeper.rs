@@ -1,10 +1,10 @@
-//! Who is in the cluster, as far as this node knows: kept on disk, so that a start knows whom to call, and told to
-//! the links.
+//! Who is in the cluster, as far as this node knows: kept on disk, so that a start knows whom to call, and
+//! told to the links.
 //!
 //! The shard of partition 0 says when that changes; files and links are touched by a thread of its own.
 //!
-//! **Invariant:** what is known never goes back. A node that came later hears the list of the day it joined first,
-//! and then replays how that list came about.
+//! **Invariant:** what is known never goes back. A node that came later hears the list of the day it joined
+//! first, and then replays how that list came about.
 
 use super::{ClusterFile, Founder, folder};
 use novax_charging::Roster;

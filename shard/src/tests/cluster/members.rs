@@ -1,4 +1,5 @@
-//! Nodes join, votes move to them, nodes are taken out, and a driver that dies half way changes nothing of it.
+//! Nodes join, votes move to them, nodes are taken out, and a driver that dies half way changes nothing of
+//! it.
 
 use super::*;
 use novax_charging::roster::ROSTER_PARTITION;
@@ -97,7 +98,7 @@ fn votes_leave_the_leader_too_and_whoever_leads_next_goes_on() {
 }
 
 #[test]
-fn a_leader_alone_founds_moves_its_vote_and_follows() {
+fn votes_go_from_three_nodes_to_a_new_one_alone() {
     let mut cluster = Cluster::founded();
     cluster.join();
     // From three votes to one, on the new node.
