@@ -793,17 +793,6 @@ pub enum Outcome {
     },
 }
 
-/// A row for the store: `None` deletes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RowWrite {
-    /// Which table.
-    pub keyspace: crate::rows::Keyspace,
-    /// Its key, see [`crate::rows`].
-    pub key: Vec<u8>,
-    /// Its value, an rkyv archive.
-    pub value: Option<Vec<u8>>,
-}
-
 /// Who waits for the outcomes of the next `count` commands of an entry. Outcomes do not travel between
 /// nodes: every node applies the entry, and the one that is named here answers.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]

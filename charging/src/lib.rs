@@ -58,6 +58,7 @@ mod orphan;
 mod outbox;
 mod park;
 pub mod partition;
+mod pasts;
 pub mod payment;
 mod peers;
 mod price;
@@ -83,13 +84,14 @@ mod telemetry;
 mod terms;
 mod timers;
 mod tree;
+mod writes;
 
 pub use books::Ageing;
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Entry, EraseDriver, Erasure, Origin, Outcome,
     PasswordHash, PayerRef, PeerCommand, PlaceHold, PutNode, PutPriced, PutSite, Refund, Refusal,
-    RequestStart, RowWrite, SiteTerms, StartTransaction, StationCommand, TransactionRef,
-    decode_entry, encode_entry, erased_name,
+    RequestStart, SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry,
+    encode_entry, erased_name,
 };
 pub use config::PartitionConfig;
 pub use document::{
@@ -114,3 +116,4 @@ pub use rows::{
 };
 pub use simple::SimpleTerms;
 pub use terms::is_reserved;
+pub use writes::{RowWrite, RowWrites};

@@ -1,9 +1,7 @@
 //! The partition: entries in, rows and outcomes out; and what the gateway may read between.
 
 use crate::accounts::Purpose;
-use crate::command::{
-    Command, CorruptEntry, Entry, Origin, Outcome, RowWrite, TransactionRef, decode_entry,
-};
+use crate::command::{Command, CorruptEntry, Entry, Origin, Outcome, TransactionRef, decode_entry};
 use crate::config::PartitionConfig;
 use crate::finished::Past;
 use crate::payment::PaymentRow;
@@ -15,6 +13,7 @@ use crate::rows::{
 use crate::sessions::overlap;
 use crate::state::State;
 use crate::stations::Boot;
+use crate::writes::RowWrites;
 use novax_audit::TreeHead;
 use novax_model::{Amount, ConnectorRef, Currency, Identity, Measurand, SessionId, Timestamp};
 
@@ -32,7 +31,7 @@ pub struct Applied {
     /// Who waits for them, in order.
     pub origins: Vec<Origin>,
     /// Rows to write, each key once; the meta row is the last.
-    pub rows: Vec<RowWrite>,
+    pub rows: RowWrites,
     /// New outbox rows, to be delivered now: those for stations by the node that has the socket, the others by
     /// the leader.
     pub outbox: Vec<u64>,
@@ -87,7 +86,9 @@ impl Partition {
         if entry.is_empty() {
             state.meta.applied_index = index;
             state.link_entry(index, entry);
-            return Ok(Applied { rows: vec![state.meta_row()], ..Applied::default() });
+            let mut rows = RowWrites::default();
+            state.write_meta(&mut rows);
+            return Ok(Applied { rows, ..Applied::default() });
         }
         let Entry { time, commands, origins } = decode_entry(entry)?;
         state.meta.applied_index = index;
@@ -102,6 +103,11 @@ impl Partition {
         let outbox = state.take_new_outbox();
         let sockets = state.take_sockets();
         Ok(Applied { outcomes, origins, rows, outbox, sockets })
+    }
+
+    /// Takes back the room of rows that are written.
+    pub fn recycle(&mut self, rows: RowWrites) {
+        self.state.spare = rows;
     }
 
     /// The last applied entry.
@@ -131,7 +137,7 @@ impl Partition {
 
     /// Open ends of series that changed, and chunks that time has closed, as rows: to be written before
     /// a flush of the store or a snapshot for telemetry. No part of the state hash.
-    pub fn seal_heads(&mut self) -> Vec<RowWrite> {
+    pub fn seal_heads(&mut self) -> RowWrites {
         self.state.seal_heads()
     }
 
@@ -182,7 +188,7 @@ impl Partition {
     /// A session that is not settled, or finished lately. Older ones are in the store.
     #[must_use]
     pub fn session(&self, session: SessionId) -> Option<&SessionRow> {
-        let live = self.state.sessions.get(&session).map(|session| &session.row);
+        let live = self.state.sessions.get(&session).map(|session| &*session.row);
         live.or_else(|| self.state.finished.recent(session))
     }
 

@@ -341,11 +341,11 @@ impl State {
                         let max = self.config.finished_sessions_max;
                         self.finished.keep_place(row.marked, row.session, max);
                     }
-                    self.sessions.insert(row.session, Session { row, station });
+                    self.sessions.insert(row.session, Session { row: Box::new(row), station });
                 }
                 Some(station) => {
                     self.remember(station, &row);
-                    self.finished.keep_recent(row, self.config.recent_sessions_max);
+                    self.finished.keep_recent(Box::new(row), self.config.recent_sessions_max);
                 }
                 // The mark that keeps an id from starting belongs to no station.
                 None if row.state == SessionState::Refused => {

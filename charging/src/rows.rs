@@ -1063,24 +1063,43 @@ pub struct ExceptionRow {
     pub text: Box<str>,
 }
 
-/// Writes a row.
-pub(crate) fn archive<T>(row: &T) -> Vec<u8>
-where
+/// What can be written as a row.
+pub(crate) trait Archivable:
+    for<'a> Serialize<
+    rkyv::api::high::HighSerializer<
+        rkyv::util::AlignedVec,
+        rkyv::ser::allocator::ArenaHandle<'a>,
+        rkyv::rancor::Error,
+    >,
+>
+{
+}
+
+impl<T> Archivable for T where
     T: for<'a> Serialize<
         rkyv::api::high::HighSerializer<
             rkyv::util::AlignedVec,
             rkyv::ser::allocator::ArenaHandle<'a>,
             rkyv::rancor::Error,
         >,
-    >,
+    >
 {
+}
+
+/// Writes a row.
+pub(crate) fn archive<T: Archivable>(row: &T) -> Vec<u8> {
+    with_archive(row, <[u8]>::to_vec)
+}
+
+/// Lends the bytes of a row.
+pub(crate) fn with_archive<T: Archivable, R>(row: &T, then: impl FnOnce(&[u8]) -> R) -> R {
     // Rows are many and small: growing an aligned buffer for each would cost more than writing it.
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = std::mem::take(scratch);
         buffer.clear();
         let written = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(row, buffer);
         *scratch = written.expect("writing an archive to memory cannot fail");
-        scratch.to_vec()
+        then(scratch)
     })
 }
 
