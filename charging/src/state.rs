@@ -541,7 +541,7 @@ impl State {
                 assert!(row.is_some(), "a payment's row is never deleted");
                 out.write_row(Keyspace::Payments, &payment_key(*session, *number), row);
             }
-            Dirty::Roster => write(Keyspace::Nodes, ROSTER_KEY, Some(&self.roster), rows::archive),
+            Dirty::Roster => out.write_row(Keyspace::Nodes, ROSTER_KEY, Some(&self.roster)),
             Dirty::Accrual(id) => {
                 let row = self.accruals.get(id).or_else(|| self.settled_months.get(id));
                 assert!(row.is_some(), "a month's row is never deleted");
