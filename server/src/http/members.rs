@@ -37,6 +37,9 @@ const VALID_S_MAX: u64 = 7 * 24 * 3_600;
 const NUMBERS_TRIED_MAX: usize = 10;
 /// How often it is looked whether the nodes are known.
 const NODES_HEARD_TRIES: usize = 60;
+/// How often it is looked whether nodes that seem down are: each says once a second that it is up, and whoever has
+/// just begun has not heard all.
+const STANDINGS_HEARD_TRIES: usize = 40;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// A node that has said nothing for longer is not up.
 const UP_MS: u64 = 5_000;
@@ -157,7 +160,6 @@ async fn move_votes(
     Body(body): Body<MoveInput>,
 ) -> Result<(StatusCode, Json<MoveView>), Problem> {
     let (keeper, _) = keeper(&api).await?;
-    let all = api.control().replicas().await?;
     let node = |number: Option<u64>| match number {
         None => Ok(None),
         Some(number) => {
@@ -173,16 +175,15 @@ async fn move_votes(
     if from.is_none() && to.is_none() {
         return Err(Problem::unprocessable("say from which node votes move, or to which"));
     }
-    let is_asked = |replica: &&Replica| body.partition.is_none_or(|of| replica.partition.0 == of);
-    let asked: Vec<&Replica> = all.iter().filter(is_asked).collect();
-    if let (Some(of), true) = (body.partition, asked.is_empty()) {
-        return Err(Problem::not_found("partition", &of.to_string()));
+    let mut orders = plans(&api, body.partition, (from, to)).await?;
+    for _ in 0..STANDINGS_HEARD_TRIES {
+        if orders.is_ok() {
+            break;
+        }
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        orders = plans(&api, body.partition, (from, to)).await?;
     }
-    let mut orders = Vec::new();
-    for replica in asked {
-        let votes = plan(api.seat().node, replica, (from, to), body.partition.is_some());
-        orders.extend(votes.map_err(|words| Problem::conflict("no_move", words))?);
-    }
+    let orders = orders.map_err(|words| Problem::conflict("no_move", words))?;
     // Checked for all before anything is ordered.
     let mut partitions = Vec::new();
     for (partition, voters) in orders {
@@ -191,6 +192,22 @@ async fn move_votes(
         partitions.push(partition.0);
     }
     Ok((StatusCode::ACCEPTED, Json(MoveView { partitions })))
+}
+
+/// Who should vote in which partition after a move, or in words why that must not be.
+async fn plans(
+    api: &Api,
+    partition: Option<u16>,
+    nodes: (Option<NodeId>, Option<NodeId>),
+) -> Result<Result<Vec<(PartitionId, Vec<NodeId>)>, String>, Problem> {
+    let all = api.control().replicas().await?;
+    let is_asked = |replica: &&Replica| partition.is_none_or(|of| replica.partition.0 == of);
+    let asked: Vec<&Replica> = all.iter().filter(is_asked).collect();
+    if let (Some(of), true) = (partition, asked.is_empty()) {
+        return Err(Problem::not_found("partition", &of.to_string()));
+    }
+    let plan = |replica| plan(api.seat().node, replica, nodes, partition.is_some()).transpose();
+    Ok(asked.into_iter().filter_map(plan).collect())
 }
 
 /// Who should vote in a partition after the move; nobody new where it is none of its business. Or in words why
