@@ -36,6 +36,8 @@ const BUGS: &[(&str, Finder)] = &[
     ("segment-retired-early", Finder::Cluster),
 ];
 
+/// What is shown of a finding.
+const FINDING_CHARS_MAX: usize = 240;
 /// Names the bug of a process.
 const VARIABLE: &str = "NOVAX_SEEDED_BUG";
 
@@ -46,7 +48,18 @@ pub(crate) fn run(named: &[String]) -> Result {
         return Err(format!("no seeded bug {unknown:?}"));
     }
     step("build with seeded bugs", || {
-        cargo(&["build", "-q", "-p", "novax-sim", "-p", "novax-raft", "--bin", "sim", "--tests"])
+        cargo(&[
+            "build",
+            "-q",
+            "-p",
+            "novax-sim",
+            "-p",
+            "novax-raft",
+            "--bin",
+            "sim",
+            "--test",
+            "cluster",
+        ])
     })?;
     step("no bug, nothing found", || {
         for finder in [ONE, THREE, Finder::Cluster] {
@@ -93,7 +106,11 @@ fn find(finder: Finder, bug: Option<&str>) -> Result<Option<String>> {
             command
         }
         Finder::Cluster => {
-            seeded("cargo", &["test", "-q", "-p", "novax-raft", "--test", "cluster"])
+            // Both packages, so that what was built above is what is run.
+            let packages = ["test", "-q", "-p", "novax-sim", "-p", "novax-raft"];
+            let mut command = seeded("cargo", &packages);
+            command.args(["--test", "cluster"]);
+            command
         }
     };
     command.envs(bug.map(|bug| (VARIABLE, bug)));
@@ -114,8 +131,11 @@ fn verdict(said: &str) -> Option<String> {
     }
     let tells = |line: &&str| line.contains(" FAILED: ") || line.ends_with("... FAILED");
     let failed_test = |line: &&str| line.contains("panicked at");
-    let line = said.lines().find(tells).or_else(|| said.lines().find(failed_test))?;
-    Some(line.chars().take(160).collect())
+    // A panic says more than the test it ended; what follows either line is the finding itself.
+    let first = |is: &dyn Fn(&&str) -> bool| said.lines().position(|line| is(&line));
+    let at = first(&failed_test).or_else(|| first(&tells))?;
+    let lines: Vec<&str> = said.lines().skip(at).take(2).map(str::trim).collect();
+    Some(lines.join(" ").chars().take(FINDING_CHARS_MAX).collect())
 }
 
 #[cfg(test)]
@@ -124,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_finding_is_told_from_a_run_that_is_broken() {
-        assert!(verdict("seed 3 FAILED: 1 broken promises:\nx").is_some());
+        let found = verdict("seed 2: fine\nseed 3 FAILED: 1 broken promises:\n  a cent is gone\n");
+        assert_eq!(found.as_deref(), Some("seed 3 FAILED: 1 broken promises: a cent is gone"));
         assert!(verdict("thread 'a' panicked at raft/tests/cluster/world.rs:538:17:").is_some());
         assert!(verdict("seed 3 FAILED: the run is broken: no answer").is_none());
         assert!(verdict("error: could not compile `novax-raft`").is_none());
