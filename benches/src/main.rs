@@ -152,6 +152,10 @@ struct Common {
     data_in: Option<PathBuf>,
 }
 
+/// As in the node.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Cli::parse().bench) {
         Ok(figures) => {

@@ -295,6 +295,31 @@ pub enum Command {
         /// Hex, base64 or PEM; `None` forgets it.
         key: Option<Box<str>>,
     },
+    /// A node is invited, or joins the cluster.
+    PutNode(Box<PutNode>),
+    /// A node is taken out of the cluster for ever.
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Where the votes of a partition should be.
+    PlaceReplicas {
+        /// Which partition.
+        partition: PartitionId,
+        /// Ascending.
+        voters: Vec<NodeId>,
+    },
+}
+
+/// A node of the cluster. Its number was never another's: a disk that was replaced is another node.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PutNode {
+    /// Its number.
+    pub node: NodeId,
+    /// Where the others call it, `host:port`; nothing as long as it is only invited.
+    pub address: Box<str>,
+    /// Where it stands, in the operator's word; may be nothing.
+    pub site: Box<str>,
 }
 
 /// A step of forgetting a driver: [`Erasure::Check`] in every partition, at home last; then
@@ -675,6 +700,8 @@ pub enum Refusal {
     BadDocument(Box<str>),
     /// This document was issued for the same request, and says something else.
     DocumentDiffers(Box<str>),
+    /// The nodes of the cluster cannot become so: in words.
+    BadNode(Box<str>),
 }
 
 /// What apply says to whoever proposed a command, one for each command of an entry, in order.
@@ -764,17 +791,6 @@ pub enum Outcome {
         /// It was issued by this command.
         is_new: bool,
     },
-}
-
-/// A row for the store: `None` deletes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RowWrite {
-    /// Which table.
-    pub keyspace: crate::rows::Keyspace,
-    /// Its key, see [`crate::rows`].
-    pub key: Vec<u8>,
-    /// Its value, an rkyv archive.
-    pub value: Option<Vec<u8>>,
 }
 
 /// Who waits for the outcomes of the next `count` commands of an entry. Outcomes do not travel between

@@ -147,9 +147,8 @@ impl State {
         let name = erased_name(erase.wallet);
         // What memory has is as new as what was read, or newer: none changed since.
         let mut sessions: BTreeMap<SessionId, SessionRow> = BTreeMap::new();
-        let awaited = self.stations.iter().flat_map(|station| station.past.values());
-        let awaited = awaited.filter_map(|past| past.awaits_stop.as_deref());
-        let awaited = awaited.filter(|row| erase.is_of(row)).cloned();
+        let awaited = self.stations.iter().flat_map(|station| station.past.awaiting());
+        let awaited = awaited.map(|(_, row)| row).filter(|row| erase.is_of(row)).cloned();
         for row in rows.sessions.into_iter().chain(awaited) {
             sessions.insert(row.session, row);
         }
@@ -182,9 +181,9 @@ impl State {
     /// Writes the row of a session that is over anew, and what its station remembers of it.
     fn rewrite_finished(&mut self, row: SessionRow) {
         if let Some(station) = self.find_station(row.identity.as_str()) {
-            let past = self.station_mut(station).past.get_mut(&(row.heard, row.session));
-            if let Some(past) = past {
-                *past = Past::of(&row);
+            let (pasts, key) = (&mut self.station_mut(station).past, (row.heard, row.session));
+            if pasts.get(&key).is_some() {
+                pasts.insert(key, Past::of(&row));
             }
         }
         self.write_closing(row);

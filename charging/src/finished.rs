@@ -118,7 +118,7 @@ pub(crate) struct Memory {
 pub(crate) struct Finished {
     by_id: BTreeMap<SessionId, Memory>,
     oldest_first: BTreeSet<(Timestamp, SessionId)>,
-    recent: BTreeMap<SessionId, SessionRow>,
+    recent: BTreeMap<SessionId, Box<SessionRow>>,
     recent_order: VecDeque<SessionId>,
 }
 
@@ -129,7 +129,7 @@ impl Finished {
 
     /// A full row, if it finished lately. For readers; `apply` must not depend on it.
     pub(crate) fn recent(&self, session: SessionId) -> Option<&SessionRow> {
-        self.recent.get(&session)
+        self.recent.get(&session).map(|row| &**row)
     }
 
     /// Remembers a row; `in_past` when its station does too.
@@ -187,7 +187,7 @@ impl Finished {
         }
     }
 
-    pub(crate) fn keep_recent(&mut self, row: SessionRow, max: usize) {
+    pub(crate) fn keep_recent(&mut self, row: Box<SessionRow>, max: usize) {
         let session = row.session;
         if self.recent.insert(session, row).is_none() {
             self.recent_order.push_back(session);

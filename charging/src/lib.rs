@@ -29,6 +29,7 @@
 //! * `fx`: wallets in another currency than the tariff
 //! * `documents`: numbers for invoices and the like. `evidence`: what meters signed
 //! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
+//! * `nodes`, [`roster`]: the nodes of the cluster, and where votes should be
 //! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
 //! * [`command`], [`rows`], [`document`], [`payment`]: what the log and the store say
 
@@ -52,10 +53,12 @@ mod hash;
 mod limits;
 mod meter;
 mod money;
+mod nodes;
 mod orphan;
 mod outbox;
 mod park;
 pub mod partition;
+mod pasts;
 pub mod payment;
 mod peers;
 mod price;
@@ -66,6 +69,7 @@ mod refusal;
 mod request;
 pub mod restore;
 mod resume;
+pub mod roster;
 pub mod rows;
 mod secure;
 mod series;
@@ -80,13 +84,14 @@ mod telemetry;
 mod terms;
 mod timers;
 mod tree;
+mod writes;
 
 pub use books::Ageing;
 pub use command::{
     Answer, Command, CorruptEntry, EndTransaction, Entry, EraseDriver, Erasure, Origin, Outcome,
-    PasswordHash, PayerRef, PeerCommand, PlaceHold, PutPriced, PutSite, Refund, Refusal,
-    RequestStart, RowWrite, SiteTerms, StartTransaction, StationCommand, TransactionRef,
-    decode_entry, encode_entry, erased_name,
+    PasswordHash, PayerRef, PeerCommand, PlaceHold, PutNode, PutPriced, PutSite, Refund, Refusal,
+    RequestStart, SiteTerms, StartTransaction, StationCommand, TransactionRef, decode_entry,
+    encode_entry, erased_name,
 };
 pub use config::PartitionConfig;
 pub use document::{
@@ -101,6 +106,7 @@ pub use payment::{
 };
 pub use price::{BillItem, Itemised, itemise};
 pub use restore::RestoreError;
+pub use roster::{NodeRow, Placement, Roster};
 pub use rows::{
     AccrualRow, Charges, ConnectorRow, ConnectorStatus, Deal, DirectoryKind, DirectoryRow,
     DriverRow, FxRateRow, Keyspace, Location, OutboxKind, OutboxRow, ParkedStop, Payer,
@@ -110,3 +116,4 @@ pub use rows::{
 };
 pub use simple::SimpleTerms;
 pub use terms::is_reserved;
+pub use writes::{RowWrite, RowWrites};

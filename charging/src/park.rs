@@ -83,12 +83,8 @@ impl State {
             .map(|session| Candidate::Running(session.row.session));
         let estimated = here
             .past
-            .iter()
-            .filter(|(_, past)| {
-                past.awaits_stop
-                    .as_ref()
-                    .is_some_and(|row| row.estimated && fits(row, end, energy_max))
-            })
+            .awaiting()
+            .filter(|(_, row)| row.estimated && fits(row, end, energy_max))
             .map(|(key, _)| Candidate::Estimated(*key));
         running.chain(estimated).collect()
     }

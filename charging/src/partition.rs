@@ -1,12 +1,11 @@
 //! The partition: entries in, rows and outcomes out; and what the gateway may read between.
 
 use crate::accounts::Purpose;
-use crate::command::{
-    Command, CorruptEntry, Entry, Origin, Outcome, RowWrite, TransactionRef, decode_entry,
-};
+use crate::command::{Command, CorruptEntry, Entry, Origin, Outcome, TransactionRef, decode_entry};
 use crate::config::PartitionConfig;
 use crate::finished::Past;
 use crate::payment::PaymentRow;
+use crate::roster::Roster;
 use crate::rows::{
     ConnectorRow, DirectoryKind, DirectoryRow, DriverRow, OutboxRow, SessionRow, SiteRow,
     StationRow, TokenRow,
@@ -14,6 +13,7 @@ use crate::rows::{
 use crate::sessions::overlap;
 use crate::state::State;
 use crate::stations::Boot;
+use crate::writes::RowWrites;
 use novax_audit::TreeHead;
 use novax_model::{Amount, ConnectorRef, Currency, Identity, Measurand, SessionId, Timestamp};
 
@@ -31,7 +31,7 @@ pub struct Applied {
     /// Who waits for them, in order.
     pub origins: Vec<Origin>,
     /// Rows to write, each key once; the meta row is the last.
-    pub rows: Vec<RowWrite>,
+    pub rows: RowWrites,
     /// New outbox rows, to be delivered now: those for stations by the node that has the socket, the others by
     /// the leader.
     pub outbox: Vec<u64>,
@@ -86,7 +86,9 @@ impl Partition {
         if entry.is_empty() {
             state.meta.applied_index = index;
             state.link_entry(index, entry);
-            return Ok(Applied { rows: vec![state.meta_row()], ..Applied::default() });
+            let mut rows = RowWrites::default();
+            state.write_meta(&mut rows);
+            return Ok(Applied { rows, ..Applied::default() });
         }
         let Entry { time, commands, origins } = decode_entry(entry)?;
         state.meta.applied_index = index;
@@ -101,6 +103,11 @@ impl Partition {
         let outbox = state.take_new_outbox();
         let sockets = state.take_sockets();
         Ok(Applied { outcomes, origins, rows, outbox, sockets })
+    }
+
+    /// Takes back the room of rows that are written.
+    pub fn recycle(&mut self, rows: RowWrites) {
+        self.state.spare = rows;
     }
 
     /// The last applied entry.
@@ -130,7 +137,7 @@ impl Partition {
 
     /// Open ends of series that changed, and chunks that time has closed, as rows: to be written before
     /// a flush of the store or a snapshot for telemetry. No part of the state hash.
-    pub fn seal_heads(&mut self) -> Vec<RowWrite> {
+    pub fn seal_heads(&mut self) -> RowWrites {
         self.state.seal_heads()
     }
 
@@ -138,6 +145,12 @@ impl Partition {
     #[must_use]
     pub fn unsigned_head(&self) -> Option<&TreeHead> {
         self.state.unsigned_head()
+    }
+
+    /// The nodes of the cluster; partition 0 alone has any.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        &self.state.roster
     }
 
     /// A site.
@@ -175,7 +188,7 @@ impl Partition {
     /// A session that is not settled, or finished lately. Older ones are in the store.
     #[must_use]
     pub fn session(&self, session: SessionId) -> Option<&SessionRow> {
-        let live = self.state.sessions.get(&session).map(|session| &session.row);
+        let live = self.state.sessions.get(&session).map(|session| &*session.row);
         live.or_else(|| self.state.finished.recent(session))
     }
 
@@ -408,6 +421,9 @@ impl State {
                 self.peer_answered(outbox, &outcome);
                 Ok(Outcome::Done)
             }
+            Command::PutNode(put) => self.put_node(*put),
+            Command::RemoveNode { node } => self.remove_node(node),
+            Command::PlaceReplicas { partition, voters } => self.place_replicas(partition, voters),
             Command::SignTreeHead(signed) => Ok(self.sign_head(&signed)),
             Command::Tick => Ok(Outcome::Done),
             Command::PaymentAnswered { session, number, answer } => {

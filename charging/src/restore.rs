@@ -9,6 +9,7 @@ use crate::documents::StoredDocuments;
 use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::payment::PaymentRow;
+use crate::roster::Roster;
 use crate::rows::{
     self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, FxRateRow, Keyspace,
     MetaRow, OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow,
@@ -67,6 +68,7 @@ struct Sorted {
     accruals: Vec<AccrualRow>,
     rates: Vec<FxRateRow>,
     priced: std::collections::BTreeSet<Vec<u8>>,
+    roster: Roster,
     documents: StoredDocuments,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
@@ -173,6 +175,7 @@ impl Sorted {
                 read.map_err(|error| RestoreError::Row { keyspace, error })?;
             }
             Keyspace::FxRates => self.rates.push(archive(keyspace, &value)?),
+            Keyspace::Nodes => self.roster = archive(keyspace, &value)?,
             // Written once, never read back by the state machine.
             Keyspace::Transfers
             | Keyspace::Exceptions
@@ -210,6 +213,7 @@ impl Sorted {
             state.signals.insert((row.site, row.kind), row.sample);
         }
         state.priced = self.priced;
+        state.roster = self.roster;
         for row in self.sites {
             if !state.terms.know_zone(&row.place.zone) {
                 let text = format!("site {} is in an unknown zone", row.site);
@@ -337,11 +341,11 @@ impl State {
                         let max = self.config.finished_sessions_max;
                         self.finished.keep_place(row.marked, row.session, max);
                     }
-                    self.sessions.insert(row.session, Session { row, station });
+                    self.sessions.insert(row.session, Session { row: Box::new(row), station });
                 }
                 Some(station) => {
                     self.remember(station, &row);
-                    self.finished.keep_recent(row, self.config.recent_sessions_max);
+                    self.finished.keep_recent(Box::new(row), self.config.recent_sessions_max);
                 }
                 // The mark that keeps an id from starting belongs to no station.
                 None if row.state == SessionState::Refused => {

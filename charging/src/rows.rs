@@ -35,6 +35,7 @@
 //! | priced | kind u8, id text | [`PricedRow`] |
 //! | signed_values | session u128 | [`crate::document::SignedRow`] |
 //! | billings | see [`crate::document`] | [`crate::document::BillingRow`] |
+//! | nodes | `"roster"` | [`crate::Roster`], of partition 0 |
 //! | replica | `"members"` | who the members of the partition's group are, as of the applied index |
 
 use crate::command::{PasswordHash, PeerCommand, StationCommand, TransactionRef};
@@ -53,6 +54,7 @@ use novax_tsdb::query::Rank;
 use novax_tsdb::rollup::Resolution;
 use novax_tsdb::{DAY_US, OpenPart};
 use rkyv::{Archive, Deserialize, Serialize};
+use std::cell::RefCell;
 
 /// A table. The number is the engine's keyspace number: append only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -124,11 +126,13 @@ pub enum Keyspace {
     Billings = 31,
     /// What the replicas of the partition know of each other; no part of the state.
     Replica = 32,
+    /// The nodes of the cluster.
+    Nodes = 33,
 }
 
 impl Keyspace {
     /// How many there are.
-    pub const COUNT: u8 = 33;
+    pub const COUNT: u8 = 34;
 
     /// All of them, in order of their numbers.
     pub const ALL: [Keyspace; Keyspace::COUNT as usize] = [
@@ -165,6 +169,7 @@ impl Keyspace {
         Keyspace::SignedValues,
         Keyspace::Billings,
         Keyspace::Replica,
+        Keyspace::Nodes,
     ];
 
     /// Where rollups of a resolution are. Each has a table of its own, so that each tier can drop whole
@@ -1058,20 +1063,49 @@ pub struct ExceptionRow {
     pub text: Box<str>,
 }
 
-/// Writes a row.
-pub(crate) fn archive<T>(row: &T) -> Vec<u8>
-where
+/// What can be written as a row.
+pub(crate) trait Archivable:
+    for<'a> Serialize<
+    rkyv::api::high::HighSerializer<
+        rkyv::util::AlignedVec,
+        rkyv::ser::allocator::ArenaHandle<'a>,
+        rkyv::rancor::Error,
+    >,
+>
+{
+}
+
+impl<T> Archivable for T where
     T: for<'a> Serialize<
         rkyv::api::high::HighSerializer<
             rkyv::util::AlignedVec,
             rkyv::ser::allocator::ArenaHandle<'a>,
             rkyv::rancor::Error,
         >,
-    >,
+    >
 {
-    rkyv::to_bytes::<rkyv::rancor::Error>(row)
-        .expect("writing an archive to memory cannot fail")
-        .into_vec()
+}
+
+/// Writes a row.
+pub(crate) fn archive<T: Archivable>(row: &T) -> Vec<u8> {
+    with_archive(row, <[u8]>::to_vec)
+}
+
+/// Lends the bytes of a row.
+pub(crate) fn with_archive<T: Archivable, R>(row: &T, then: impl FnOnce(&[u8]) -> R) -> R {
+    // Rows are many and small: growing an aligned buffer for each would cost more than writing it.
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = std::mem::take(scratch);
+        buffer.clear();
+        let written = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(row, buffer);
+        *scratch = written.expect("writing an archive to memory cannot fail");
+        then(scratch)
+    })
+}
+
+thread_local! {
+    /// Where a row is laid out before it is copied. What was in it before is never seen.
+    static SCRATCH: RefCell<rkyv::util::AlignedVec> = RefCell::default();
 }
 
 /// A stored row does not validate.
@@ -1245,6 +1279,6 @@ mod tests {
             assert_eq!(keyspace as usize, number);
         }
         let hashed = Keyspace::ALL.into_iter().filter(|keyspace| keyspace.is_hashed()).count();
-        assert_eq!(hashed, 27);
+        assert_eq!(hashed, 28);
     }
 }

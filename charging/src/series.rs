@@ -7,9 +7,9 @@
 //!
 //! What is kept here is no part of the state hash, so nothing hashed may depend on it.
 
-use crate::command::RowWrite;
 use crate::rows::{Keyspace, head_key, numbered_series_key, series_key};
 use crate::state::State;
+use crate::writes::RowWrites;
 use novax_model::{MeterTick, Timestamp};
 use novax_tsdb::open::Kept;
 use novax_tsdb::{Error, OpenPart, OpenSeries, SeriesRow};
@@ -17,22 +17,21 @@ use novax_tsdb::{Error, OpenPart, OpenSeries, SeriesRow};
 /// So many series may have late ticks open: about 60 MB of them at most.
 const LATE_SERIES_MAX: usize = 2_048;
 
-fn row_write(series: u64, row: SeriesRow) -> RowWrite {
+fn write(series: u64, row: &SeriesRow, out: &mut RowWrites) {
     match row {
-        SeriesRow::Chunk { first, sequence, bytes } => {
-            let key = match sequence {
-                None => series_key(series, first).to_vec(),
-                Some(sequence) => numbered_series_key(series, first, sequence).to_vec(),
-            };
-            RowWrite { keyspace: Keyspace::Series, key, value: Some(bytes) }
+        SeriesRow::Chunk { first, sequence: None, bytes } => {
+            out.write(Keyspace::Series, &series_key(series, *first), Some(bytes));
         }
-        SeriesRow::Rollup { resolution, first, sequence, bytes } => RowWrite {
-            keyspace: Keyspace::rollups(resolution),
-            key: numbered_series_key(series, first, sequence).to_vec(),
-            value: Some(bytes),
-        },
+        SeriesRow::Chunk { first, sequence: Some(sequence), bytes } => {
+            let key = numbered_series_key(series, *first, *sequence);
+            out.write(Keyspace::Series, &key, Some(bytes));
+        }
+        SeriesRow::Rollup { resolution, first, sequence, bytes } => {
+            let key = numbered_series_key(series, *first, *sequence);
+            out.write(Keyspace::rollups(*resolution), &key, Some(bytes));
+        }
         SeriesRow::Open(part, value) => {
-            RowWrite { keyspace: Keyspace::Heads, key: head_key(series, part), value }
+            out.write(Keyspace::Heads, &head_key(series, *part), value.as_deref());
         }
     }
 }
@@ -50,7 +49,7 @@ impl State {
             }
             _ => {}
         }
-        self.append_series(series, rows);
+        self.append_series(series, &rows);
         if self.late_series.len() > LATE_SERIES_MAX {
             self.make_room_for_late(series);
         }
@@ -66,25 +65,24 @@ impl State {
         if let Some(open) = self.series.get_mut(&other) {
             open.seal_all_late(&limits, &mut rows);
         }
-        self.append_series(other, rows);
+        self.append_series(other, &rows);
     }
 
-    fn append_series(&mut self, series: u64, rows: Vec<SeriesRow>) {
+    fn append_series(&mut self, series: u64, rows: &[SeriesRow]) {
         for row in rows {
-            let row = row_write(series, row);
-            self.append(row.keyspace, row.key, row.value);
+            write(series, row, &mut self.appended);
         }
     }
 
     /// Rows of all that is open and changed since it was last written, and of what time has closed.
-    pub(crate) fn seal_heads(&mut self) -> Vec<RowWrite> {
+    pub(crate) fn seal_heads(&mut self) -> RowWrites {
         let (limits, now) = (self.config.limits(), self.now());
-        let mut written = Vec::new();
+        let mut written = RowWrites::default();
         for (series, open) in &mut self.series {
             let mut rows = Vec::new();
             open.seal_past(&limits, now, &mut rows);
             rows.append(&mut open.snapshot());
-            written.extend(rows.into_iter().map(|row| row_write(*series, row)));
+            rows.iter().for_each(|row| write(*series, row, &mut written));
         }
         let series = &self.series;
         self.late_series.retain(|late| series.get(late).is_some_and(OpenSeries::has_late));

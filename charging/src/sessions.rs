@@ -33,7 +33,7 @@ impl State {
         connector: ConnectorRef,
     ) -> Option<&SessionRow> {
         let live = &self.station(station).live;
-        let rows = live.iter().filter_map(|id| self.sessions.get(id)).map(|session| &session.row);
+        let rows = live.iter().filter_map(|id| self.sessions.get(id)).map(|session| &*session.row);
         let here = rows.filter(|row| overlap(row.connector, connector));
         here.min_by_key(|row| (row.transaction.is_none(), row.session))
     }
@@ -156,7 +156,7 @@ impl State {
     }
 
     /// Ends a session for good: off its connector, out of the table, into the memories.
-    pub(crate) fn finish(&mut self, id: SessionId, state: SessionState) -> SessionRow {
+    pub(crate) fn finish(&mut self, id: SessionId, state: SessionState) -> Box<SessionRow> {
         assert!(!state.is_live() && state != SessionState::Settling, "an end state");
         if self.sessions.get(&id).is_some_and(|session| session.row.state.is_live()) {
             self.leave_connector(id);

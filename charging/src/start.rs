@@ -79,7 +79,12 @@ impl State {
         if let Some(session) = open.and_then(|id| self.sessions.get(&id)) {
             return Some((session.row.session, started(&session.row, start)));
         }
-        if let Some(past) = here.past.values().rev().find(|past| is_past(past, start)) {
+        // What the station remembers, the partition remembers by its id too.
+        let may_be_past = given_transaction(start).is_some()
+            || here.past.may_have_begun(start.at)
+            || self.finished.get(start.session).is_some();
+        let mut pasts = may_be_past.then(|| here.past.values().rev()).into_iter().flatten();
+        if let Some(past) = pasts.find(|past| is_past(past, start)) {
             let (session, refusal) = (past.session, past.refusal.clone());
             let named = begun_as(&begun_past(past), start).or(past.transaction.as_ref());
             let transaction_id = transaction_id(named);
@@ -215,13 +220,13 @@ impl State {
     /// start id, or the same card at the same connector while the remote start may still act.
     fn is_cancelled(&self, station: StationNumber, start: &StartTransaction) -> bool {
         let timeout = self.config.start_timeout;
-        self.station(station).past.values().any(|past| {
+        self.station(station).past.cancelled().any(|past| {
             let named = start.remote_start_id == Some(past.remote_start_id);
             let unnamed = start.remote_start_id.is_none()
                 && overlap(past.connector, start.connector)
                 && past.token == start.token
                 && self.now() < past.requested.saturating_add(timeout);
-            past.cancelled && past.app && (named || unnamed)
+            named || unnamed
         })
     }
 
@@ -244,8 +249,7 @@ impl State {
             .collect();
         for key in refused {
             self.unqueue_session(station, key.1);
-            let past = self.station_mut(station).past.get_mut(&key).expect("just seen");
-            let Some(row) = past.awaits_stop.take() else { continue };
+            let Some(row) = self.station_mut(station).past.take_awaited(&key) else { continue };
             let mut row = *row;
             row.ended = start.at.max(Timestamp(1));
             if let Some(register) = start.meter_start {
@@ -270,9 +274,8 @@ impl State {
         if let Some(row) = running.and_then(|id| self.sessions.get(&id)).map(|found| &found.row) {
             return self.is_newer(row, start).then_some(Newer::Running(row.session));
         }
-        let pasts = self.station(station).past.values();
-        let mut open = pasts.filter_map(|past| past.awaits_stop.as_deref());
-        open.any(|row| self.is_newer(row, start)).then_some(Newer::Unpaid)
+        let mut open = self.station(station).past.awaiting();
+        open.any(|(_, row)| self.is_newer(row, start)).then_some(Newer::Unpaid)
     }
 
     /// Whether a transaction that was told before began after this one.

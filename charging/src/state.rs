@@ -5,13 +5,15 @@
 //! `restore` rebuilds it: the connector index, running transactions, timers, finished sessions.
 
 use crate::accruals::AccrualId;
-use crate::command::{PeerCommand, Refusal, RowWrite, StationCommand, TransactionRef};
+use crate::command::{PeerCommand, Refusal, StationCommand, TransactionRef};
 use crate::config::PartitionConfig;
 use crate::documents::Documents;
-use crate::finished::{Finished, Past};
+use crate::finished::Finished;
 use crate::fx::Rates;
 use crate::hash::Chain;
+use crate::pasts::Pasts;
 use crate::payment::{PaymentRow, payment_key};
+use crate::roster::Roster;
 use crate::rows::{
     self, AccrualRow, ConnectorRow, ConnectorStatus, DirectoryKind, DirectoryRow, DriverRow,
     ExceptionRow, Keyspace, MetaRow, OutboxKind, OutboxRow, PayerSessionRow, SessionRow, SiteRow,
@@ -20,6 +22,7 @@ use crate::rows::{
 use crate::terms::Terms;
 use crate::timers::Timer;
 use crate::tree::Heads;
+use crate::writes::RowWrites;
 use novax_ledger::Ledger;
 use novax_model::{
     AccountId, ConnectorRef, Currency, Identity, MeterTick, SessionId, Timestamp, TokenUid,
@@ -42,7 +45,7 @@ pub(crate) struct Station {
     /// Transactions of sessions not yet settled.
     pub(crate) transactions: BTreeMap<TransactionRef, SessionId>,
     /// The last finished sessions, oldest first.
-    pub(crate) past: BTreeMap<(Timestamp, SessionId), Past>,
+    pub(crate) past: Pasts,
     /// Outbox rows for this station, in id order.
     pub(crate) outbox: BTreeSet<u64>,
 }
@@ -54,7 +57,7 @@ impl Station {
             connectors: BTreeMap::new(),
             live: BTreeSet::new(),
             transactions: BTreeMap::new(),
-            past: BTreeMap::new(),
+            past: Pasts::default(),
             outbox: BTreeSet::new(),
         }
     }
@@ -71,7 +74,7 @@ pub(crate) struct Site {
 /// A session not yet settled.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) row: SessionRow,
+    pub(crate) row: Box<SessionRow>,
     pub(crate) station: StationNumber,
 }
 
@@ -89,6 +92,7 @@ enum Dirty {
     PayerSession(SessionId),
     Payment(SessionId, u32),
     Accrual(AccrualId),
+    Roster,
 }
 
 /// What is counted for people; no part of the replicated state.
@@ -155,12 +159,16 @@ pub(crate) struct State {
     /// Keys of the tariffs, contracts and rule books by name; nobody here needs the rows.
     pub(crate) priced: BTreeSet<Vec<u8>>,
     pub(crate) documents: Documents,
+    /// The nodes of the cluster; partition 0 alone has any.
+    pub(crate) roster: Roster,
     pub(crate) counters: Counters,
     dirty: BTreeSet<Dirty>,
     /// Rows that are written once and not kept: exceptions, what series become.
-    appended: Vec<RowWrite>,
+    pub(crate) appended: RowWrites,
+    /// Room for the rows of the next entry.
+    pub(crate) spare: RowWrites,
     /// Full rows of sessions that finished in this entry.
-    closing: BTreeMap<SessionId, SessionRow>,
+    closing: BTreeMap<SessionId, Box<SessionRow>>,
     new_outbox: BTreeSet<u64>,
     /// Stations whose socket this entry opened, closed or replaced.
     pub(crate) sockets: BTreeSet<StationNumber>,
@@ -202,9 +210,11 @@ impl State {
             signals: BTreeMap::new(),
             priced: BTreeSet::new(),
             documents: Documents::default(),
+            roster: Roster::default(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
-            appended: Vec::new(),
+            appended: RowWrites::default(),
+            spare: RowWrites::default(),
             closing: BTreeMap::new(),
             new_outbox: BTreeSet::new(),
             sockets: BTreeSet::new(),
@@ -331,15 +341,23 @@ impl State {
 
     pub(crate) fn add_session(&mut self, station: StationNumber, row: SessionRow) {
         self.dirty.insert(Dirty::Session(row.session));
-        let before = self.sessions.insert(row.session, Session { row, station });
+        let before = self.sessions.insert(row.session, Session { row: Box::new(row), station });
         assert!(before.is_none(), "a session is opened once");
     }
 
     /// Hands a row of a session that leaves memory to the store.
-    pub(crate) fn write_closing(&mut self, row: SessionRow) {
+    pub(crate) fn write_closing(&mut self, row: impl Into<Box<SessionRow>>) {
+        let row = row.into();
         assert!(!self.sessions.contains_key(&row.session), "a closing session has left the table");
         self.dirty.insert(Dirty::Session(row.session));
         self.closing.insert(row.session, row);
+    }
+
+    /// The roster, changed by the entry being applied.
+    pub(crate) fn touch_roster(&mut self) -> &mut Roster {
+        self.dirty.insert(Dirty::Roster);
+        self.roster.version = self.meta.applied_index;
+        &mut self.roster
     }
 
     /// Marks the row of a contract's month as changed.
@@ -349,7 +367,7 @@ impl State {
 
     /// The full row of a session that finished in this entry.
     pub(crate) fn closing_row(&self, session: SessionId) -> Option<&SessionRow> {
-        self.closing.get(&session)
+        self.closing.get(&session).map(|row| &**row)
     }
 
     pub(crate) fn put_payer_row(&mut self, row: PayerSessionRow) {
@@ -468,83 +486,67 @@ impl State {
     }
 
     /// Writes a row that is not kept in memory.
-    pub(crate) fn append(&mut self, keyspace: Keyspace, key: Vec<u8>, value: Option<Vec<u8>>) {
-        self.appended.push(RowWrite { keyspace, key, value });
+    pub(crate) fn append(
+        &mut self,
+        keyspace: Keyspace,
+        key: impl AsRef<[u8]>,
+        value: Option<impl AsRef<[u8]>>,
+    ) {
+        self.appended.write(keyspace, key.as_ref(), value.as_ref().map(AsRef::as_ref));
     }
 
-    fn dirty_row(&self, dirty: &Dirty) -> RowWrite {
-        fn write<T>(
-            keyspace: Keyspace,
-            key: impl Into<Vec<u8>>,
-            row: Option<&T>,
-            archive: impl Fn(&T) -> Vec<u8>,
-        ) -> RowWrite {
-            RowWrite { keyspace, key: key.into(), value: row.map(archive) }
-        }
-        let text = |text: &str| text.as_bytes().to_vec();
+    fn write_dirty(&self, dirty: &Dirty, out: &mut RowWrites) {
         match dirty {
-            Dirty::Directory(kind, id) => write(
-                Keyspace::Directory,
-                rows::directory_key(*kind, id),
-                self.directory[*kind as usize].get(id),
-                rows::archive,
-            ),
-            Dirty::Site(site) => write(
-                Keyspace::Sites,
-                text(site.as_str()),
-                self.sites.get(site).map(|site| &site.row),
-                rows::archive,
-            ),
+            Dirty::Directory(kind, id) => {
+                let row = self.directory[*kind as usize].get(id);
+                out.write_row(Keyspace::Directory, &rows::directory_key(*kind, id), row);
+            }
+            Dirty::Site(site) => {
+                let row = self.sites.get(site).map(|site| &site.row);
+                out.write_row(Keyspace::Sites, site.as_str().as_bytes(), row);
+            }
             Dirty::Station(number) => {
                 let row = &self.station(*number).row;
-                write(Keyspace::Stations, text(row.identity.as_str()), Some(row), rows::archive)
+                out.write_row(Keyspace::Stations, row.identity.as_str().as_bytes(), Some(row));
             }
             Dirty::Connector(number, connector) => {
                 let station = self.station(*number);
-                write(
-                    Keyspace::Connectors,
-                    rows::connector_key(&station.row.identity, *connector),
-                    station.connectors.get(connector),
-                    rows::archive,
-                )
+                let key = rows::connector_key(&station.row.identity, *connector);
+                out.write_row(Keyspace::Connectors, &key, station.connectors.get(connector));
             }
-            Dirty::Driver(driver) => write(
-                Keyspace::Drivers,
-                text(driver.as_str()),
-                self.drivers.get(driver),
-                rows::archive,
-            ),
+            Dirty::Driver(driver) => {
+                let row = self.drivers.get(driver);
+                out.write_row(Keyspace::Drivers, driver.as_str().as_bytes(), row);
+            }
             Dirty::Token(token) => {
-                write(Keyspace::Tokens, text(token.as_str()), self.tokens.get(token), rows::archive)
+                let row = self.tokens.get(token);
+                out.write_row(Keyspace::Tokens, token.as_str().as_bytes(), row);
             }
             Dirty::Session(session) => {
-                let live = self.sessions.get(session).map(|session| &session.row);
-                let row = live.or_else(|| self.closing.get(session));
+                let live = self.sessions.get(session).map(|session| &*session.row);
+                let row = live.or_else(|| self.closing.get(session).map(|row| &**row));
                 assert!(row.is_some(), "a session's row is never deleted");
-                write(Keyspace::Sessions, session.0.to_be_bytes(), row, rows::archive)
+                out.write_row(Keyspace::Sessions, &session.0.to_be_bytes(), row);
             }
             Dirty::Outbox(id) => {
-                write(Keyspace::Outbox, id.to_be_bytes(), self.outbox.get(id), rows::archive)
+                out.write_row(Keyspace::Outbox, &id.to_be_bytes(), self.outbox.get(id));
             }
             Dirty::PayerSession(session) => {
                 let row = self.payers.get(session);
-                write(Keyspace::PayerSessions, session.0.to_be_bytes(), row, rows::archive)
+                out.write_row(Keyspace::PayerSessions, &session.0.to_be_bytes(), row);
             }
             Dirty::Payment(session, number) => {
                 let rows = self.cards.get(session);
                 let row = rows.and_then(|rows| rows.get(*number as usize));
                 assert!(row.is_some(), "a payment's row is never deleted");
-                write(Keyspace::Payments, payment_key(*session, *number), row, rows::archive)
+                out.write_row(Keyspace::Payments, &payment_key(*session, *number), row);
             }
+            Dirty::Roster => out.write_row(Keyspace::Nodes, ROSTER_KEY, Some(&self.roster)),
             Dirty::Accrual(id) => {
                 let row = self.accruals.get(id).or_else(|| self.settled_months.get(id));
                 assert!(row.is_some(), "a month's row is never deleted");
-                write(
-                    Keyspace::Accruals,
-                    rows::accrual_key(&id.0, id.1, id.2.0),
-                    row,
-                    rows::archive,
-                )
+                let key = rows::accrual_key(&id.0, id.1, id.2.0);
+                out.write_row(Keyspace::Accruals, &key, row);
             }
         }
     }
@@ -555,37 +557,34 @@ impl State {
             Dirty::Session(session) => Some(session),
             _ => None,
         }) {
-            let live = self.sessions.get(session).map(|session| &session.row);
-            if let Some(row) = live.or_else(|| self.closing.get(session)) {
+            let live = self.sessions.get(session).map(|session| &*session.row);
+            if let Some(row) = live.or_else(|| self.closing.get(session).map(|row| &**row)) {
                 self.documents.note_bill(row);
             }
         }
     }
 
-    fn take_ledger_rows(&mut self, out: &mut Vec<RowWrite>) {
+    fn take_ledger_rows(&mut self, out: &mut RowWrites) {
         let changes = self.ledger.take_changes();
-        let mut push = |keyspace, key: Vec<u8>, value| out.push(RowWrite { keyspace, key, value });
         for account in changes.accounts() {
-            let key = account.id.0.to_be_bytes().to_vec();
-            push(Keyspace::Accounts, key, Some(rows::archive(account)));
+            out.write_row(Keyspace::Accounts, &account.id.0.to_be_bytes(), Some(account));
         }
         for (id, hold) in changes.holds() {
-            let mut key = id.key.0.to_be_bytes().to_vec();
-            key.push(id.leg);
-            push(Keyspace::Holds, key, hold.map(rows::archive));
+            let mut key = [id.leg; 17];
+            key[..16].copy_from_slice(&id.key.0.to_be_bytes());
+            out.write_row(Keyspace::Holds, &key, hold);
         }
         for row in changes.journal() {
-            let key = row.number.to_be_bytes().to_vec();
-            push(Keyspace::Transfers, key, Some(rows::archive(row)));
+            out.write_row(Keyspace::Transfers, &row.number.to_be_bytes(), Some(row));
         }
         for entry in changes.entries() {
-            let mut key = entry.account.0.to_be_bytes().to_vec();
-            key.extend(entry.number.to_be_bytes());
-            push(Keyspace::AccountEntries, key, Some(rows::archive(entry)));
+            let mut key = [0; 24];
+            key[..16].copy_from_slice(&entry.account.0.to_be_bytes());
+            key[16..].copy_from_slice(&entry.number.to_be_bytes());
+            out.write_row(Keyspace::AccountEntries, &key, Some(entry));
         }
         for (key, row) in changes.keys() {
-            let value = row.as_ref().map(rows::archive);
-            push(Keyspace::Keys, key.0.to_be_bytes().to_vec(), value);
+            out.write_row(Keyspace::Keys, &key.0.to_be_bytes(), row.as_ref());
         }
         self.heads.grow(self.config.partition, &mut self.meta, changes.journal(), out);
         let head = self.ledger.head();
@@ -594,10 +593,11 @@ impl State {
     }
 
     /// The rows that changed since the last call, each once, and the state hash over them.
-    pub(crate) fn take_rows(&mut self) -> Vec<RowWrite> {
+    pub(crate) fn take_rows(&mut self) -> RowWrites {
         let dirty = std::mem::take(&mut self.dirty);
-        let mut out = Vec::with_capacity(dirty.len() + 16);
-        out.extend(dirty.iter().map(|dirty| self.dirty_row(dirty)));
+        let mut out = std::mem::take(&mut self.spare);
+        out.clear();
+        dirty.iter().for_each(|dirty| self.write_dirty(dirty, &mut out));
         self.take_ledger_rows(&mut out);
         self.note_bills(&dirty);
         self.write_series();
@@ -608,37 +608,36 @@ impl State {
         self.forget_cards();
         self.settled_months.clear();
         self.chain(&out);
-        out.push(self.meta_row());
+        self.write_meta(&mut out);
         out
     }
 
     /// The state hash covers all rows but those of series, whose cut depends on when heads are written
     /// out.
-    fn chain(&mut self, rows: &[RowWrite]) {
+    fn chain(&mut self, rows: &RowWrites) {
         let mut chain = Chain(self.meta.state_hash);
         chain.number(self.meta.applied_index);
         chain.number(self.meta.time.0);
         for row in rows.iter().filter(|row| row.keyspace.is_hashed()) {
             chain.number(row.keyspace as u64);
-            chain.bytes(&row.key);
+            chain.bytes(row.key);
             chain.number(u64::from(row.value.is_some()));
-            chain.bytes(row.value.as_deref().unwrap_or_default());
+            chain.bytes(row.value.unwrap_or_default());
         }
         self.meta.state_hash = chain.0;
     }
 
-    pub(crate) fn meta_row(&self) -> RowWrite {
-        let value = Some(rows::archive(&self.meta));
-        RowWrite { keyspace: Keyspace::Meta, key: META_KEY.to_vec(), value }
+    pub(crate) fn write_meta(&self, out: &mut RowWrites) {
+        out.write_row(Keyspace::Meta, META_KEY, Some(&self.meta));
     }
 
-    /// Outbox rows made since the last call that still stand.
     /// The stations whose sockets changed since the last call.
     pub(crate) fn take_sockets(&mut self) -> Vec<Identity> {
         let numbers = std::mem::take(&mut self.sockets);
         numbers.into_iter().map(|number| self.station(number).row.identity.clone()).collect()
     }
 
+    /// Outbox rows made since the last call that still stand.
     pub(crate) fn take_new_outbox(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.new_outbox).into_iter().collect()
     }
@@ -646,3 +645,5 @@ impl State {
 
 /// The one key of the meta keyspace.
 pub(crate) const META_KEY: &[u8] = b"meta";
+/// The one key of the nodes.
+const ROSTER_KEY: &[u8] = b"roster";

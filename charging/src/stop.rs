@@ -72,11 +72,11 @@ impl State {
             let mut row = row.clone();
             self.take_stop(&mut row, end);
             let found = self.touch_session(id).expect("found above");
-            *found = row;
+            *found = *row;
             self.bill(id, end.at.max(Timestamp(1)), &end.reason);
         }
         let row = match self.sessions.get(&id) {
-            Some(session) => &session.row,
+            Some(session) => &*session.row,
             None => self.closing_row(id).expect("bill has just finished it"),
         };
         let (total, currency) = (row.charges.total(), row.deal.currency);
@@ -90,7 +90,7 @@ impl State {
         if row.estimated {
             self.adjust(&mut row, end);
             let found = self.touch_session(id).expect("found above");
-            *found = row;
+            *found = *row;
         }
     }
 
@@ -129,8 +129,7 @@ impl State {
         key: (Timestamp, SessionId),
         end: &EndTransaction,
     ) -> Outcome {
-        let past = self.station_mut(station).past.get_mut(&key).expect("the caller found it");
-        if let Some(row) = past.awaits_stop.take() {
+        if let Some(row) = self.station_mut(station).past.take_awaited(&key) {
             let mut row = *row;
             self.note_late_change();
             if row.estimated {

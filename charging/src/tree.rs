@@ -3,9 +3,10 @@
 //! **Invariants**: one leaf for each transaction of the journal, in its order; a head says what the tree
 //! and the chain were right after an entry; a head is signed at most once, and only as it is.
 
-use crate::command::{Outcome, Refusal, RowWrite};
-use crate::rows::{self, Keyspace, LEAF_MARK, MetaRow, TreeHeadRow};
+use crate::command::{Outcome, Refusal};
+use crate::rows::{Keyspace, LEAF_MARK, MetaRow, TreeHeadRow};
 use crate::state::State;
+use crate::writes::RowWrites;
 use novax_audit::canonical::{encode, transactions};
 use novax_audit::merkle::leaf_hash;
 use novax_audit::{SignedHead, TreeHead, chain};
@@ -54,19 +55,18 @@ impl Heads {
         partition: PartitionId,
         meta: &mut MetaRow,
         journal: &[JournalRow],
-        out: &mut Vec<RowWrite>,
+        out: &mut RowWrites,
     ) {
         for set in transactions(journal) {
             let leaf = meta.tree.size();
-            let mut key = vec![LEAF_MARK];
-            key.extend_from_slice(&set.first().map_or(0, |row| row.number).to_be_bytes());
-            let value = Some(leaf.to_be_bytes().to_vec());
-            out.push(RowWrite { keyspace: Keyspace::TreeNodes, key, value });
+            let mut key = [LEAF_MARK; 9];
+            let number = set.first().map_or(0, |row| row.number);
+            key[1..].copy_from_slice(&number.to_be_bytes());
+            out.write(Keyspace::TreeNodes, &key, Some(&leaf.to_be_bytes()));
             self.buffer.clear();
             encode(partition, set, &mut self.buffer).expect("the ledger writes whole sets");
             for (key, hash) in meta.tree.append(leaf_hash(&self.buffer)) {
-                let (key, value) = (key.to_bytes().to_vec(), Some(hash.to_vec()));
-                out.push(RowWrite { keyspace: Keyspace::TreeNodes, key, value });
+                out.write(Keyspace::TreeNodes, &key.to_bytes(), Some(&hash));
             }
         }
         let (size, now) = (meta.tree.size(), meta.time);
@@ -81,7 +81,7 @@ impl Heads {
             };
             self.last = Some(head);
             self.wait(head);
-            out.push(head_row(&TreeHeadRow { head, signed: None }));
+            write_head(&TreeHeadRow { head, signed: None }, out);
         }
     }
 }
@@ -114,8 +114,7 @@ impl State {
             Some(head) if *head == signed.head => {
                 self.heads.unsigned = self.heads.unsigned.split_off(&(signed.head.size + 1));
                 let row = TreeHeadRow { head: signed.head, signed: Some(*signed) };
-                let RowWrite { keyspace, key, value } = head_row(&row);
-                self.append(keyspace, key, value);
+                write_head(&row, &mut self.appended);
                 Outcome::Done
             }
             _ => Outcome::Refused(Refusal::WrongHead),
@@ -123,9 +122,8 @@ impl State {
     }
 }
 
-fn head_row(row: &TreeHeadRow) -> RowWrite {
-    let key = row.head.size.to_be_bytes().to_vec();
-    RowWrite { keyspace: Keyspace::TreeHeads, key, value: Some(rows::archive(row)) }
+fn write_head(row: &TreeHeadRow, out: &mut RowWrites) {
+    out.write_row(Keyspace::TreeHeads, &row.head.size.to_be_bytes(), Some(row));
 }
 
 #[cfg(test)]

@@ -120,24 +120,6 @@ impl Batch {
         }
     }
 
-    /// As [`Batch::put`], for who owns the bytes.
-    ///
-    /// # Panics
-    /// As [`Batch::put`].
-    #[allow(clippy::needless_pass_by_value, reason = "owned bytes are what callers have")]
-    pub fn put_owned(&mut self, ks: u8, key: Vec<u8>, value: Vec<u8>) {
-        self.put(ks, &key, &value);
-    }
-
-    /// As [`Batch::delete`], for who owns the bytes.
-    ///
-    /// # Panics
-    /// As [`Batch::delete`].
-    #[allow(clippy::needless_pass_by_value, reason = "owned bytes are what callers have")]
-    pub fn delete_owned(&mut self, ks: u8, key: Vec<u8>) {
-        self.delete(ks, &key);
-    }
-
     /// Says up to which entry of the log the store is complete once this batch is in.
     pub fn set_mark(&mut self, mark: u64) {
         self.mark = Some(mark);

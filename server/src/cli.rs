@@ -50,7 +50,7 @@ pub enum Command {
     /// Looks after the stores of a node: verify, stats, dump, repair, compact, backup, restore.
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Forms a cluster of several nodes, shows it, moves who leads: init, status, drain, transfer.
+    /// A cluster of several nodes: init, invite, join, status, drain, transfer, move, replace, remove.
     #[command(subcommand)]
     Cluster(ClusterCommand),
     /// The journal for auditors: the signing key, and checking an exported journal offline.
@@ -77,6 +77,67 @@ pub enum ClusterCommand {
         /// How many partitions; it cannot be changed.
         #[arg(long, default_value_t = 8, value_name = "N")]
         partitions: u16,
+    },
+    /// Invites a node to a cluster that runs: prints what `join` needs on the new machine, a secret for one use.
+    Invite {
+        /// Where the node will stand, in a word; shown and nothing else.
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
+        /// For how many seconds the invitation is good.
+        #[arg(long, value_name = "S", default_value_t = 3600)]
+        valid_s: u64,
+        /// Which node invites; it must have the authority's key.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Makes the folder of a new node from an invitation. Then start the node: it gets all partitions and follows.
+    Join {
+        /// Its data directory; it must not have been used.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// What `invite` printed.
+        #[arg(long, value_name = "TEXT")]
+        invite: String,
+        /// Where the other nodes call it.
+        #[arg(long, value_name = "ADDR")]
+        listen: SocketAddr,
+        /// The name by which they call it, where that is another address.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+    },
+    /// Moves the vote of one node in a partition, or in all, to another, which gets all of it first. Without --from a
+    /// vote is added, without --to one is taken away.
+    Move {
+        /// The partition's number; all of them without it.
+        #[arg(long, value_name = "N")]
+        partition: Option<u16>,
+        /// The node that loses its vote; it follows on.
+        #[arg(long, value_name = "NODE", required_unless_present = "to")]
+        from: Option<u64>,
+        /// The node that gets one.
+        #[arg(long, value_name = "NODE")]
+        to: Option<u64>,
+        /// Which node to ask.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Puts a new node into the place of an old one, which may be gone with its disk, and takes the old one out.
+    Replace {
+        /// The number of the old one.
+        old: u64,
+        /// The number of the new one, which has joined.
+        new: u64,
+        /// Which node to ask; not the old one.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Takes a node out of the cluster for ever, its votes first. Its number is not used again.
+    Remove {
+        /// The node's number.
+        node: u64,
+        /// Which node to ask; not the one that goes.
+        #[command(flatten)]
+        api: ApiArgs,
     },
     /// Shows the nodes, the links, and how far each replica is, as one node sees it.
     Status {

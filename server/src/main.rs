@@ -5,7 +5,12 @@ use novax_server::cli::{Cli, Command, ConfigCommand};
 use novax_server::{audit, cluster, commands, fleet, report, store, tariffs};
 use std::process::ExitCode;
 
+/// Rows and messages are small, many, and freed by other threads than made them: what glibc's is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
+    novax_server::memory::keep_freed();
     ExitCode::from(match Cli::parse().command {
         Command::Serve(flags) => commands::serve(flags),
         Command::Fleet(args) => fleet::run(&args),

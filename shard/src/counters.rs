@@ -114,6 +114,8 @@ counters! {
     snapshot_bytes_received: counter,
     /// Leads of partitions handed to another node, for balance, a drain or an order.
     leads_handed_over: counter,
+    /// Changes of the members of partitions that were begun here.
+    members_changed: counter,
     /// Times the sockets of a silent node were taken for closed.
     nodes_given_up: counter,
     /// Messages of other nodes that found a full queue.

@@ -107,7 +107,7 @@ impl Shard {
         }
     }
 
-    fn hand_over(&mut self, partition: PartitionId, to: NodeId) {
+    pub(super) fn hand_over(&mut self, partition: PartitionId, to: NodeId) {
         // Refused when it leads no longer, or hands over already.
         if self.raft.transfer_leader(partition, to).is_ok() {
             self.counters.leads_handed_over.increment();

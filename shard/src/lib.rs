@@ -23,6 +23,7 @@ pub mod control;
 pub mod counters;
 pub mod gateway;
 mod leads;
+mod members;
 pub mod mesh;
 mod outbound;
 pub mod peers;
@@ -47,7 +48,7 @@ use counters::Counters;
 use gateway::ReplyContext;
 use mesh::{Mesh, MeshMessage};
 pub use novax_audit::Signer;
-use novax_charging::{Command, Outcome, Partition};
+use novax_charging::{Command, NodeRow, Outcome, Partition, Roster};
 use novax_model::{Duration, Identity, NodeId, PartitionId, Timestamp};
 use novax_raft::{Event, LogWrite, MultiRaft};
 use peers::PeerSend;
@@ -152,6 +153,12 @@ pub struct Shard {
     ticks: u64,
     /// At which tick each other node was heard last.
     heard: BTreeMap<NodeId, u64>,
+    /// The nodes of the cluster, as of what partition 0 has here.
+    roster: Arc<Roster>,
+    /// The driver has not been told of it.
+    roster_is_new: bool,
+    /// Who began the cluster.
+    founders: Vec<NodeRow>,
     /// Those who wait until nothing is led here.
     drained: Vec<tokio::sync::oneshot::Sender<()>>,
     /// A queue held more than one turn takes: do not sleep.
@@ -223,6 +230,9 @@ impl Shard {
             raft_ticked: now,
             ticks: 0,
             heard: BTreeMap::new(),
+            roster: Arc::default(),
+            roster_is_new: false,
+            founders: Vec::new(),
             drained: Vec::new(),
             more_waits: false,
             writing: false,
@@ -239,6 +249,7 @@ impl Shard {
         let partitions: Vec<PartitionId> = shard.slots.keys().copied().collect();
         for partition in partitions {
             shard.begin_life(partition);
+            shard.publish_roster(partition);
         }
         shard
     }
@@ -350,21 +361,32 @@ impl Shard {
         self.stopping && self.live_connections == 0 && self.slots.values().all(Slot::is_idle)
     }
 
-    /// Ends a turn: queues, timers, proposals, the log, applied entries, sends.
-    pub fn end_turn(&mut self) {
+    /// The first half of a turn's end: what came goes on its way to the disk and to other nodes. Perform these
+    /// effects before the second half: the disk and the others then work while this shard applies.
+    pub fn send_off(&mut self) {
         self.take_messages();
         self.fire_timers();
         self.begin_reads();
+        self.write_out();
+    }
+
+    /// The second half: committed entries are applied, and whoever waits for them is answered.
+    pub fn end_turn(&mut self) {
         self.apply_committed();
+        self.write_out();
+        self.answer_nodes();
+        self.flush_connections();
+        self.mesh.flush();
+    }
+
+    /// Proposals, the log, messages of Raft.
+    fn write_out(&mut self) {
         self.propose();
         if self.effects.log_write.is_none() {
             self.effects.log_write = self.raft.poll_write();
             self.writing |= self.effects.log_write.is_some();
         }
-        self.answer_nodes();
         self.send_raft();
-        self.flush_connections();
-        self.mesh.flush();
     }
 
     fn take_messages(&mut self) {
@@ -385,6 +407,7 @@ impl Shard {
             if self.ticks.is_multiple_of(standing::STANDING_TICKS) {
                 self.tend_standings();
                 self.balance_leads();
+                self.tend_members();
             }
         }
         let mut fired = Vec::new();
@@ -448,6 +471,7 @@ impl Shard {
             if leads {
                 self.begin_leading(entry.partition);
             }
+            self.publish_roster(entry.partition);
             for outbox in applied.outbox {
                 self.deliver(entry.partition, outbox);
             }

@@ -6,7 +6,7 @@
 use super::connection::Handoff;
 use crate::port::Unavailable;
 use crossbeam_queue::ArrayQueue;
-use novax_charging::{Command, DirectoryKind, Outcome, Refusal};
+use novax_charging::{Command, DirectoryKind, Outcome, Refusal, Roster};
 use novax_model::{Amount, Currency, PartitionId};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,6 +72,8 @@ pub enum MeshMessage {
         /// Why not, if not.
         refusal: Option<Refusal>,
     },
+    /// The nodes of the cluster, from the shard of partition 0.
+    Roster(Arc<Roster>),
     /// A socket's state; the socket itself comes through the rings under the same tag.
     Handoff(Box<Handoff>),
 }

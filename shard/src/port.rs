@@ -200,6 +200,8 @@ pub struct Replica {
     pub standing: Standing,
     /// The members, as of its state.
     pub members: Members,
+    /// The nodes that should have votes, if that was ever said.
+    pub wanted: Option<Vec<NodeId>>,
     /// What the other members said of theirs.
     pub others: Vec<Other>,
 }

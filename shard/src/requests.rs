@@ -118,6 +118,7 @@ impl Shard {
                 let Waiter::Job(job) = waiter else { unreachable!("only jobs check tokens") };
                 self.job_checked(*job, refusal);
             }
+            MeshMessage::Roster(roster) => self.take_in_roster(roster),
             MeshMessage::Handoff(handoff) => self.handle_handoff(handoff),
         }
     }

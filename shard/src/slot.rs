@@ -7,7 +7,7 @@ use super::stores::MEMBERS_KEY;
 use super::transfers::Transfers;
 use super::waiter::{StationReplyTo, Waiter};
 use novax_charging::rows::Keyspace;
-use novax_charging::{Applied, Command, Entry, Origin, Outcome, Partition, RowWrite};
+use novax_charging::{Applied, Command, Entry, Origin, Outcome, Partition, RowWrites};
 use novax_engine::tools::Scrubber;
 use novax_engine::{Batch, Engine};
 use novax_model::{Duration, Identity, MeterTick, NodeId, PartitionId, Timestamp, seeded};
@@ -256,9 +256,10 @@ impl Slot {
         if let Some(members) = &committed.members {
             self.members.clone_from(members);
             self.members_since = committed.index;
-            self.batch.put_owned(Keyspace::Replica as u8, MEMBERS_KEY.to_vec(), members.encode());
+            self.batch.put(Keyspace::Replica as u8, MEMBERS_KEY, &members.encode());
         }
-        self.write_rows(rows, Some(committed.index));
+        self.write_rows(&rows, Some(committed.index));
+        self.machine.recycle(rows);
         let mut completions = Vec::new();
         self.batches.complete(&origins, outcomes, &mut completions);
         if !self.caught_up {
@@ -268,12 +269,12 @@ impl Slot {
         SlotApplied { completions, outbox, sockets }
     }
 
-    fn write_rows(&mut self, rows: Vec<RowWrite>, mark: Option<u64>) {
-        for row in rows {
+    fn write_rows(&mut self, rows: &RowWrites, mark: Option<u64>) {
+        for row in rows.iter() {
             match row.value {
-                Some(value) => self.batch.put_owned(row.keyspace as u8, row.key, value),
+                Some(value) => self.batch.put(row.keyspace as u8, row.key, value),
                 None if seeded::is("delete-not-stored") => {}
-                None => self.batch.delete_owned(row.keyspace as u8, row.key),
+                None => self.batch.delete(row.keyspace as u8, row.key),
             }
         }
         if let Some(mark) = mark {
@@ -325,7 +326,7 @@ impl Slot {
     pub fn write_heads(&mut self) {
         let rows = self.machine.seal_heads();
         if !rows.is_empty() {
-            self.write_rows(rows, None);
+            self.write_rows(&rows, None);
         }
     }
 }

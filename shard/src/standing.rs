@@ -11,7 +11,7 @@ use super::Shard;
 use super::peers::Request;
 use super::waiter::Waiter;
 use crate::port::{Other, Replica};
-use novax_charging::Command;
+use novax_charging::{Command, Roster};
 use novax_model::{NodeId, PartitionId};
 use novax_raft::{MEMBERS_MAX, Members, Role, TICK_MS};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const STANDING_TICKS: u64 = 1_000 / TICK_MS;
 /// After so much silence a node is held for gone.
 pub(super) const SILENT_TICKS: u64 = 10_000 / TICK_MS;
+/// Numbers of nodes that are looked at for ones that were taken out.
+const REMOVED_LOOKED_AT_MAX: usize = 64;
 /// What a node said holds for so long.
 pub(super) const FRESH_TICKS: u64 = 3 * STANDING_TICKS;
 
@@ -65,6 +67,12 @@ impl Others {
     pub(super) fn begin_leading(&mut self) {
         self.gone.clear();
     }
+}
+
+/// Nodes that were taken out, the last few: a leader may never have heard them.
+fn removed_lately(roster: &Roster) -> impl Iterator<Item = NodeId> {
+    let numbers = (1..=roster.last).rev().take(REMOVED_LOOKED_AT_MAX);
+    numbers.filter_map(NodeId::new).filter(|node| roster.is_removed(*node))
 }
 
 /// Everybody with a part in a group.
@@ -131,7 +139,9 @@ impl Shard {
             tick - last > SILENT_TICKS
         };
         slot.others.gone.retain(silent);
-        let others = members.iter().chain(heard.keys()).copied().filter(|node| *node != me);
+        let removed = removed_lately(&self.roster);
+        let others = members.iter().chain(heard.keys()).copied().chain(removed);
+        let others = others.filter(|node| *node != me);
         let silent: BTreeSet<NodeId> =
             others.filter(|node| silent(node) && !slot.others.gone.contains(node)).collect();
         for node in silent {
@@ -171,6 +181,7 @@ impl Shard {
                 leader: status.leader,
                 standing,
                 members: status.members,
+                wanted: self.roster.placement(slot.id).map(<[NodeId]>::to_vec),
                 others,
             })
         };

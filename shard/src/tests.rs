@@ -118,6 +118,7 @@ impl World {
         for _ in 0..1_000 {
             self.shard.set_now(self.now);
             self.shard.take_requests(&self.requests);
+            self.shard.send_off();
             self.shard.end_turn();
             let effects = self.shard.take_effects();
             if !self.perform(effects) {

@@ -394,6 +394,7 @@ impl Shard {
             "novax: partition {partition} has the state of {} as of entry {index}",
             info.from
         );
+        self.publish_roster(partition);
         self.ask_again(partition, &sent);
         self.answer_unavailable(waiters);
         let here = self.stations_of(partition);

@@ -123,7 +123,7 @@ impl Hot {
     /// Seals a chunk of a series.
     pub(crate) fn put(&mut self, series: u64, ticks: &[MeterTick]) -> Result<()> {
         let first = ticks.first().map_or(Timestamp(0), |tick| tick.at);
-        self.batch.put_owned(SERIES, row_key(series, first).to_vec(), encode_chunk(ticks));
+        self.batch.put(SERIES, &row_key(series, first), &encode_chunk(ticks));
         if self.batch.len() >= CHUNKS_A_BATCH {
             self.write()?;
         }

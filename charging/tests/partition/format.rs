@@ -9,7 +9,7 @@ use crate::node::{Node, config};
 use novax_charging::{
     Answer, Command, ConnectorStatus, DirectoryKind, DocumentKind, DocumentPart, EndTransaction,
     IssueDocument, Keyspace, Outcome, Partition, PasswordHash, PayerRef, PeerCommand, PlaceHold,
-    Protocol, PutSite, RequestStart, Signed, SignedNature, SignedValue, SimpleTerms,
+    Protocol, PutNode, PutSite, RequestStart, Signed, SignedNature, SignedValue, SimpleTerms,
     StartTransaction, TransactionRef, decode_entry, encode_entry,
 };
 use novax_model::{
@@ -185,6 +185,21 @@ fn documents() -> Vec<Command> {
     ]
 }
 
+fn nodes() -> Vec<Command> {
+    let put = |number, address: &str| {
+        let node = NodeId::new(number).unwrap();
+        Command::PutNode(Box::new(PutNode { node, address: address.into(), site: "fra".into() }))
+    };
+    vec![
+        put(1, "10.0.0.1:7700"),
+        put(2, ""),
+        put(2, "10.0.0.2:7700"),
+        put(3, "10.0.0.3:7700"),
+        Command::PlaceReplicas { partition: PartitionId(1), voters: vec![NodeId::FIRST] },
+        Command::RemoveNode { node: NodeId::new(3).unwrap() },
+    ]
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string");
@@ -211,7 +226,7 @@ fn keyspace(number: u8) -> Keyspace {
 fn written() -> String {
     let mut node = Node::new(config(0));
     let mut text = String::new();
-    for (index, commands) in [(1, provision()), (2, charges()), (3, documents())] {
+    for (index, commands) in [(1, provision()), (2, charges()), (3, documents()), (4, nodes())] {
         let at = Timestamp(BEGIN + index * 1_000_000);
         writeln!(text, "entry {index} {}", hex(&encode_entry(at, commands.clone()))).unwrap();
         let applied = node.apply_once(at, commands);
@@ -278,6 +293,7 @@ fn check_is_read(stored: &str) {
     }
     let restored = Partition::restore(config(0), rows.into_iter()).unwrap();
     assert_eq!(restored.state_hash(), replayed.state_hash());
+    assert_eq!(restored.roster(), replayed.roster());
     assert_eq!(restored.available("alice"), replayed.available("alice"));
     assert_eq!(restored.session(SessionId(1)), replayed.session(SessionId(1)));
     assert!(restored.outbox().eq(replayed.outbox()));

@@ -7,6 +7,7 @@ mod documents;
 mod erase;
 mod format;
 mod node;
+mod nodes;
 mod peers;
 mod properties;
 mod saga;

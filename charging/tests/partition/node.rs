@@ -4,7 +4,7 @@
 use novax_audit::canonical::{encode, transactions};
 use novax_audit::merkle::leaf_hash;
 use novax_charging::{
-    Applied, Command, Keyspace, Outcome, Partition, PartitionConfig, RowWrite, encode_entry, rows,
+    Applied, Command, Keyspace, Outcome, Partition, PartitionConfig, RowWrites, encode_entry, rows,
 };
 use novax_ledger::{EntryKind, JournalRow};
 use novax_model::{PartitionId, Timestamp};
@@ -36,7 +36,7 @@ impl Node {
     /// The partition that the store's rows make.
     pub(crate) fn restored(&self) -> Partition {
         let rows = self.store.iter().map(|((keyspace, key), value)| {
-            Ok::<_, Infallible>((*keyspace, key.clone(), value.clone()))
+            Ok::<_, Infallible>((*keyspace, key.clone(), value.to_vec()))
         });
         Partition::restore(self.config.clone(), rows).expect("rows that apply wrote")
     }
@@ -76,13 +76,13 @@ impl Node {
         self.apply(at, vec![command]).outcomes.remove(0)
     }
 
-    pub(crate) fn write(&mut self, rows: &[RowWrite]) {
+    pub(crate) fn write(&mut self, rows: &RowWrites) {
         let mut seen = BTreeSet::new();
-        for row in rows {
-            assert!(seen.insert((row.keyspace, &row.key)), "each key is written once an entry");
-            let key = (row.keyspace, row.key.clone());
-            match &row.value {
-                Some(value) => self.store.insert(key, value.clone()),
+        for row in rows.iter() {
+            assert!(seen.insert((row.keyspace, row.key)), "each key is written once an entry");
+            let key = (row.keyspace, row.key.to_vec());
+            match row.value {
+                Some(value) => self.store.insert(key, value.to_vec()),
                 None => self.store.remove(&key),
             };
         }

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 const LEAF_ITEMS_MAX: usize = 32;
 const INNER_CHILDREN_MAX: usize = 64;
+/// An item up to here is laid out on the stack first.
+const SMALL_BYTES_MAX: usize = 1_024;
 /// Far above what 2^64 items need, at half-full nodes.
 const DEPTH_MAX: usize = 24;
 
@@ -49,16 +51,19 @@ impl Item {
             Entry::Merge { operand } => (Kind::Merge, &[], operand),
             Entry::Blob { .. } => panic!("memory holds whole values"),
         };
+        // Most are small: put together on the stack they take one allocation.
+        let mut small = [0; SMALL_BYTES_MAX];
         let len = key.len() + middle.len() + value.len();
-        let bytes = if middle.is_empty() && value.is_empty() {
-            Arc::from(key)
-        } else {
-            // An iterator of known length fills the one allocation in place.
-            let mut bytes = Vec::with_capacity(len);
-            bytes.extend_from_slice(key);
-            bytes.extend_from_slice(middle);
-            bytes.extend_from_slice(value);
-            Arc::from(bytes)
+        let bytes = match small.get_mut(..len) {
+            Some(small) => {
+                let (first, rest) = small.split_at_mut(key.len());
+                let (second, third) = rest.split_at_mut(middle.len());
+                first.copy_from_slice(key);
+                second.copy_from_slice(middle);
+                third.copy_from_slice(value);
+                Arc::from(&*small)
+            }
+            None => Arc::from([key, middle, value].concat()),
         };
         Item { head: 0, bytes, key_len: key.len() as u16, kind }
     }

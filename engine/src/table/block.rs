@@ -141,7 +141,12 @@ impl BlockBuilder {
 
     /// Closes the block and appends its stored form to `out`. The builder is empty afterwards, but
     /// for the last key. Returns the crc.
-    pub(crate) fn finish(&mut self, sealer: &mut Sealer, out: &mut Vec<u8>) -> u32 {
+    pub(crate) fn finish(
+        &mut self,
+        sealer: &mut Sealer,
+        compress: Compress,
+        out: &mut Vec<u8>,
+    ) -> u32 {
         assert!(!self.is_empty());
         let buckets = self.put_buckets();
         for restart in &self.restarts {
@@ -150,7 +155,7 @@ impl BlockBuilder {
         assert!(self.restarts.len() <= usize::from(u16::MAX) && buckets <= usize::from(u16::MAX));
         self.raw.extend_from_slice(&(buckets as u16).to_le_bytes());
         self.raw.extend_from_slice(&(self.restarts.len() as u16).to_le_bytes());
-        let crc = sealer.seal(&self.raw, Compress::IfItPays, out);
+        let crc = sealer.seal(&self.raw, compress, out);
         self.raw.clear();
         self.restarts.clear();
         self.hashes.clear();
@@ -634,7 +639,7 @@ mod tests {
         }
         let expected = builder.raw_bytes();
         let mut stored = Vec::new();
-        let crc = builder.finish(&mut Sealer::default(), &mut stored);
+        let crc = builder.finish(&mut Sealer::default(), Compress::IfItPays, &mut stored);
         let raw = unseal(&stored, crc, DATA_RAW_BYTES_MAX).unwrap();
         assert_eq!(raw.len(), expected);
         raw

@@ -22,7 +22,7 @@ const KIND_LZ4: u8 = 1;
 pub(crate) enum Compress {
     /// Keep it compressed where that saves an eighth or more.
     IfItPays,
-    /// Bits of a filter do not compress: do not try.
+    /// Bits of a filter do not compress, and what is rewritten soon does not repay it: do not try.
     Never,
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct TableWriter {
     /// Length of the file once the buffer is written.
     offset: u64,
     sealer: Sealer,
+    /// Of data blocks.
+    compress: Compress,
     block: BlockBuilder,
     block_keyspace: u8,
     /// Data blocks of the partition, and the hashes of its keys.
@@ -51,6 +53,11 @@ impl TableWriter {
         TableWriter::create_at(disk, dir.join(file_name(number)), number)
     }
 
+    /// Its blocks are not compressed: it will be merged into another table soon.
+    pub(crate) fn leave_plain(&mut self) {
+        self.compress = Compress::Never;
+    }
+
     /// Under another name than its number's.
     pub(crate) fn create_at(disk: &dyn Disk, path: PathBuf, number: u64) -> Result<Self, Error> {
         let file = disk.create(&path).map_err(Error::io("create", &path))?;
@@ -61,6 +68,7 @@ impl TableWriter {
             buffer: Vec::with_capacity(BUFFER_BYTES + 4 * BLOCK_BYTES),
             offset: 0,
             sealer: Sealer::default(),
+            compress: Compress::IfItPays,
             block: BlockBuilder::default(),
             block_keyspace: 0,
             part: IndexBuilder::default(),
@@ -140,7 +148,7 @@ impl TableWriter {
     /// Closes the block, and the partition when that is large enough. `next` is the key that follows.
     fn close_block(&mut self, next: Option<&[u8]>) -> Result<(), Error> {
         let start = self.buffer.len();
-        let crc = self.block.finish(&mut self.sealer, &mut self.buffer);
+        let crc = self.block.finish(&mut self.sealer, self.compress, &mut self.buffer);
         let block = self.reference(start, crc);
         match next {
             Some(next) => separator(self.block.last_key(), next, &mut self.between),

@@ -61,7 +61,7 @@ fn readers_see_whole_batches_while_tables_come_and_go() {
         balances[from] -= amount;
         balances[to] += amount;
         for i in [from, to] {
-            batch.put_owned(0, (i as u64).to_be_bytes().to_vec(), value(balances[i]));
+            batch.put(0, &(i as u64).to_be_bytes(), &value(balances[i]));
         }
         batch.put(1, &transfer.to_be_bytes(), &[1; 30]);
         batch.set_mark(transfer + 1);

@@ -25,7 +25,7 @@ fn batch_of(seed: u64, mark: u64) -> Batch {
     let mut batch = Batch::new();
     for (keyspace, key, value) in changes(seed, mark) {
         match value {
-            Some(value) => batch.put_owned(keyspace, key, value),
+            Some(value) => batch.put(keyspace, &key, &value),
             None => batch.delete(keyspace, &key),
         }
     }

@@ -57,7 +57,7 @@ fn write(
                 model.insert((keyspace, key), value);
             }
             None => {
-                batch.delete_owned(keyspace, key.clone());
+                batch.delete(keyspace, &key);
                 model.remove(&(keyspace, key));
             }
         }

@@ -175,6 +175,7 @@ impl Seat {
             }
         }
         self.shard.take_requests(&self.requests);
+        self.shard.send_off();
         self.shard.end_turn();
         let mut effects = self.shard.take_effects();
         if let Some(write) = effects.log_write.take() {

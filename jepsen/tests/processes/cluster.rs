@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Addresses that nobody uses at the moment.
-fn free_addresses(count: usize) -> Vec<String> {
+pub(crate) fn free_addresses(count: usize) -> Vec<String> {
     let bound: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
     bound.iter().map(|taken| taken.local_addr().expect("an address").to_string()).collect()
@@ -35,7 +35,7 @@ pub(crate) fn form(folder: &Path) {
     }
 }
 
-fn launch(folder: &Path, number: usize) -> Launch {
+pub(crate) fn launch(folder: &Path, number: usize) -> Launch {
     let data = folder.join(format!("n{number}"));
     Launch {
         prefix: Vec::new(),

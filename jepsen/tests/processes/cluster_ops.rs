@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// `novax cluster ...`, asked of a node.
-fn ask(node: &Node, words: &[&str]) -> Output {
+pub(crate) fn ask(node: &Node, words: &[&str]) -> Output {
     let client = node.client();
     let mut command = Command::new(novax());
     command.arg("cluster").args(words).args(["--http", &client.address.to_string()]);
@@ -18,18 +18,18 @@ fn ask(node: &Node, words: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-fn rows<'a>(cluster: &'a Value, of: &str) -> &'a [Value] {
+pub(crate) fn rows<'a>(cluster: &'a Value, of: &str) -> &'a [Value] {
     cluster[of].as_array().expect("a list")
 }
 
 /// Looks at the cluster until it is so.
 #[track_caller]
-fn until(node: &Node, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(node: &Node, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let limit = Instant::now() + Duration::from_secs(30);
     loop {
         let cluster = get(node, "/v1/cluster");

@@ -4,6 +4,7 @@ mod audit;
 mod bad_input;
 mod charging;
 mod cluster;
+mod cluster_members;
 mod cluster_ops;
 mod console;
 mod documents;

@@ -3,7 +3,7 @@
 use super::common::{Common, Order};
 use super::socket::{self, Failed, refusal_of};
 use crate::connection::Side;
-use crate::error::Refusal;
+use crate::error::{Error, Refusal};
 use crate::pki::{
     JOIN_PROTOCOL, WELCOME_BYTES_MAX, binding, request_len, write_admission, write_refusal,
 };
@@ -75,18 +75,19 @@ async fn let_in(common: &Arc<Common>, hello: StartHandshake<TcpStream>) -> Resul
     let mut stream = TlsStream::from(stream);
     let request = read_request(&mut stream).await?;
     let asking = Arc::clone(common);
-    // It writes files.
+    // It writes files, and the handler may wait.
     let decided = tokio::task::spawn_blocking(move || {
-        let authority = asking.authority.as_ref().ok_or(crate::error::Error::NoAuthority)?;
-        authority.admit(&request, &bound)
+        let authority = asking.authority.as_ref().ok_or(Error::NoAuthority)?;
+        let admission = authority.admit(&request, &bound)?;
+        let welcome = asking.handler.joining(admission.node, &admission.address);
+        let mut welcome = welcome.map_err(Error::Refused)?;
+        welcome.truncate(WELCOME_BYTES_MAX);
+        Ok::<_, Error>((admission, welcome))
     });
     let decided = decided.await.map_err(|_| Refusal::Join)?;
     let (answer, result) = match decided {
-        Ok(admission) => {
-            let mut welcome = common.handler.joining(admission.node, &admission.address);
-            welcome.truncate(WELCOME_BYTES_MAX);
-            (write_admission(&admission.certificate, &welcome), Ok(()))
-        }
+        Ok((admission, welcome)) => (write_admission(&admission.certificate, &welcome), Ok(())),
+        Err(Error::Refused(why)) => (write_refusal(&why), Err(Refusal::Join)),
         Err(error) => (write_refusal(&error.to_string()), Err(Refusal::Join)),
     };
     stream.write_all(&answer).await.map_err(failed)?;

@@ -19,8 +19,8 @@ pub trait Handler: Send + Sync + 'static {
     /// Something came.
     fn message(&self, from: NodeId, message: Message);
 
-    /// A node offers a snapshot; `None` is no. Also asked for one that was received before, when this node has
-    /// started anew since: the handler then says that it has all of it.
+    /// A node offers a snapshot; `None` is no. Also asked for one that was received before, when this node
+    /// has started anew since: the handler then says that it has all of it.
     fn snapshot_offered(
         &self,
         _from: NodeId,
@@ -37,10 +37,14 @@ pub trait Handler: Send + Sync + 'static {
     /// A snapshot is whole there; or it will not be.
     fn snapshot_sent(&self, _to: NodeId, _id: SnapshotId, _whole: bool) {}
 
-    /// A node joins with its certificate: what it is to be told, and where it says that it will be called. It
-    /// is no peer before `Links::set_peers` says so.
-    fn joining(&self, _node: NodeId, _address: &str) -> Vec<u8> {
-        Vec::new()
+    /// A node asks to join, with an invitation, and says where it will be called: what it is to be told. It
+    /// gets its certificate after that, and is no peer before `Links::set_peers` says so. Called on a thread
+    /// that may wait; a node whose answer was lost asks again.
+    ///
+    /// # Errors
+    /// In words, why it is not let in. The invitation stays good.
+    fn joining(&self, _node: NodeId, _address: &str) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
     }
 }
 

@@ -250,6 +250,12 @@ impl Links {
         Status::new(links, &self.common.refusals)
     }
 
+    /// Whether the authority's key is here.
+    #[must_use]
+    pub fn can_invite(&self) -> bool {
+        self.common.authority.is_some()
+    }
+
     /// Invites a node, where the authority's key is.
     ///
     /// # Errors

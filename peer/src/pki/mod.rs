@@ -1,7 +1,7 @@
 //! Who is a node of the cluster: its certificate authority, its nodes' certificates, invitations to join.
 //!
-//! * A cluster has an authority of its own, made when it is formed. Its key stays in the directory of the node
-//!   that formed it (and of whoever is given a copy); only there can nodes be invited.
+//! * A cluster has an authority of its own, made when it is formed. Its key is in the directory of the node
+//!   that formed it and of whoever is given a copy; only there can nodes be invited.
 //! * A node's certificate names the node and the cluster ([`node_name`]), and serves for calling and being called.
 //!   Nobody is believed to be a node whose certificate does not say so.
 //! * A node's key never leaves its directory. Files are whole or not there; keys are readable by their owner only.
@@ -23,7 +23,7 @@ mod token;
 pub use authority::{Admission, Authority, create};
 pub use identity::Identity;
 pub use join::{Joined, join};
-pub use names::node_name;
+pub use names::{AUTHORITY_KEY, node_name};
 pub use token::Token;
 
 pub(crate) use join::{WELCOME_BYTES_MAX, binding, request_len, write_admission, write_refusal};

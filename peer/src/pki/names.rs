@@ -4,7 +4,8 @@ use crate::id::ClusterId;
 use novax_model::NodeId;
 
 pub(super) const AUTHORITY_CERTIFICATE: &str = "ca.pem";
-pub(super) const AUTHORITY_KEY: &str = "ca.key";
+/// The file of the authority's key, where it is.
+pub const AUTHORITY_KEY: &str = "ca.key";
 pub(super) const NODE_CERTIFICATE: &str = "node.pem";
 pub(super) const NODE_KEY: &str = "node.key";
 pub(super) const INVITATIONS: &str = "invitations";

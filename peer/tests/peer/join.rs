@@ -67,6 +67,17 @@ fn who_is_invited_trusts_no_other_cluster_and_no_other_node() {
 }
 
 #[test]
+fn a_node_that_the_handler_does_not_want_is_told_why_and_may_come_again() {
+    let certificates = Certificates::new(CLUSTER);
+    let first = inviter(&certificates);
+    let token = first.links.invite(node(2), HOUR).expect("it has the authority");
+    let dir = tempfile::tempdir().expect("a directory");
+    let asked = join(&token, &first.address(), "nowhere:1", dir.path());
+    assert!(matches!(&asked, Err(Error::Refused(why)) if why.contains("nobody")), "{asked:?}");
+    join(&token, &first.address(), "a:1", dir.path()).expect("the invitation is still good");
+}
+
+#[test]
 fn a_node_without_the_authority_lets_nobody_in() {
     let certificates = Certificates::new(CLUSTER);
     let with = inviter(&certificates);

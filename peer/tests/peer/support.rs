@@ -86,9 +86,12 @@ impl Handler for Ear {
         self.tell(Heard::Sent(to, id, whole));
     }
 
-    fn joining(&self, node: NodeId, address: &str) -> Vec<u8> {
+    fn joining(&self, node: NodeId, address: &str) -> Result<Vec<u8>, String> {
         self.tell(Heard::Joining(node, address.to_owned()));
-        b"welcome".to_vec()
+        match address {
+            "nowhere:1" => Err("nobody can be there".to_owned()),
+            _ => Ok(b"welcome".to_vec()),
+        }
     }
 }
 

@@ -218,7 +218,7 @@ impl Store {
 }
 
 fn put(batch: &mut Batch, keyspace: Keyspace, key: Vec<u8>, value: Vec<u8>) {
-    batch.put_owned(keyspace as u8, key, value);
+    batch.put(keyspace as u8, &key, &value);
 }
 
 fn id(text: &str) -> Identity {

@@ -1,9 +1,11 @@
 //! `novax cluster`
 
-use super::{Founder, found, status};
+use super::join::Place;
+use super::{Founder, found, moves, status};
 use crate::cli::{ClusterCommand, EXIT_FAILED, EXIT_OK, EXIT_USAGE};
 use novax_model::NodeId;
 use novax_peer::ClusterId;
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// Runs a subcommand; answers the exit code.
@@ -17,6 +19,17 @@ pub fn run(command: &ClusterCommand) -> u8 {
                 EXIT_USAGE
             }
         },
+        ClusterCommand::Invite { site, valid_s, api } => {
+            moves::invite(api, site.as_deref(), *valid_s)
+        }
+        ClusterCommand::Join { data, invite, listen, address } => {
+            join(data, invite, *listen, address.as_deref())
+        }
+        ClusterCommand::Move { partition, from, to, api } => {
+            moves::move_votes(api, *partition, *from, *to)
+        }
+        ClusterCommand::Replace { old, new, api } => moves::replace(api, *old, *new),
+        ClusterCommand::Remove { node, api } => moves::remove(api, *node),
         ClusterCommand::Status { api } => status::show(api),
         ClusterCommand::Drain { node, undo, api } => status::drain(api, *node, *undo),
         ClusterCommand::Transfer { partition, to, api } => status::transfer(api, *partition, *to),
@@ -40,6 +53,20 @@ fn founders(nodes: &[String]) -> Result<Vec<Founder>, String> {
         founders.push(Founder { node, address: address.to_owned() });
     }
     Ok(founders)
+}
+
+fn join(data: &Path, invite: &str, listen: SocketAddr, address: Option<&str>) -> u8 {
+    match super::join::join(data, invite, listen, address) {
+        Ok(Place { node, cluster, partitions, others }) => {
+            println!("{node} of cluster {cluster}, beside {others} others");
+            println!("Start it with --partitions {partitions}; it is ready once it has them all.");
+            EXIT_OK
+        }
+        Err(error) => {
+            eprintln!("novax: {error}");
+            EXIT_FAILED
+        }
+    }
 }
 
 fn init(data: &Path, founders: &[Founder], partitions: u16) -> u8 {

@@ -1,6 +1,9 @@
-//! `cluster.toml`: which cluster a data directory belongs to, which node it is, and who founded it.
+//! `cluster.toml`: which cluster a data directory belongs to, which node it is, and who is in it.
 
 use super::ClusterError;
+use crate::node::data::write_durably;
+use novax_charging::NodeRow;
+use novax_charging::roster::NODES_MAX;
 use novax_model::NodeId;
 use novax_peer::ClusterId;
 use serde::{Deserialize, Serialize};
@@ -12,7 +15,7 @@ const NAME: &str = "cluster.toml";
 /// Founders of a cluster: Raft groups of more voters are slower and no safer.
 const FOUNDERS_MAX: usize = 7;
 
-/// A node that a cluster begins with.
+/// A node of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Founder {
     /// Its number.
@@ -32,8 +35,13 @@ pub struct ClusterFile {
     pub partitions: u16,
     /// Where to be called, if not at the address the others use.
     pub listen: Option<SocketAddr>,
-    /// Who began it, this node among them.
-    pub founders: Vec<Founder>,
+    /// Who began it; nobody on a node that came later. It is the same at each start, whoever has left since:
+    /// the logs of the groups begin with it.
+    pub founders: Vec<NodeId>,
+    /// Who is in it, by number, this node among them.
+    pub nodes: Vec<Founder>,
+    /// Which entry of partition 0 said so; 0 for what the cluster began with.
+    pub version: u64,
 }
 
 /// As it is written.
@@ -45,7 +53,17 @@ struct Written {
     partitions: u16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     listen: Option<SocketAddr>,
+    /// All nodes, where it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    founders: Option<Vec<u64>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    version: u64,
     nodes: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl ClusterFile {
@@ -68,33 +86,43 @@ impl ClusterFile {
         let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
         let cluster = written.cluster.parse().map_err(|error| format!("cluster: {error}"))?;
         let node = NodeId::new(written.node).ok_or("node: nodes are numbered from 1")?;
-        let mut founders = Vec::new();
+        let mut nodes = Vec::new();
         for (number, address) in written.nodes {
             let number = number.parse().ok().and_then(NodeId::new);
             let node = number.ok_or("nodes: nodes are numbered from 1")?;
             if !address.contains(':') {
                 return Err(format!("nodes: {node} is at {address:?}, which is no host:port"));
             }
-            founders.push(Founder { node, address });
+            nodes.push(Founder { node, address });
         }
-        founders.sort_by_key(|founder| founder.node);
-        if founders.len() > FOUNDERS_MAX {
-            return Err(format!("nodes: more than {FOUNDERS_MAX}"));
+        nodes.sort_by_key(|known| known.node);
+        if nodes.len() > NODES_MAX {
+            return Err(format!("nodes: more than {NODES_MAX}"));
         }
-        if !founders.iter().any(|founder| founder.node == node) {
+        if !nodes.iter().any(|known| known.node == node) {
             return Err(format!("node: {node} is not among the nodes"));
         }
-        let Written { partitions, listen, .. } = written;
-        Ok(ClusterFile { cluster, node, partitions, listen, founders })
+        let founders = match written.founders {
+            None => nodes.iter().map(|known| known.node).collect(),
+            Some(numbers) => {
+                let founders: Option<Vec<NodeId>> = numbers.into_iter().map(NodeId::new).collect();
+                founders.ok_or("founders: nodes are numbered from 1")?
+            }
+        };
+        if founders.len() > FOUNDERS_MAX {
+            return Err(format!("more than {FOUNDERS_MAX} founders"));
+        }
+        let Written { partitions, listen, version, .. } = written;
+        Ok(ClusterFile { cluster, node, partitions, listen, founders, nodes, version })
     }
 
-    /// Writes it into a folder.
+    /// Writes it into a folder, in the place of what was there: whole or not at all.
     ///
     /// # Errors
     /// [`ClusterError::System`].
     pub fn write(&self, folder: &Path) -> Result<(), ClusterError> {
         let path = folder.join(NAME);
-        std::fs::write(&path, self.text())
+        write_durably(folder, NAME, self.text().as_bytes(), 0o644)
             .map_err(|error| ClusterError::System { what: path.display().to_string(), error })
     }
 
@@ -105,21 +133,41 @@ impl ClusterFile {
             node: self.node.get(),
             partitions: self.partitions,
             listen: self.listen,
-            nodes: self.founders.iter().map(named).collect(),
+            founders: (!self
+                .nodes
+                .iter()
+                .map(|known| known.node)
+                .eq(self.founders.iter().copied()))
+            .then(|| self.founders.iter().map(|founder| founder.get()).collect()),
+            version: self.version,
+            nodes: self.nodes.iter().map(named).collect(),
         };
         toml::to_string(&written).expect("text and numbers are TOML")
     }
 
-    /// The nodes that have a replica of every partition.
+    /// Where a node is called, if it is in the cluster.
     #[must_use]
-    pub fn voters(&self) -> Vec<NodeId> {
-        self.founders.iter().map(|founder| founder.node).collect()
+    pub fn address_of(&self, node: NodeId) -> Option<&str> {
+        let found = self.nodes.iter().find(|known| known.node == node);
+        found.map(|known| known.address.as_str())
+    }
+
+    /// Those who began it and are still there, as partition 0 keeps them.
+    #[must_use]
+    pub fn founder_rows(&self) -> Vec<NodeRow> {
+        let founders = self.nodes.iter().filter(|known| self.founders.contains(&known.node));
+        let row = |known: &Founder| NodeRow {
+            node: known.node,
+            address: known.address.as_str().into(),
+            site: "".into(),
+        };
+        founders.map(row).collect()
     }
 
     /// The others, and where they are called.
     #[must_use]
     pub fn peers(&self) -> Vec<(NodeId, String)> {
-        let others = self.founders.iter().filter(|founder| founder.node != self.node);
+        let others = self.nodes.iter().filter(|founder| founder.node != self.node);
         others.map(|founder| (founder.node, founder.address.clone())).collect()
     }
 
@@ -131,8 +179,7 @@ impl ClusterFile {
         if let Some(listen) = self.listen {
             return Ok(listen);
         }
-        let me = self.founders.iter().find(|founder| founder.node == self.node);
-        let address = &me.expect("this node is among the founders").address;
+        let address = self.address_of(self.node).expect("this node is among the nodes");
         let failed = |error| ClusterError::System { what: format!("look up {address}"), error };
         let mut found = address.to_socket_addrs().map_err(failed)?;
         found.next().ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))
@@ -152,6 +199,19 @@ mod tests {
         assert_eq!(file.text(), TEXT);
         assert_eq!(file.peers(), [(NodeId::FIRST, "127.0.0.1:7701".to_owned())]);
         assert_eq!(file.listen_address().expect("an address").port(), 7702);
+    }
+
+    #[test]
+    fn who_founded_the_cluster_is_kept_when_nodes_come_and_go() {
+        let nodes = "founders = [1, 2]\nversion = 7\n\n[nodes]\n2 = \"a:1\"\n4 = \"b:1\"\n";
+        let text = format!("{}{nodes}", TEXT.split_once("\n[nodes]").expect("there").0);
+        let file = ClusterFile::parse(&text).expect("sound");
+        assert_eq!(file.text(), text);
+        let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.get()).collect::<Vec<_>>();
+        assert_eq!(numbers(&file.founders), [1, 2]);
+        assert_eq!(file.peers(), [(NodeId::new(4).expect("not zero"), "b:1".to_owned())]);
+        let later = ClusterFile::parse(&text.replace("[1, 2]", "[]")).expect("sound");
+        assert_eq!(later.founders, []);
     }
 
     #[test]

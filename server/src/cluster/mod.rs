@@ -5,14 +5,21 @@
 
 mod command;
 mod file;
+mod join;
+mod keeper;
 mod keys;
+mod moves;
 mod router;
 mod status;
+mod welcome;
 
 pub use command::run;
 pub use file::{ClusterFile, Founder};
+pub use join::invitation;
+pub use keeper::Keeper;
 pub use keys::adopt;
 pub use router::{INBOX_MAX, Inbox, Router};
+pub use welcome::Host;
 
 use novax_model::NodeId;
 use novax_peer::net::{Config, Links};
@@ -57,7 +64,7 @@ pub struct Seat {
     /// Which life of it.
     pub run: u64,
     /// What it knows of its cluster; nothing where it stands alone.
-    pub file: Option<ClusterFile>,
+    pub keeper: Option<Arc<Keeper>>,
     /// The links to the others.
     pub links: Arc<OnceLock<Links>>,
 }
@@ -66,14 +73,13 @@ impl Seat {
     /// Of a node that stands alone.
     #[must_use]
     pub fn alone() -> Seat {
-        Seat { node: NodeId::FIRST, run: 0, file: None, links: Arc::default() }
+        Seat { node: NodeId::FIRST, run: 0, keeper: None, links: Arc::default() }
     }
 
     /// Where a node is called.
     #[must_use]
     pub fn address_of(&self, node: NodeId) -> Option<String> {
-        let founders = self.file.iter().flat_map(|file| &file.founders);
-        founders.into_iter().find(|known| known.node == node).map(|known| known.address.clone())
+        self.keeper.as_ref()?.address_of(node)
     }
 }
 
@@ -97,7 +103,12 @@ pub fn link(
     let identity = Identity::load(&folder, file.cluster, file.node)?;
     let listen = file.listen_address()?;
     let states = STATE_VERSION..=STATE_VERSION;
-    let config = Config::new(identity, RunId(run), states, listen);
+    let authority = match Authority::load(&folder, &identity) {
+        Ok(authority) => Some(authority),
+        Err(novax_peer::Error::NoAuthority) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let config = Config { authority, ..Config::new(identity, RunId(run), states, listen) };
     Ok(Links::start(config, &file.peers(), router)?)
 }
 
@@ -125,8 +136,15 @@ pub fn found(
     };
     std::fs::create_dir_all(&home).map_err(system(&home))?;
     pki::create(&home, cluster, first.node)?;
-    let file =
-        |node| ClusterFile { cluster, node, partitions, listen: None, founders: founders.to_vec() };
+    let file = |node| ClusterFile {
+        cluster,
+        node,
+        partitions,
+        listen: None,
+        founders: founders.iter().map(|founder| founder.node).collect(),
+        nodes: founders.to_vec(),
+        version: 0,
+    };
     file(first.node).write(&home)?;
     let authority = Authority::load(&home, &Identity::load(&home, cluster, first.node)?)?;
     let mut made = vec![(first.node, home.clone())];
@@ -139,5 +157,6 @@ pub fn found(
     }
     let folders: Vec<PathBuf> = made.iter().map(|(_, folder)| folder.clone()).collect();
     keys::share(&folders)?;
+    keys::share_authority(&folders)?;
     Ok(made)
 }

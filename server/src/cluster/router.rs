@@ -1,5 +1,6 @@
 //! What comes over the links, to the shard whose it is. Runs on the links' thread and never waits.
 
+use super::Host;
 use crate::node::states::States;
 use crossbeam_queue::ArrayQueue;
 use novax_model::{NodeId, PartitionId};
@@ -43,6 +44,8 @@ pub struct Router {
     /// By the shard's number.
     inboxes: Vec<Inbox>,
     states: Arc<States>,
+    /// Lets nodes in.
+    host: Option<Host>,
 }
 
 impl std::fmt::Debug for Router {
@@ -57,7 +60,13 @@ impl Router {
     pub fn new(inboxes: Vec<Inbox>, states: Arc<States>) -> Router {
         assert!(!inboxes.is_empty(), "a node has at least one shard");
         states.set_inboxes(inboxes.clone());
-        Router { inboxes, states }
+        Router { inboxes, states, host: None }
+    }
+
+    /// With somebody who lets nodes in.
+    #[must_use]
+    pub fn with_host(self, host: Host) -> Router {
+        Router { host: Some(host), ..self }
     }
 
     fn inbox(&self, partition: PartitionId) -> &Inbox {
@@ -128,6 +137,13 @@ impl Handler for Router {
 
     fn snapshot_received(&self, from: NodeId, id: SnapshotId, whole: bool) {
         self.states.received(from, id, whole);
+    }
+
+    fn joining(&self, node: NodeId, address: &str) -> Result<Vec<u8>, String> {
+        let host = self.host.as_ref().ok_or("this node lets nobody in")?;
+        let welcome = host.take_in(node, address)?;
+        eprintln!("novax: {node} joins the cluster, to be called at {address}");
+        Ok(welcome)
     }
 
     fn snapshot_sent(&self, _to: NodeId, id: SnapshotId, whole: bool) {

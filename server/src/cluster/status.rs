@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 /// An order should have been followed within this.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks at what came of an order.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs what needs the API; answers the exit code.
-fn with_key(api: &ApiArgs, run: impl FnOnce(&str) -> Result<String, String>) -> u8 {
+pub(super) fn with_key(api: &ApiArgs, run: impl FnOnce(&str) -> Result<String, String>) -> u8 {
     let Some(key) = &api.api_key else {
         eprintln!("novax: name the key of the HTTP API with --api-key or NOVAX__HTTP__API_KEY");
         return EXIT_USAGE;
@@ -30,15 +30,30 @@ fn with_key(api: &ApiArgs, run: impl FnOnce(&str) -> Result<String, String>) -> 
     }
 }
 
-fn look(api: &ApiArgs, key: &str) -> Result<Value, String> {
+pub(super) fn look(api: &ApiArgs, key: &str) -> Result<Value, String> {
     let request = Request { method: "GET", path: "/v1/cluster".to_owned(), body: None };
     let body = ask(api.http, key, &request)?;
     serde_json::from_slice(&body).map_err(|error| format!("{}: {error}", api.http))
 }
 
-fn put(api: &ApiArgs, key: &str, path: String, body: &Value) -> Result<(), String> {
-    let request = Request { method: "PUT", path, body: Some(body.to_string()) };
-    ask(api.http, key, &request).map(drop)
+fn put(api: &ApiArgs, key: &str, path: &str, body: &Value) -> Result<(), String> {
+    send(api, key, "PUT", path, Some(body)).map(drop)
+}
+
+/// What a node answers; nothing to what has no answer.
+pub(super) fn send(
+    api: &ApiArgs,
+    key: &str,
+    method: &'static str,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, String> {
+    let request = Request { method, path: path.to_owned(), body: body.map(Value::to_string) };
+    let answer = ask(api.http, key, &request)?;
+    if answer.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&answer).map_err(|error| format!("{}: {error}", api.http))
 }
 
 /// Looks until it is so.
@@ -68,7 +83,7 @@ pub(super) fn show(api: &ApiArgs) -> u8 {
 /// `novax cluster drain`
 pub(super) fn drain(api: &ApiArgs, node: u64, undo: bool) -> u8 {
     with_key(api, |key| {
-        put(api, key, format!("/v1/cluster/nodes/{node}"), &json!({"draining": !undo}))?;
+        put(api, key, &format!("/v1/cluster/nodes/{node}"), &json!({"draining": !undo}))?;
         let done = |cluster: &Value| {
             let row = list(cluster, "nodes").iter().find(|row| row["node"] == node);
             row.is_some_and(|row| {
@@ -90,7 +105,7 @@ pub(super) fn drain(api: &ApiArgs, node: u64, undo: bool) -> u8 {
 pub(super) fn transfer(api: &ApiArgs, partition: u16, to: u64) -> u8 {
     with_key(api, |key| {
         let path = format!("/v1/cluster/partitions/{partition}/leader");
-        put(api, key, path, &json!({"node": to}))?;
+        put(api, key, &path, &json!({"node": to}))?;
         let done = |cluster: &Value| {
             let row = list(cluster, "partitions").iter().find(|row| row["partition"] == partition);
             row.is_some_and(|row| row["leader"] == to)
@@ -100,7 +115,7 @@ pub(super) fn transfer(api: &ApiArgs, partition: u16, to: u64) -> u8 {
     })
 }
 
-fn list<'a>(of: &'a Value, name: &str) -> &'a [Value] {
+pub(super) fn list<'a>(of: &'a Value, name: &str) -> &'a [Value] {
     of[name].as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -121,6 +136,7 @@ fn tables(cluster: &Value) -> String {
     for node in list(cluster, "nodes") {
         let link = match (node["linked"] == true, node["link_ended"].as_str()) {
             _ if node["node"] == cluster["node"] => "itself",
+            _ if node["invited"] == true => "invited",
             (true, _) => "up",
             (false, why) => why.unwrap_or("down"),
         };
@@ -157,6 +173,10 @@ fn members(partition: &Value) -> String {
     if partition["joint"] == true {
         text.push_str(", changing");
     }
+    let wanted = join("wanted_voters");
+    if !wanted.is_empty() {
+        text = format!("{text}, to be {wanted}");
+    }
     text
 }
 
@@ -185,7 +205,7 @@ mod tests {
             ],
             "partitions": [{
                 "partition": 0, "leader": 2, "term": 3, "commit": 20, "voters": [1, 2],
-                "learners": [3], "joint": true,
+                "learners": [3], "joint": true, "wanted_voters": [2, 3],
                 "replicas": [{"node": 1, "behind": 4}, {"node": 2, "behind": 0}],
             }],
         });
@@ -193,8 +213,8 @@ mod tests {
             node  address  link     round trip  leads         run\n\
             1     a:7700   itself   -           0 (draining)  7\n\
             2     b:7700   silence  -           1             -\n\n\
-            partition  leader  term  commit  members                    behind by node\n\
-            0          2       3     20      1 2, learning 3, changing  1:4 2:0\n";
+            partition  leader  term  commit  members                               behind by node\n\
+            0          2       3     20      1 2, learning 3, changing, to be 2 3  1:4 2:0\n";
         assert_eq!(tables(&cluster), shown);
     }
 }

@@ -54,8 +54,8 @@ pub const KEYS: &[Key] = &[
         flag: "shards",
         kind: Kind::Count { min: 0, max: 256 },
         default: Some("0"),
-        doc: "Threads that own sockets, log and partitions, each pinned to a core. \
-              0 takes one for each core. May change between starts.",
+        doc: "Threads that own sockets, log and partitions. 0 takes one for each core and keeps each on its \
+              core; with fewer, the system puts them where there is room. May change between starts.",
     },
     Key {
         name: "node.partitions",

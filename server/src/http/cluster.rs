@@ -4,6 +4,7 @@
 
 use super::Api;
 use super::extract::Body;
+use super::members::wanted;
 use super::problem::Problem;
 use crate::cluster::Seat;
 use crate::control::{Order, Replica};
@@ -42,6 +43,10 @@ pub(super) struct NodeView {
     pub node: u64,
     /// Where the others call it.
     pub address: Option<String>,
+    /// Where it stands, in the word of whoever invited it.
+    pub site: Option<String>,
+    /// It was invited and has not come.
+    pub invited: bool,
     /// Whether there is a link to it; true for the node that answers.
     pub linked: bool,
     /// The time a ping to it took, lately.
@@ -75,6 +80,8 @@ pub(super) struct PartitionView {
     pub learners: Vec<u64>,
     /// Whether a change of several voters is under way.
     pub joint: bool,
+    /// Who should vote, while that is not yet so.
+    pub wanted_voters: Option<Vec<u64>>,
     /// Its replicas, by node. One that has said nothing since the start of this node is missing.
     pub replicas: Vec<ReplicaView>,
 }
@@ -94,7 +101,7 @@ pub(super) struct ReplicaView {
     pub age_ms: u64,
 }
 
-fn numbers(nodes: &[NodeId]) -> Vec<u64> {
+pub(super) fn numbers(nodes: &[NodeId]) -> Vec<u64> {
     nodes.iter().map(|node| node.get()).collect()
 }
 
@@ -119,6 +126,7 @@ impl PartitionView {
             voters: numbers(replica.members.voters()),
             learners: numbers(replica.members.learners()),
             joint: replica.members.is_joint(),
+            wanted_voters: wanted(replica),
             replicas: all.into_iter().map(view).collect(),
         }
     }
@@ -126,6 +134,8 @@ impl PartitionView {
 
 fn node_view(seat: &Seat, node: NodeId, link: Option<&LinkStatus>, all: &[Replica]) -> NodeView {
     let me = node == seat.node;
+    let roster = seat.keeper.as_ref().map(|keeper| keeper.roster());
+    let row = roster.as_ref().and_then(|roster| roster.node(node));
     let peer = link.and_then(|link| link.peer.as_ref());
     let drains = |replica: &Replica| {
         let mut others = replica.others.iter();
@@ -139,6 +149,8 @@ fn node_view(seat: &Seat, node: NodeId, link: Option<&LinkStatus>, all: &[Replic
     NodeView {
         node: node.get(),
         address: seat.address_of(node),
+        site: row.map(|row| row.site.to_string()).filter(|site| !site.is_empty()),
+        invited: row.is_some_and(|row| !row.has_joined()),
         linked: me || peer.is_some(),
         round_trip_us: link
             .filter(|_| peer.is_some())
@@ -155,11 +167,13 @@ fn view(seat: &Seat, all: &[Replica]) -> ClusterView {
     let links = seat.links.get().map(|links| links.status().links).unwrap_or_default();
     let mut nodes: BTreeSet<NodeId> = links.iter().map(|link| link.node).collect();
     nodes.insert(seat.node);
+    let roster = seat.keeper.as_ref().map(|keeper| keeper.roster());
+    nodes.extend(roster.iter().flat_map(|roster| &roster.nodes).map(|row| row.node));
     nodes.extend(all.iter().flat_map(|replica| replica.members.voters().iter().copied()));
     nodes.extend(all.iter().flat_map(|replica| replica.members.learners().iter().copied()));
     let link = |node: NodeId| links.iter().find(|link| link.node == node);
     ClusterView {
-        cluster: seat.file.as_ref().map(|file| file.cluster.to_string()),
+        cluster: seat.keeper.as_ref().map(|keeper| keeper.file().cluster.to_string()),
         node: seat.node.get(),
         nodes: nodes.into_iter().map(|node| node_view(seat, node, link(node), all)).collect(),
         partitions: all.iter().map(|replica| PartitionView::new(seat.node, replica)).collect(),

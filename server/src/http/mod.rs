@@ -31,6 +31,7 @@ mod extract;
 mod finance;
 mod layers;
 mod live;
+mod members;
 mod openapi;
 mod page;
 mod pages;

@@ -2,8 +2,8 @@
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
 use super::{
-    Api, ageing, audit, books, cluster, connectors, documents, drivers, erase, finance, payments,
-    sessions, sites, stations, status, tariffs,
+    Api, ageing, audit, books, cluster, connectors, documents, drivers, erase, finance, members,
+    payments, sessions, sites, stations, status, tariffs,
 };
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -43,6 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(documents::routes())
         .merge(ageing::routes())
         .merge(cluster::routes())
+        .merge(members::routes())
 }
 
 /// Adds the key, and to each operation that any error is a problem.

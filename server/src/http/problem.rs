@@ -162,6 +162,7 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             format!("{required} minor units are needed and {available} can be held"),
         ),
         Refusal::BadTerms(words) => Problem::unprocessable(words.to_string()),
+        Refusal::BadNode(words) => Problem::conflict("bad_node", words.to_string()),
         Refusal::BadDocument(words) => Problem::conflict("not_confirmed", words.to_string()),
         Refusal::DocumentDiffers(number) => Problem::conflict(
             "document_differs",

@@ -184,6 +184,13 @@ fn metrics_text(api: &Api) -> String {
         head(&mut text, name, "counter", help);
         let _ = writeln!(text, "{name} {}", count.load(Ordering::Relaxed));
     }
+    if let Some(links) = api.seat().links.get() {
+        let name = "novax_links_refused_total";
+        head(&mut text, name, "counter", "Connections of other nodes refused or ended, by why.");
+        for (why, count) in links.status().refusals {
+            let _ = writeln!(text, "{name}{{why=\"{}\"}} {count}", why.name());
+        }
+    }
     head(&mut text, "novax_uptime_seconds", "gauge", "Seconds since the start.");
     let _ = writeln!(text, "novax_uptime_seconds {}", api.0.live.uptime().as_secs());
     text

@@ -92,7 +92,12 @@ fn read_node(text: &str) -> Result<u16, String> {
 }
 
 /// The file is there whole or not at all, also after a crash.
-fn write_durably(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+pub(crate) fn write_durably(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    mode: u32,
+) -> std::io::Result<()> {
     let temporary = dir.join(format!("{name}.new"));
     let mut file =
         OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&temporary)?;

@@ -1,8 +1,9 @@
 //! The loop of a shard's thread: what the ring says goes into the shard, what the shard wants goes to the ring.
 //!
-//! One system call a turn when there is work, none but the wait when there is not.
+//! One system call a turn when there is work, two when it writes the log, none but the wait when there is not.
 
 use super::states::States;
+use crate::cluster::Keeper;
 use crate::control::Request;
 use crate::ring::{Completion, FileBlock, Ring, RingHandle};
 use crossbeam_queue::ArrayQueue;
@@ -37,6 +38,8 @@ pub struct Driver {
     pub links: Arc<OnceLock<Links>>,
     /// States that come and go.
     pub states: Arc<States>,
+    /// Hears who the nodes of the cluster are; none on a node that stands alone.
+    pub keeper: Option<Arc<Keeper>>,
     /// Taken once every shard's state is as new as its log.
     pub listener: Option<TcpListener>,
     /// How many shards are not there yet.
@@ -73,7 +76,7 @@ impl Driver {
         let mut completions = Vec::new();
         let mut counted = false;
         let mut stop_at: Option<Timestamp> = None;
-        self.turn(&mut completions);
+        self.turn(&mut completions)?;
         loop {
             if !counted && self.shard.is_caught_up() {
                 counted = true;
@@ -94,7 +97,7 @@ impl Driver {
             }
             let wait = self.shard.sleep_max();
             self.ring.submit_and_wait(Some(wait), &mut completions)?;
-            self.turn(&mut completions);
+            self.turn(&mut completions)?;
         }
     }
 
@@ -106,7 +109,7 @@ impl Driver {
         time
     }
 
-    fn turn(&mut self, completions: &mut Vec<Completion>) {
+    fn turn(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
         let now = self.now();
         self.shard.set_now(now);
         for completion in completions.drain(..) {
@@ -114,9 +117,20 @@ impl Driver {
         }
         self.shard.take_requests(&self.requests);
         self.shard.take_peers(&self.peers);
+        self.shard.send_off();
+        let effects = self.shard.take_effects();
+        let writes = effects.log_write.is_some();
+        self.perform(effects);
+        if writes {
+            self.ring.submit()?;
+        }
         self.shard.end_turn();
         let effects = self.shard.take_effects();
         self.perform(effects);
+        if let (Some(roster), Some(keeper)) = (self.shard.take_roster(), &self.keeper) {
+            keeper.tell(roster);
+        }
+        Ok(())
     }
 
     /// A link takes it or says at once that it does not.

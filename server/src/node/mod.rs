@@ -1,11 +1,11 @@
 //! A node: recovers its data directory, starts its shards and the control plane, stops them.
 
-mod data;
+pub(crate) mod data;
 pub mod driver;
 pub mod states;
 pub mod tiers;
 
-use crate::cluster::{ClusterError, ClusterFile, INBOX_MAX, Inbox, Router, Seat};
+use crate::cluster::{ClusterError, ClusterFile, Host, INBOX_MAX, Inbox, Keeper, Router, Seat};
 use crate::config::Config;
 use crate::control::{Control, Freshness, Request, ShardPort};
 use crate::http;
@@ -49,6 +49,8 @@ const UNKNOWN_MAX: usize = 4_096;
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// After the order to stop, others have this long to take over what the node leads.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// A node that is not ready after this says why.
+const READY_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two passes of a scrubber over a store.
 const SCRUB_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -143,7 +145,7 @@ fn cluster_of(data: &DataDir) -> Result<Place, NodeError> {
             ),
         });
     }
-    Ok(Place { node: file.node, founders: file.voters(), file: Some(file) })
+    Ok(Place { node: file.node, founders: file.founders.clone(), file: Some(file) })
 }
 
 struct Recovery {
@@ -199,6 +201,8 @@ pub struct Node {
     shards: Vec<thread::JoinHandle<Result<(), NodeError>>>,
     /// What carries states to and from other nodes, and its thread.
     states: (Arc<States>, thread::JoinHandle<()>),
+    /// Who keeps the list of the cluster's nodes, and his thread.
+    kept: Option<(Arc<Keeper>, thread::JoinHandle<()>)>,
     /// Its place in its cluster. The links to other nodes end with the last of the shards' threads and this.
     seat: Seat,
     /// HTTP and SQL, which finish what they are at when told to stop.
@@ -267,12 +271,16 @@ impl Node {
         let provider = crate::payments::provider(&config.payments)?;
         let (asked, asked_of_us) = mpsc::channel(crate::payments::ASKED_MAX);
         let payments = provider.is_some().then_some(asked);
+        let kept = cluster.file.clone().map(|file| Keeper::start(&data.path, file, links.clone()));
+        let kept = kept.transpose().map_err(system("start the nodes' thread"))?;
+        let keeper = kept.as_ref().map(|(keeper, _)| keeper.clone());
         let starter = Starter {
             config,
             data: &data,
             run,
             founders: cluster.founders,
             node: cluster.node,
+            keeper: keeper.clone(),
             links: links.clone(),
             states: states.clone(),
             recovered,
@@ -281,33 +289,36 @@ impl Node {
             payments,
         };
         let mut started = starter.start(slots)?;
-        if let Some(file) = &cluster.file {
-            let router =
-                Arc::new(Router::new(std::mem::take(&mut started.inboxes), states.clone()));
+        let control = Control::new(started.ports.clone(), data.partitions);
+        if let (Some(file), Some(keeper)) = (&cluster.file, &keeper) {
+            let host = Host::new(&data.path, control.clone(), keeper.clone());
+            let router = Router::new(std::mem::take(&mut started.inboxes), states.clone());
+            let router = Arc::new(router.with_host(host));
             let made = crate::cluster::link(&data.path, file, run, router)?;
             eprintln!(
                 "novax: {} of a cluster of {}, called at {}",
                 file.node,
-                file.founders.len(),
+                file.nodes.len(),
                 made.address()
             );
             let _set_once = links.set(made);
+            keeper.linked();
         }
-        started.catch_up()?;
+        started.catch_up(&links)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("control")
             .enable_all()
             .build()
             .map_err(system("start the control plane"))?;
-        let control = Control::new(started.ports, data.partitions);
         let mut node = Node {
             control,
             addresses,
             api_key,
             shards: started.threads,
             states: (states, states_thread),
-            seat: Seat { node: cluster.node, run, file: cluster.file, links },
+            kept,
+            seat: Seat { node: cluster.node, run, keeper, links },
             serving: Vec::new(),
             runtime,
             stop,
@@ -445,6 +456,12 @@ impl Node {
             });
             first = first.and(ended);
         }
+        if let Some((keeper, thread)) = self.kept {
+            keeper.stop();
+            if thread.join().is_err() {
+                eprintln!("novax: the thread that keeps the nodes panicked");
+            }
+        }
         let (states, thread) = self.states;
         states.stop();
         first.and(thread.join().map_err(|_panicked| {
@@ -499,6 +516,7 @@ struct Starter<'a> {
     run: u64,
     node: NodeId,
     founders: Vec<NodeId>,
+    keeper: Option<Arc<Keeper>>,
     links: Arc<OnceLock<Links>>,
     states: Arc<States>,
     recovered: Recovered,
@@ -518,8 +536,14 @@ struct Started {
 impl Started {
     /// Waits until every shard's state is as new as its log: whoever asks before that is answered
     /// from the past, which may lack what was acknowledged.
-    fn catch_up(&mut self) -> Result<(), NodeError> {
+    fn catch_up(&mut self, links: &OnceLock<Links>) -> Result<(), NodeError> {
+        let begun = Instant::now();
+        let mut told = false;
         while self.behind.load(Ordering::SeqCst) > 0 {
+            if !told && begun.elapsed() >= READY_PATIENCE {
+                told = true;
+                eprintln!("novax: not ready yet: {}", waits_for(links));
+            }
             if let Some(ended) = self.threads.iter().position(|thread| thread.is_finished()) {
                 return self.threads.swap_remove(ended).join().unwrap_or_else(|_panicked| {
                     Err(system("a shard")(std::io::Error::other("panicked")))
@@ -528,6 +552,17 @@ impl Started {
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+}
+
+/// Why a node does not become ready, as far as it knows.
+fn waits_for(links: &OnceLock<Links>) -> &'static str {
+    let status = links.get().map(Links::status);
+    let linked =
+        |status: &novax_peer::net::Status| status.links.iter().any(|link| link.peer.is_some());
+    match status.is_none_or(|status| linked(&status)) {
+        true => "it gets what it lacks, or too few others are up",
+        false => "no other node talks to it; are they up, and is it still one of the cluster?",
     }
 }
 
@@ -549,11 +584,15 @@ impl Starter<'_> {
             (0..shards).map(|_| ArrayQueue::new(MESH_MAX)).collect();
         let recovered = Arc::new(self.recovered);
         let config = shard_config(self.config, self.data, (self.node, self.run))?;
+        // With a shard for each core the machine is the node's. With fewer, others may be on any core, and which
+        // ones are free is what the scheduler knows.
+        let pinned = usize::from(shards) >= cores();
         let mut pending = Vec::new();
         for (number, slots) in per_shard.into_iter().enumerate() {
             let number = u16::try_from(number).expect("shards are counted in u16");
             let birth = Birth {
                 number,
+                pinned,
                 config: config.clone(),
                 log: LogConfig {
                     dir: self.data.log(number),
@@ -569,6 +608,7 @@ impl Starter<'_> {
                 states: self.states.clone(),
                 retain_bytes_max: self.config.log.retain_bytes,
                 founders: self.founders.clone(),
+                keeper: self.keeper.clone(),
                 counters: Arc::new(Counters::default()),
                 behind: behind.clone(),
                 unknown: self.unknown.clone(),
@@ -626,6 +666,9 @@ fn shard_config(
 /// Everything a shard's thread starts with.
 struct Birth {
     number: u16,
+    /// Whether it stays on one core, so that its caches stay warm. A hint: where it is not allowed, the shard
+    /// runs wherever it is put.
+    pinned: bool,
     config: ShardConfig,
     log: LogConfig,
     recovered: Arc<Recovered>,
@@ -637,6 +680,7 @@ struct Birth {
     states: Arc<States>,
     retain_bytes_max: usize,
     founders: Vec<NodeId>,
+    keeper: Option<Arc<Keeper>>,
     counters: Arc<Counters>,
     behind: Arc<AtomicUsize>,
     unknown: mpsc::Sender<Identity>,
@@ -680,7 +724,9 @@ impl Birth {
         made: &std::sync::mpsc::Sender<RingHandle>,
         wiring: &std::sync::mpsc::Receiver<Wiring>,
     ) -> Result<(), NodeError> {
-        pin(self.number);
+        if self.pinned {
+            crate::ring::pin_to_core(usize::from(self.number));
+        }
         let ring = Ring::new(RingConfig::default()).map_err(system("make an io_uring"))?;
         let _started = made.send(ring.handle());
         let Ok(Wiring { rings, mesh }) = wiring.recv() else { return Ok(()) };
@@ -710,6 +756,9 @@ impl Birth {
         if let Some(payments) = self.payments {
             shard.set_payments(payments);
         }
+        if let Some(keeper) = &self.keeper {
+            shard.set_founders(keeper.file().founder_rows());
+        }
         let driver = Driver {
             shard,
             ring,
@@ -718,6 +767,7 @@ impl Birth {
             peers: self.peers,
             links: self.links,
             states: self.states,
+            keeper: self.keeper,
             listener: Some(self.listener),
             behind: self.behind,
             clock: (driver::now(), std::time::Instant::now()),
@@ -728,9 +778,7 @@ impl Birth {
     }
 }
 
-/// Keeps the thread on one core, so that its caches stay warm. A hint: where it is not allowed, the
-/// shard runs wherever it is put.
-fn pin(shard: u16) {
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    crate::ring::pin_to_core(usize::from(shard) % cores);
+/// Of those that this process may use.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -101,6 +101,14 @@ impl Ring {
         handled
     }
 
+    /// Hands to the kernel what was asked for since, and takes no answers yet.
+    ///
+    /// # Errors
+    /// As [`Ring::submit_and_wait`].
+    pub fn submit(&mut self) -> io::Result<()> {
+        self.queue.submit()
+    }
+
     /// Does what is due by now; returns how long until something else is.
     fn housekeep(&mut self) -> Option<Duration> {
         self.close_finished();

@@ -193,6 +193,12 @@ impl Queue {
         }
     }
 
+    /// Hands over what is asked for, as far as the kernel takes it at once. The rest follows with `enter`.
+    pub(super) fn submit(&mut self) -> io::Result<()> {
+        self.fill();
+        tolerate(self.io.submit())
+    }
+
     /// Submits everything and runs the kernel's pending work for this thread; with `wait`, until there is at
     /// least one answer or the time is over.
     pub(super) fn enter(&mut self, wait: bool, timeout: Option<Duration>) -> io::Result<()> {

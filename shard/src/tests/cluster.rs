@@ -1,5 +1,7 @@
 //! Three nodes without rings or links: what each has for the others is carried by hand, or lost.
 
+mod members;
+
 use super::*;
 use crate::peers::{Lane, PeerInput};
 use crate::port::{Freshness, View};
@@ -121,8 +123,9 @@ impl Cluster {
 
     fn leader(&self, partition: PartitionId) -> usize {
         let leads = |world: &World| world.shard.slots[&partition].led_from.is_some();
-        let leaders: Vec<usize> =
-            (0..3).filter(|at| self.worlds[*at].as_ref().is_some_and(leads)).collect();
+        let leaders: Vec<usize> = (0..self.worlds.len())
+            .filter(|at| self.worlds[*at].as_ref().is_some_and(leads))
+            .collect();
         assert_eq!(leaders.len(), 1, "one leads");
         leaders[0]
     }

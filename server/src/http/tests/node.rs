@@ -10,7 +10,7 @@ use crate::control::{
 use crossbeam_queue::ArrayQueue;
 use novax_charging::command::{Command, Outcome, PayerRef, RequestStart, encode_entry};
 use novax_charging::config::PartitionConfig;
-use novax_charging::{DirectoryKind, Partition, RowWrite};
+use novax_charging::{DirectoryKind, Partition, RowWrites};
 use novax_engine::{Batch, Engine, Worker};
 use novax_model::{Identity, NodeId, PartitionId, SessionId, Timestamp};
 use novax_raft::Members;
@@ -176,7 +176,7 @@ impl Shard {
         let part = self.part(partition);
         part.index += 1;
         let applied = part.partition.apply(part.index, &entry).expect("our own entry");
-        write(part, applied.rows);
+        write(part, &applied.rows);
         self.counters.commands_applied.increment();
         applied.outcomes.into_iter().next().expect("one command, one outcome")
     }
@@ -201,7 +201,7 @@ impl Shard {
         for (number, part) in self.parts.iter_mut().enumerate() {
             if with_series {
                 let rows = part.partition.seal_heads();
-                write(part, rows);
+                write(part, &rows);
             }
             let number = PartitionId(u16::try_from(number).expect("few partitions"));
             all.push((number, part.engine.snapshot()));
@@ -223,6 +223,7 @@ impl Shard {
                 applied: part.index,
             },
             members: Members::of_voters(&[NodeId::FIRST]),
+            wanted: None,
             others: Vec::new(),
         };
         self.parts.iter().enumerate().map(replica).collect()
@@ -245,12 +246,12 @@ impl Shard {
     }
 }
 
-fn write(part: &mut Part, rows: Vec<RowWrite>) {
+fn write(part: &mut Part, rows: &RowWrites) {
     let mut batch = Batch::new();
-    for row in rows {
+    for row in rows.iter() {
         match row.value {
-            Some(value) => batch.put_owned(row.keyspace as u8, row.key, value),
-            None => batch.delete_owned(row.keyspace as u8, row.key),
+            Some(value) => batch.put(row.keyspace as u8, row.key, value),
+            None => batch.delete(row.keyspace as u8, row.key),
         }
     }
     batch.set_mark(part.index);
