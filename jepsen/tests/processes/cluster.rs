@@ -22,8 +22,9 @@ pub(crate) fn form(folder: &Path) {
     let first = folder.join("n1");
     let mut init = Command::new(novax());
     init.args(["cluster", "init", "--partitions", "4", "--data"]).arg(&first);
-    for (number, address) in (1..).zip(free_addresses(3)) {
-        init.args(["--node", &format!("{number}={address}")]);
+    for (number, (address, site)) in (1..).zip(free_addresses(3).iter().zip(["fra", "par", "mil"]))
+    {
+        init.args(["--node", &format!("{number}={address},{site}")]);
     }
     let made = init.output().expect("runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
