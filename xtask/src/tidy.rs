@@ -93,7 +93,7 @@ const FLOORS: [(&str, &[&str]); 25] = [
     ("jepsen", &["model", "wire", "engine", "log", "ledger", "audit", "payments"]),
     (
         "jepsen/sim",
-        &["model", "log", "engine", "ledger", "audit", "wire", "charging", "raft", "shard"],
+        &["model", "log", "engine", "tsdb", "ledger", "audit", "wire", "charging", "raft", "shard"],
     ),
     (
         "benches",
