@@ -382,13 +382,13 @@ impl State {
             content,
             facts: Sha256::digest(&ask.facts).into(),
         };
-        self.append(Keyspace::Documents, document_key(id), Some(archive(&row)));
-        self.append(Keyspace::Documents, document_facts_key(id), Some(ask.facts.clone()));
+        self.append(Keyspace::Documents, &document_key(id), &archive(&row));
+        self.append(Keyspace::Documents, &document_facts_key(id), &ask.facts);
         let number = id.to_string().into_bytes();
-        self.append(Keyspace::Documents, request_key(&ask.request()), Some(number));
+        self.append(Keyspace::Documents, &request_key(&ask.request()), &number);
         for part in &ask.parts {
             let key = session_document_key(part.session, ask.kind, id);
-            self.append(Keyspace::Documents, key, Some(part.amount.to_be_bytes().to_vec()));
+            self.append(Keyspace::Documents, &key, &part.amount.to_be_bytes());
         }
     }
 
@@ -405,7 +405,7 @@ impl State {
             let Some(set) = self.ledger.set(row.transfer_key()) else { continue };
             (row.booked, row.first, row.rows) = (set.at, set.first, set.rows);
             for key in [row.session_key(), row.time_key()] {
-                self.append(Keyspace::Billings, key, Some(archive(&row)));
+                self.append(Keyspace::Billings, &key, &archive(&row));
             }
         }
     }
@@ -417,7 +417,7 @@ impl State {
             let next = self.documents.series.get(&series).copied().unwrap_or(1);
             let key = series_row_key(&series);
             let row = SeriesRow { series, next };
-            self.append(Keyspace::Documents, key, Some(archive(&row)));
+            self.append(Keyspace::Documents, &key, &archive(&row));
         }
         let since = self.documents_since();
         self.documents.forget_before(since);

@@ -166,7 +166,7 @@ impl State {
                 self.put_payer_row(row);
             } else {
                 let key = session.0.to_be_bytes().to_vec();
-                self.append(Keyspace::PayerSessions, key, Some(archive(&row)));
+                self.append(Keyspace::PayerSessions, &key, &archive(&row));
             }
         }
         let payments = rows.payments.into_iter().map(|row| ((row.session, row.number), row));
@@ -174,7 +174,7 @@ impl State {
             row.driver = name.clone();
             (row.card.method, row.card.customer) = (ERASED.into(), None);
             let key = payment_key(session, number).to_vec();
-            self.append(Keyspace::Payments, key, Some(archive(&row)));
+            self.append(Keyspace::Payments, &key, &archive(&row));
         }
     }
 

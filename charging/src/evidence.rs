@@ -28,7 +28,7 @@ impl State {
         }
         let kept = SignedRow { session, identity, at: self.now(), values: signed.values.clone() };
         let key = session.0.to_be_bytes().to_vec();
-        self.append(Keyspace::SignedValues, key, Some(archive(&kept)));
+        self.append(Keyspace::SignedValues, &key, &archive(&kept));
     }
 
     /// The public key of a station's meter, by which its signatures are verified.

@@ -146,7 +146,7 @@ impl State {
         }
         let row = FxRateRow { number: rate_id(&rate).0, rate: rate.clone() };
         let key = fx_rate_key(rate.base, rate.quote, rate.from);
-        self.append(Keyspace::FxRates, key, Some(archive(&row)));
+        self.append(Keyspace::FxRates, &key, &archive(&row));
         self.rates.insert(rate);
         self.rates.forget_before(pair, now);
         Ok(Outcome::Done)

@@ -35,7 +35,7 @@ impl State {
             return Err(Refusal::Full);
         }
         let row = PricedRow { id, format, source, hash: terms.hash(), terms, put: self.now() };
-        self.append(Keyspace::Priced, key.clone(), Some(archive(&row)));
+        self.append(Keyspace::Priced, &key, &archive(&row));
         self.priced.insert(key);
         Ok(Outcome::Done)
     }

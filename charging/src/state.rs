@@ -471,7 +471,7 @@ impl State {
         let number = self.meta.next_exception;
         self.meta.next_exception += 1;
         let row = ExceptionRow { at: self.now(), identity: identity.clone(), text: text.into() };
-        self.append(Keyspace::Exceptions, number.to_be_bytes().to_vec(), Some(rows::archive(&row)));
+        self.append(Keyspace::Exceptions, &number.to_be_bytes(), &rows::archive(&row));
     }
 
     /// The same about a driver, who is not named: the session that the words name leads there, as long
@@ -486,13 +486,8 @@ impl State {
     }
 
     /// Writes a row that is not kept in memory.
-    pub(crate) fn append(
-        &mut self,
-        keyspace: Keyspace,
-        key: impl AsRef<[u8]>,
-        value: Option<impl AsRef<[u8]>>,
-    ) {
-        self.appended.write(keyspace, key.as_ref(), value.as_ref().map(AsRef::as_ref));
+    pub(crate) fn append(&mut self, keyspace: Keyspace, key: &[u8], value: &[u8]) {
+        self.appended.write(keyspace, key, Some(value));
     }
 
     fn write_dirty(&self, dirty: &Dirty, out: &mut RowWrites) {

@@ -193,7 +193,7 @@ impl State {
             *id = Some(row_id);
             let key = terms_key(&row, row_id);
             if self.terms.insert(row_id, row) {
-                self.append(Keyspace::Terms, key, Some(stored));
+                self.append(Keyspace::Terms, &key, &stored);
             }
         }
         let [tariff_id, contract_id, rules] = ids;
@@ -322,7 +322,7 @@ impl State {
             return Ok(Outcome::Done);
         }
         let row = SignalRow { site: key.0.clone(), kind, sample };
-        self.append(Keyspace::Signals, signal_key(&row.site, kind), Some(archive(&row)));
+        self.append(Keyspace::Signals, &signal_key(&row.site, kind), &archive(&row));
         self.signals.insert(key, sample);
         Ok(Outcome::Done)
     }

@@ -68,7 +68,7 @@ impl RowWrites {
     pub(crate) fn write(&mut self, keyspace: Keyspace, key: &[u8], value: Option<&[u8]>) {
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value.unwrap_or_default());
-        let value = value.map(|value| len(value));
+        let value = value.map(len);
         self.lengths.push(Lengths { keyspace, key: len(key), value });
     }
 

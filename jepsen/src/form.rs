@@ -11,7 +11,7 @@ use std::process::Command;
 pub struct Founder {
     /// Its number.
     pub node: NodeId,
-    /// Where the others call it.
+    /// Where the others call it, and its site if it has one: `host:port,site`.
     pub address: String,
     /// Its data directory, on which nothing has run.
     pub data: PathBuf,

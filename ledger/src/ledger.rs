@@ -149,8 +149,7 @@ impl Ledger {
         let book = Book { accounts: &self.accounts, holds: &self.holds, keys: &self.keys };
         self.plan.look_up(book, legs);
         let fingerprint = fingerprint(legs);
-        let looks = is_likely_known && !novax_model::seeded::is("post-not-deduped");
-        if looks && let Some(known) = self.known(key, fingerprint)? {
+        if is_likely_known && let Some(known) = self.known(key, fingerprint)? {
             return Ok(repeat(known));
         }
         self.work_out(&Request { stamp, key, fingerprint, reverses: None }, legs)
@@ -271,7 +270,7 @@ impl Ledger {
         let mut expired = Vec::new();
         while expired.len() < max {
             let Some((expires, slot)) = self.holds.next_expiry() else { break };
-            if expires > stamp.at && !novax_model::seeded::is("hold-expires-early") {
+            if expires > stamp.at {
                 break;
             }
             let hold = *self.holds.at(slot);

@@ -60,3 +60,23 @@ fn zeroing_ends_when_it_is_told_to() {
         RealDisk.make_zeroed(&real.path().join("s"), 1 << 30, false, &AtomicBool::new(true));
     assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Interrupted);
 }
+
+/// Files came back without their folder, where no start looks for what is left over.
+#[test]
+fn a_file_that_is_there_after_a_crash_lies_in_a_folder() {
+    let (root, dir) = (Path::new("/data"), Path::new("/data/left"));
+    let mut came_back = 0;
+    for seed in 0..20 {
+        let disk = SimDisk::new();
+        disk.create_dir(dir).unwrap();
+        disk.create(&dir.join("file")).unwrap().sync().unwrap();
+        disk.sync_dir(dir).unwrap();
+        disk.remove(&dir.join("file")).unwrap();
+        disk.remove_dir(dir).unwrap();
+        let disk = disk.crash(seed);
+        let is_there = disk.exists(&dir.join("file")).unwrap();
+        assert!(!is_there || disk.list_dirs(root).unwrap() == ["left"]);
+        came_back += u32::from(is_there);
+    }
+    assert!((1..20).contains(&came_back), "{came_back} of 20");
+}

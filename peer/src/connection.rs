@@ -131,6 +131,8 @@ pub struct Connection {
     partial: [Vec<u8>; Lane::ALL.len()],
     began: Instant,
     heard: Instant,
+    /// When this side wanted to look again, as of its last look.
+    due: Option<Instant>,
     /// When the frame at the front of the input began to come.
     frame_began: Option<Instant>,
     next_ping: Instant,
@@ -164,6 +166,7 @@ impl Connection {
             partial: Default::default(),
             began: now,
             heard: now,
+            due: None,
             frame_began: None,
             next_ping: now,
             pinged: None,
@@ -381,8 +384,20 @@ impl Connection {
     /// # Errors
     /// [`Refusal`]: the other side took too long; the link is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Refusal> {
+        self.excuse(now);
         let checked = self.check_time(now);
+        self.due = self.poll_timeout();
         checked.inspect_err(|refusal| self.refuse(*refusal))
+    }
+
+    /// Whoever looks much later than it wanted was away itself, and may not have read yet what came meanwhile: the
+    /// other side has half its time again.
+    fn excuse(&mut self, now: Instant) {
+        let late = self.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        if late > self.timing.silence_max / 4 {
+            let grace = now.checked_sub(self.timing.silence_max / 2);
+            self.heard = self.heard.max(grace.unwrap_or(now));
+        }
     }
 
     fn check_time(&mut self, now: Instant) -> Result<(), Refusal> {

@@ -23,7 +23,7 @@ use novax_log::{EntryKind, GroupMeta, HardState, LogConfig, LoggedEntry, Positio
 use novax_model::{NodeId, PartitionId, seeded};
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft::{ProgressState, RawNode, SnapshotStatus, StateRole};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -43,6 +43,10 @@ const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 const READIES_MAX: usize = 64;
 /// A peer that waits for a state is told of it again after so many ticks: it may have started anew meanwhile.
 const SNAPSHOT_AGAIN_TICKS: u64 = 100;
+
+/// Where voters stand at so many sites, two have to have an entry before it is committed. Where they stand at two,
+/// the loss of one would stop the other.
+const SITES_MIN: usize = 3;
 
 /// While a state is on its way to a peer, so many times as much is kept for it: what it misses when the state is
 /// there should still be here.
@@ -411,7 +415,10 @@ impl Group {
 
     pub(crate) fn assign_sites(&mut self, sites: &Arc<[(u64, u64)]>) {
         self.sites = Arc::clone(sites);
-        self.node.raft.enable_group_commit(!sites.is_empty());
+        let voters = self.members.voters().iter();
+        let site_of = |node: &NodeId| sites.iter().find(|(placed, _)| *placed == node.get());
+        let at: BTreeSet<u64> = voters.filter_map(site_of).map(|(_, site)| *site).collect();
+        self.node.raft.enable_group_commit(at.len() >= SITES_MIN);
         self.node.raft.clear_commit_group();
         self.node.raft.assign_commit_groups(&self.sites);
     }

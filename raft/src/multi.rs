@@ -176,7 +176,7 @@ impl MultiRaft {
     }
 
     /// Says at which site each node stands: from then on an entry is committed only when two sites have it, as long as
-    /// the voters stand at more than one. An empty list ends that.
+    /// the voters stand at three or more. (With two, the loss of one would stop the other.) An empty list ends that.
     pub fn assign_sites(&mut self, sites: &[(NodeId, u16)]) {
         let sites = sites.iter().map(|(node, site)| (node.get(), u64::from(*site) + 1)).collect();
         for slot in 0..self.groups.len() {

@@ -71,8 +71,9 @@ pub enum ClusterCommand {
         /// The first node's data directory; it must not have been used.
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
-        /// Every node: its number and where the others call it, as `1=10.0.0.1:7700`. The first is this one.
-        #[arg(long = "node", value_name = "N=HOST:PORT", required = true)]
+        /// Every node: its number, where the others call it and, if there are several, its site, as
+        /// `1=10.0.0.1:7700,fra`. The first is this one.
+        #[arg(long = "node", value_name = "N=HOST:PORT[,SITE]", required = true)]
         nodes: Vec<String>,
         /// How many partitions; it cannot be changed.
         #[arg(long, default_value_t = 8, value_name = "N")]
@@ -80,7 +81,7 @@ pub enum ClusterCommand {
     },
     /// Invites a node to a cluster that runs: prints what `join` needs on the new machine, a secret for one use.
     Invite {
-        /// Where the node will stand, in a word; shown and nothing else.
+        /// Where the node will stand, in a word.
         #[arg(long, value_name = "NAME")]
         site: Option<String>,
         /// For how many seconds the invitation is good.

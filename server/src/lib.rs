@@ -15,6 +15,7 @@ pub mod config;
 pub mod doctor;
 pub mod fleet;
 pub mod http;
+pub mod memory;
 pub mod node;
 pub mod payments;
 pub mod pricing;

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    novax_server::memory::keep_freed();
     ExitCode::from(match Cli::parse().command {
         Command::Serve(flags) => commands::serve(flags),
         Command::Fleet(args) => fleet::run(&args),

@@ -240,6 +240,11 @@ impl Shard {
         let machine = &self.slots[&home].machine;
         let Some(row) = machine.station(handoff.identity.as_str()) else {
             // The directory row is there and the station's not yet: its provisioning was cut short.
+            if handoff.open {
+                // It was let in while pending, and speaks frames: what is for HTTP is noise to it.
+                self.close_with(conn, 1013, "provisioning is not complete; come back later");
+                return;
+            }
             self.refuse_handshake(
                 conn,
                 503,

@@ -16,7 +16,7 @@
 use super::waiter::Waiter;
 use bytes::Bytes;
 use novax_charging::{Command, Entry, Origin, Outcome};
-use novax_model::{Duration, NodeId, Timestamp, seeded};
+use novax_model::{Duration, NodeId, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Commands that may wait for the next entry of a partition; more are answered "overloaded".
@@ -245,8 +245,7 @@ impl Batches {
         let mut outcomes = outcomes.into_iter();
         for origin in origins {
             let of_batch = outcomes.by_ref().take(origin.count as usize);
-            let this_life = origin.run == self.run || seeded::is("earlier-life-answers");
-            let mine = origin.node == self.node && this_life;
+            let mine = origin.node == self.node && origin.run == self.run;
             match if mine { self.out.remove(&origin.token) } else { None } {
                 Some(out) => {
                     assert_eq!(out.waiters.len(), origin.count as usize, "a batch comes whole");

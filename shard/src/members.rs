@@ -5,7 +5,7 @@
 //! driver. Once a second each leader compares the members of its group with it and takes one step: a node
 //! that joined learns; one that was taken out leaves; votes move to where they should be, from one set of
 //! voters to the next through a joint state, once the new ones are level. A leader that is to lose its vote
-//! hands over first.
+//! hands over first. Where voters stand at three sites or more, an entry is committed when two sites have it.
 //!
 //! **Invariants**
 //! * Each step leaves a majority of voters that are up and level, as far as the leader knows.
@@ -125,11 +125,12 @@ impl Shard {
             self.mesh.send(shard, MeshMessage::Roster(Arc::clone(&roster)));
         }
         self.roster_is_new = true;
-        self.roster = roster;
+        self.take_in_roster(roster);
     }
 
     /// The shard of partition 0 says who the nodes are.
     pub(super) fn take_in_roster(&mut self, roster: Arc<Roster>) {
+        self.raft.assign_sites(&sites(&roster));
         self.roster = roster;
     }
 
@@ -196,6 +197,15 @@ impl Shard {
         let others = peers.filter_map(|peer| is_level(peer.node, peer.matched, peer.state));
         others.chain([self.config.node]).collect()
     }
+}
+
+/// At which site each node stands that was placed somewhere, by number of the site's name.
+fn sites(roster: &Roster) -> Vec<(NodeId, u16)> {
+    let placed = roster.nodes.iter().filter(|row| !row.site.is_empty());
+    let names: BTreeSet<&str> = placed.clone().map(|row| &*row.site).collect();
+    let number = |site: &str| names.iter().position(|name| *name == site);
+    let site = |row: &NodeRow| u16::try_from(number(&row.site)?).ok().map(|site| (row.node, site));
+    placed.filter_map(site).collect()
 }
 
 fn in_words(changes: &[Change]) -> String {

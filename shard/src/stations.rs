@@ -103,6 +103,10 @@ impl Shard {
                 }
             }
             Ok(_) if pending => {
+                // Its boot was accepted in the meantime, and nobody has moved it yet: then it goes now.
+                if self.try_leave_pending(conn, Some(text)) {
+                    return;
+                }
                 let reason = "this station waits for approval; only BootNotification is allowed";
                 self.refuse_call(conn, id, ErrorCode::SecurityError, reason);
             }

@@ -559,6 +559,41 @@ fn an_approved_station_goes_home_without_connecting_again() {
     assert!(heard[0].contains("Accepted"), "{heard:?}");
 }
 
+/// Its boot says that it is accepted as soon as the directory has it, and what follows at once is no less right.
+#[test]
+fn a_station_that_was_just_approved_is_refused_nothing() {
+    let mut world = World::new();
+    world.provision();
+    let conn = world.connect("NEW");
+    let (home, kind) = (PartitionId(0), DirectoryKind::Station);
+    let directory = PartitionId::of_directory("NEW", PARTITIONS);
+    let site = identity("site");
+    world.propose(home, Command::PutStation { identity: identity("NEW"), site, password: None });
+    world.propose(directory, Command::PutDirectory { kind, id: "NEW".into(), home });
+    world.say(conn, START);
+    world.settle();
+    let heard = world.heard(conn);
+    assert!(heard[0].contains("Accepted") && heard[0].contains("\"transactionId\":1"), "{heard:?}");
+}
+
+/// Between its row in the directory and its own: it was answered as HTTP answers, in the middle of its frames.
+#[test]
+fn a_station_that_is_approved_in_part_hears_frames_and_comes_again() {
+    let mut world = World::new();
+    world.provision();
+    let conn = world.connect("NEW");
+    let (home, kind) = (PartitionId(0), DirectoryKind::Station);
+    let directory = PartitionId::of_directory("NEW", PARTITIONS);
+    world.propose(directory, Command::PutDirectory { kind, id: "NEW".into(), home });
+    world.advance(2);
+    assert_eq!(world.heard(conn), ["close Some(1013)"]);
+    let site = identity("site");
+    world.propose(home, Command::PutStation { identity: identity("NEW"), site, password: None });
+    world.connect("NEW");
+    let row = world.shard.slots[&home].machine.station("NEW").expect("a row");
+    assert!(row.connected);
+}
+
 #[test]
 fn a_start_that_may_have_been_heard_is_not_sent_again_and_a_stop_is() {
     let mut world = World::new();

@@ -7,7 +7,8 @@
 //! 3. Every acknowledged stop of an accepted start is settled: its energy is the register's difference, its cost
 //!    the price of that.
 //! 4. All sessions are over and nothing is held.
-//! 5. Debits equal credits per currency, clearing is empty, what drivers and cards paid is what sessions cost and is
+//! 5. Every acknowledged meter value is in the series of its connector.
+//! 6. Debits equal credits per currency, clearing is empty, what drivers and cards paid is what sessions cost and is
 //!    what was shared out; each wallet is what was paid in less what its sessions cost.
 
 use crate::truth::{Means, Transaction, Truth};
@@ -25,6 +26,8 @@ pub struct Books {
     pub accounts: Vec<Account>,
     /// All operations at the provider.
     pub payments: Vec<PaymentRow>,
+    /// When the values of each connector's series were measured, by station and EVSE.
+    pub metered: BTreeMap<(String, u16), BTreeSet<String>>,
     /// What each driver's wallet can spend.
     pub wallets: BTreeMap<String, Amount>,
 }
@@ -45,6 +48,7 @@ pub fn check(truth: &Truth, books: &Books, taken: i128, findings: &mut Vec<Strin
     }
     check_origins(truth, books, findings);
     check_ends(books, findings);
+    check_series(truth, books, findings);
     check_money(truth, books, taken, findings);
 }
 
@@ -194,6 +198,20 @@ fn check_ends(books: &Books, findings: &mut Vec<String>) {
     }
     for payment in books.payments.iter().filter(|payment| !payment.state.is_definite()) {
         findings.push(format!("all is quiet, and this is not decided: {payment:?}"));
+    }
+}
+
+fn check_series(truth: &Truth, books: &Books, findings: &mut Vec<String>) {
+    let none = BTreeSet::new();
+    for (of, told) in &truth.metered {
+        let kept = books.metered.get(of).unwrap_or(&none);
+        let lost: Vec<&String> = told.difference(kept).collect();
+        if let Some(first) = lost.first() {
+            let ((station, evse), lost, told) = (of, lost.len(), told.len());
+            findings.push(format!(
+                "{station}, EVSE {evse}: {lost} of {told} meter values that were taken are lost, the first of {first}"
+            ));
+        }
     }
 }
 

@@ -54,6 +54,12 @@ fn main() -> ExitCode {
     let took = begun.elapsed().as_secs_f64().max(0.001);
     let count = args.count;
     println!("{count} seeds, {failed} failed, {simulated_s} simulated s in {took:.1} s");
+    if let Some(cpu_ms) = cpu_ms() {
+        // In hundredths: s / 3,600 over ms / 60,000.
+        let hours_per_minute = simulated_s * 5_000 / 3 / cpu_ms.max(1);
+        let (whole, hundredths) = (hours_per_minute / 100, hours_per_minute % 100);
+        println!("{cpu_ms} ms of CPU: {whole}.{hundredths:02} simulated hours per CPU-minute");
+    }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -89,6 +95,13 @@ fn run_once(args: &Args, seed: u64) -> Result<(u64, u64), String> {
         Ok(Err(error)) => Err(error.to_string()),
         Err(_panic) => Err("it panicked, see above".to_owned()),
     }
+}
+
+/// What this thread has used of a core, in ms; all of a world is in this thread.
+fn cpu_ms() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let on_cpu_ns: u64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(on_cpu_ns / 1_000_000)
 }
 
 /// The commit that is checked out, so that a seed can be run on the same code again.

@@ -83,6 +83,10 @@ pub struct Truth {
     pub keys: BTreeMap<String, SessionId>,
     /// Where an app has asked for an end: a start with the same card soon after is refused, by design.
     pub cancelled: BTreeSet<(String, u16)>,
+    /// Meter values that the hub has taken: when they were measured, by station and EVSE.
+    pub metered: BTreeMap<(String, u16), BTreeSet<String>>,
+    /// Keys of deposits that were acknowledged.
+    pub deposits: BTreeSet<String>,
     /// What should never be; each is a finding.
     pub wrong: Vec<String>,
     /// Names of transactions that were given, by station.
@@ -117,6 +121,19 @@ impl Truth {
             ));
         }
         transaction.started = Some((name, accepted));
+    }
+
+    /// The hub has taken a meter value of a transaction.
+    pub fn metered(&mut self, number: usize, at: &str) {
+        let of = &self.transactions[number];
+        self.metered.entry((of.station.clone(), of.evse)).or_default().insert(at.to_owned());
+    }
+
+    /// The hub has booked a deposit: once, however often it says so.
+    pub fn paid_in(&mut self, driver: usize, key: &str, amount: Amount) {
+        if self.deposits.insert(key.to_owned()) {
+            self.drivers[driver].paid_in += amount;
+        }
     }
 
     /// The hub promised a session to an app.

@@ -21,12 +21,13 @@ pub(crate) fn free_addresses(count: usize) -> Vec<String> {
 
 /// Forms a cluster of three in `folder`: `n1`, `n2`, `n3`.
 pub(crate) fn form(folder: &Path) {
-    let founder = |(number, address): (u64, String)| Founder {
+    let founder = |((number, address), site): ((u64, String), &str)| Founder {
         node: NodeId::new(number).expect("from 1"),
-        address,
+        address: format!("{address},{site}"),
         data: folder.join(format!("n{number}")),
     };
-    let founders: Vec<Founder> = (1..).zip(free_addresses(3)).map(founder).collect();
+    let placed = (1..).zip(free_addresses(3)).zip(["fra", "par", "mil"]);
+    let founders: Vec<Founder> = placed.map(founder).collect();
     novax_jepsen::form::form(&founders, 4).expect("formed");
 }
 

@@ -85,6 +85,8 @@ fn a_disk_that_is_gone_is_replaced_by_a_node_that_joins_while_charges_go_on() {
     nodes.push(newcomer(folder.path(), 4, &nodes[1]));
     let cluster = until(&nodes[0], "the new node follows", members(&json!([1, 2, 3]), &json!([4])));
     let new = rows(&cluster, "nodes").iter().find(|row| row["node"] == 4).expect("it is there");
+    let sites: Vec<&Value> = rows(&cluster, "nodes").iter().map(|row| &row["site"]).collect();
+    assert_eq!(sites, ["fra", "par", "mil", "fra"]);
     assert!(new["site"] == "fra" && new["linked"] == true, "{new}");
     deposit(&nodes[3], "one");
     // One vote by hand; then the third node's disk is gone, but for a copy of who it was.

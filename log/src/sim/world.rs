@@ -291,8 +291,11 @@ impl World {
                 *file = FileData::default();
             }
         }
+        // A folder that was removed is there again with the files whose removal did not reach the disk.
+        let mut dirs = self.dirs.clone();
+        dirs.extend(names.keys().flat_map(|file| file.ancestors().skip(1).map(Path::to_path_buf)));
         let instant = self.instant;
-        World { instant, ..World::found(files, names, self.dirs.clone()) }
+        World { instant, ..World::found(files, names, dirs) }
     }
 }
 

@@ -249,6 +249,20 @@ fn silence_ends_a_link() {
 }
 
 #[test]
+fn a_side_that_was_away_does_not_take_that_for_silence() {
+    let mut pair = Pair::open();
+    let max = Timing::default().silence_max;
+    pair.ends[0].handle_timeout(pair.now).expect("nothing is late");
+    // Its thread did not run; what came lies in the socket.
+    pair.now += 2 * max;
+    pair.ends[0].handle_timeout(pair.now).expect("it has not read yet");
+    pair.ends[0].handle_timeout(pair.now).expect("nor has it now");
+    let (refusal, after) = time_to_refusal(&mut pair, 0);
+    assert_eq!(refusal, Refusal::Silent);
+    assert_eq!(after, max / 2, "it was silent after all");
+}
+
+#[test]
 fn half_a_frame_ends_a_link_even_if_bytes_keep_coming() {
     let mut pair = Pair::open();
     pair.ends[0].push(request(1, 1_000)).expect("there is room");

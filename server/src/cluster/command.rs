@@ -42,6 +42,7 @@ fn founders(nodes: &[String]) -> Result<Vec<Founder>, String> {
         let (number, address) = text
             .split_once('=')
             .ok_or_else(|| format!("--node {text}: say which node is where, as 1=10.0.0.1:7700"))?;
+        let (address, site) = address.split_once(',').unwrap_or((address, ""));
         let node = number.parse().ok().and_then(NodeId::new);
         let node = node.ok_or_else(|| format!("--node {text}: nodes are numbered from 1"))?;
         if !address.contains(':') {
@@ -50,7 +51,11 @@ fn founders(nodes: &[String]) -> Result<Vec<Founder>, String> {
         if founders.iter().any(|known| known.node == node || known.address == address) {
             return Err(format!("--node {text}: that number or address was given before"));
         }
-        founders.push(Founder { node, address: address.to_owned() });
+        if !site.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
+            return Err(format!("--node {text}: a site is a word"));
+        }
+        let (address, site) = (address.to_owned(), site.to_owned());
+        founders.push(Founder { node, address, site });
     }
     Ok(founders)
 }
@@ -105,14 +110,15 @@ mod tests {
     fn founders_are_read_or_refused_in_words() {
         let texts =
             |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let read = founders(&texts(&["1=a:1", "2=b:1"])).expect("sound");
-        assert_eq!(read.len(), 2);
+        let read = founders(&texts(&["1=a:1", "2=b:1,fra"])).expect("sound");
+        assert_eq!((&*read[0].site, &*read[1].address, &*read[1].site), ("", "b:1", "fra"));
         for (wrong, word) in [
             (["1=a:1", "1=b:1"], "before"),
             (["1=a:1", "2=a:1"], "before"),
             (["1=a:1", "0=b:1"], "from 1"),
             (["1=a:1", "b:1"], "which node"),
             (["1=a:1", "2=b"], "no port"),
+            (["1=a:1", "2=b:1,a b"], "a word"),
         ] {
             let error = founders(&texts(&wrong)).expect_err(word);
             assert!(error.contains(word), "{error}");

@@ -22,6 +22,8 @@ pub struct Founder {
     pub node: NodeId,
     /// Where the others call it: `host:port`.
     pub address: String,
+    /// At which site it stands, in a word; may be nothing.
+    pub site: String,
 }
 
 /// See the file's head.
@@ -59,6 +61,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "is_zero")]
     version: u64,
     nodes: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sites: BTreeMap<String, String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -83,17 +87,23 @@ impl ClusterFile {
     }
 
     fn parse(text: &str) -> Result<ClusterFile, String> {
-        let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
         let cluster = written.cluster.parse().map_err(|error| format!("cluster: {error}"))?;
         let node = NodeId::new(written.node).ok_or("node: nodes are numbered from 1")?;
         let mut nodes = Vec::new();
         for (number, address) in written.nodes {
+            let site = written.sites.remove(&number).unwrap_or_default();
             let number = number.parse().ok().and_then(NodeId::new);
             let node = number.ok_or("nodes: nodes are numbered from 1")?;
             if !address.contains(':') {
                 return Err(format!("nodes: {node} is at {address:?}, which is no host:port"));
             }
-            nodes.push(Founder { node, address });
+            nodes.push(Founder { node, address, site });
+        }
+        if let Some((number, site)) = written.sites.pop_first() {
+            return Err(format!(
+                "sites: {site:?} is of node {number}, which is not among the nodes"
+            ));
         }
         nodes.sort_by_key(|known| known.node);
         if nodes.len() > NODES_MAX {
@@ -128,6 +138,7 @@ impl ClusterFile {
 
     fn text(&self) -> String {
         let named = |founder: &Founder| (founder.node.get().to_string(), founder.address.clone());
+        let placed = self.nodes.iter().filter(|known| !known.site.is_empty());
         let written = Written {
             cluster: self.cluster.to_string(),
             node: self.node.get(),
@@ -141,6 +152,7 @@ impl ClusterFile {
             .then(|| self.founders.iter().map(|founder| founder.get()).collect()),
             version: self.version,
             nodes: self.nodes.iter().map(named).collect(),
+            sites: placed.map(|known| (known.node.get().to_string(), known.site.clone())).collect(),
         };
         toml::to_string(&written).expect("text and numbers are TOML")
     }
@@ -159,7 +171,7 @@ impl ClusterFile {
         let row = |known: &Founder| NodeRow {
             node: known.node,
             address: known.address.as_str().into(),
-            site: "".into(),
+            site: known.site.as_str().into(),
         };
         founders.map(row).collect()
     }
@@ -212,6 +224,18 @@ mod tests {
         assert_eq!(file.peers(), [(NodeId::new(4).expect("not zero"), "b:1".to_owned())]);
         let later = ClusterFile::parse(&text.replace("[1, 2]", "[]")).expect("sound");
         assert_eq!(later.founders, []);
+    }
+
+    #[test]
+    fn sites_stand_apart_from_addresses() {
+        let text = format!("{TEXT}\n[sites]\n2 = \"fra\"\n");
+        let file = ClusterFile::parse(&text).expect("sound");
+        assert_eq!(file.text(), text);
+        let rows = file.founder_rows();
+        assert_eq!(rows.iter().map(|row| &*row.site).collect::<Vec<_>>(), ["", "fra"]);
+        let error =
+            ClusterFile::parse(&text.replace("2 = \"fra", "3 = \"fra")).expect_err("of nobody");
+        assert!(error.contains("node 3"), "{error}");
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) fn join(
     let mut nodes = welcome.nodes()?;
     nodes.retain(|known| known.node != joined.node);
     let others = nodes.len();
-    nodes.push(Founder { node: joined.node, address: own });
+    nodes.push(Founder { node: joined.node, address: own, site: String::new() });
     let file = ClusterFile {
         cluster: joined.cluster,
         node: joined.node,

@@ -72,10 +72,14 @@ impl Keeper {
         } else {
             let own = known.file.address_of(me).map(str::to_owned);
             let joined = roster.nodes.iter().filter(|row| row.has_joined());
-            let found = |node, address: &str| Founder { node, address: address.to_owned() };
-            let mut nodes: Vec<Founder> = joined.map(|row| found(row.node, &row.address)).collect();
+            let found = |node, address: &str, site: &str| {
+                let (address, site) = (address.to_owned(), site.to_owned());
+                Founder { node, address, site }
+            };
+            let mut nodes: Vec<Founder> =
+                joined.map(|row| found(row.node, &row.address, &row.site)).collect();
             if let Some(own) = own.filter(|_| !nodes.iter().any(|known| known.node == me)) {
-                nodes.push(found(me, &own));
+                nodes.push(found(me, &own, ""));
             }
             (known.file.nodes, known.file.version) = (nodes, roster.version);
             known.pending = true;
@@ -159,7 +163,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let home = folder(dir.path());
         std::fs::create_dir_all(&home).expect("a folder");
-        let founder = |number, address: &str| Founder { node: n(number), address: address.into() };
+        let founder = |number, address: &str| {
+            let (address, site) = (address.into(), String::new());
+            Founder { node: n(number), address, site }
+        };
         let file = ClusterFile {
             cluster: ClusterId([7; 16]),
             node: n(4),

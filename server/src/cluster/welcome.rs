@@ -43,7 +43,7 @@ impl Welcome {
         let node = |(number, address): (&String, &String)| {
             let node = number.parse().ok().and_then(NodeId::new);
             let node = node.ok_or_else(|| format!("node {number}"))?;
-            Ok(Founder { node, address: address.clone() })
+            Ok(Founder { node, address: address.clone(), site: String::new() })
         };
         let mut nodes = self.nodes.iter().map(node).collect::<Result<Vec<Founder>, String>>()?;
         nodes.sort_by_key(|known| known.node);
@@ -84,6 +84,7 @@ impl Host {
     /// # Errors
     /// In words, for the node that asks.
     pub fn take_in(&self, node: NodeId, address: &str) -> Result<Vec<u8>, String> {
+        // Where it stands was said when it was invited.
         let put = PutNode { node, address: address.into(), site: "".into() };
         let command = Command::PutNode(Box::new(put));
         let put = self.control.propose_ok(ROSTER_PARTITION, command);
@@ -109,6 +110,7 @@ mod tests {
         let founder = |number, address: &str| Founder {
             node: NodeId::new(number).expect("not zero"),
             address: address.into(),
+            site: String::new(),
         };
         let file = ClusterFile {
             cluster: ClusterId([7; 16]),

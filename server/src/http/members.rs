@@ -62,7 +62,7 @@ async fn keeper(api: &Api) -> Result<(Arc<Keeper>, Arc<OnceLock<Links>>), Proble
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InvitationInput {
-    /// Where the new node will stand, in a word; shown and nothing else.
+    /// Where the new node will stand, in a word. From three sites on, what is acknowledged is at two.
     pub site: Option<String>,
     /// For how many seconds the invitation is good; an hour by default, a week at most.
     pub valid_s: Option<u64>,

@@ -142,8 +142,9 @@ impl Station {
             Event::Close { .. } => closed = true,
             _ => {}
         });
-        if sound.is_err() {
-            truth.wrong.push(format!("{}: the hub sends broken frames", self.setup.identity));
+        if let Err(error) = &sound {
+            let (station, now) = (&self.setup.identity, self.now);
+            truth.wrong.push(format!("{station}: the hub sends broken frames: {error} at {now}"));
         }
         for text in texts {
             self.read(&text, truth, acts);
@@ -186,6 +187,7 @@ impl Station {
             }
             Say::Start { transaction, .. } => self.start_answered(*transaction, answer, truth),
             Say::Stop { transaction, .. } => truth.transactions[*transaction].stopped = true,
+            Say::Meter { transaction, at, .. } => truth.metered(*transaction, at),
             _ => {}
         }
         if Manners::does(&mut self.rng, self.setup.manners.repeats) {

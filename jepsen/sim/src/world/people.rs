@@ -53,15 +53,23 @@ impl World {
             (Op::Start { station, evse, .. }, Done::Refused(_)) => {
                 self.station(station, station::Event::App { evse, promised: false });
             }
-            (Op::Deposit { driver, amount, .. }, Done::Yes) => {
-                self.truth.drivers[driver].paid_in += amount;
-            }
+            (op @ Op::Deposit { .. }, Done::Yes) => self.paid_in(op),
             (Op::Station(..), Done::Refused(Refusal::UnknownSite)) => {
                 self.truth.wrong.push("a site that was made is not known".to_owned());
             }
             // An app's stop comes for a session that may be over; a provider's answer may have come before.
             (Op::Stop(_) | Op::Answer(_), _) | (_, Done::Yes) => {}
             (op, done) => self.truth.wrong.push(format!("{op:?} was answered {done:?}")),
+        }
+    }
+
+    fn paid_in(&mut self, op: Op) {
+        let Op::Deposit { driver, key, amount, .. } = &op else { return };
+        self.truth.paid_in(*driver, key, *amount);
+        // To whoever paid in, the answer may be lost, and they ask again under the same key. Setting up goes
+        // step by step.
+        if !op.is_setup() && self.rng.one_in(4) {
+            self.ask_later(op);
         }
     }
 

@@ -7,7 +7,12 @@ use crate::client::Op;
 use crate::node::{Node, Running};
 use crate::provider::{Provider, Reply};
 use novax_charging::{Keyspace, Partition, PaymentRow, rows};
+use novax_engine::Snapshot;
 use novax_model::PartitionId;
+use novax_tsdb::OpenPart;
+use novax_tsdb::clean::Row;
+use novax_tsdb::head::decode_rows;
+use std::collections::BTreeMap;
 
 /// Stations named in a report that not all came to rest.
 const RESTLESS_SHOWN_MAX: usize = 3;
@@ -119,7 +124,8 @@ impl World {
                 }
             }
         }
-        for (_, snapshot) in up.seats.iter_mut().flat_map(|seat| seat.shard.snapshots()) {
+        let views: Vec<_> = up.seats.iter_mut().flat_map(|seat| seat.shard.snapshots()).collect();
+        for (partition, snapshot) in views {
             for row in snapshot.range(Keyspace::Sessions as u8, &[], None) {
                 books.sessions.push(rows::read(&row?.1).map_err(broken)?);
             }
@@ -127,9 +133,39 @@ impl World {
                 let payment: PaymentRow = rows::read(&row?.1).map_err(broken)?;
                 books.payments.push(payment);
             }
+            let machine = up.machine(partition).expect("each partition has a shard");
+            series(machine, &snapshot, &mut books)?;
         }
         Ok(books)
     }
+}
+
+/// What the series of a partition have, sealed and open.
+fn series(
+    machine: &Partition,
+    snapshot: &Snapshot,
+    books: &mut checker::Books,
+) -> Result<(), WorldError> {
+    let names: BTreeMap<u32, &str> =
+        machine.stations().map(|row| (row.number, row.identity.as_str())).collect();
+    for keyspace in [Keyspace::Series, Keyspace::Heads] {
+        for row in snapshot.range(keyspace as u8, &[], None) {
+            let (key, value) = row?;
+            let is_state = rows::read_head_key(&key).is_some_and(|(_, of)| of == OpenPart::State);
+            if keyspace == Keyspace::Heads && is_state {
+                continue;
+            }
+            let of = key.first_chunk::<8>().ok_or_else(|| broken("a series without a name"))?;
+            let (number, connector) = rows::series_parts(u64::from_be_bytes(*of));
+            let station = names.get(&number).ok_or_else(|| broken("a series of no station"))?;
+            let ticks = decode_rows(&value).map_err(broken)?;
+            let kept = books.metered.entry(((*station).to_owned(), connector.evse)).or_default();
+            // By the station's clock, also where the series does not believe it.
+            let told = |row: &Row| row.remark.as_ref().and_then(|remark| remark.raw_at);
+            kept.extend(ticks.iter().map(|row| told(row).unwrap_or(row.tick.at).to_rfc3339()));
+        }
+    }
+    Ok(())
 }
 
 fn broken(error: impl std::fmt::Display) -> WorldError {
