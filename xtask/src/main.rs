@@ -21,7 +21,8 @@ cargo xtask <command>
   test                                   install what the tests need and run all of them
   bench <name> [options]                 print figures: start-charge, connections; replication, engine, tsdb, ledger (with peers)
   jepsen [--kills N] [--seed S]          kill a node under load, restart it, check every promise
-  jepsen --workload W [--nemesis F]      break a node in every other way under load, and check; --list shows how
+  jepsen --workload W [--nemesis F] [--nodes 3]
+                                         break nodes in every other way under load, and check; --list shows how
   sim [--seed N] [--count N] [--seconds S] [--nodes 1]
                                          a whole hub in one thread, its faults from a seed
   sim --bugs [BUG..]                     puts bugs in on purpose, and demands that each is found
