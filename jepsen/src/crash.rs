@@ -143,13 +143,15 @@ fn names(number: u32) -> (String, String, String) {
     (format!("CRASH-{number:03}"), format!("driver-{number:03}"), format!("TOKEN-{number:03}"))
 }
 
-fn client(shared: &Shared) -> io::Result<&Client> {
-    let (_, client) = shared.hubs.first().ok_or_else(|| io::Error::other("no hub"))?;
-    Ok(client)
+/// The client of some hub; of another one for another number.
+fn client(shared: &Shared, number: usize) -> io::Result<&Client> {
+    let count = shared.hubs.len().max(1);
+    let hub = shared.hubs.get(number % count).ok_or_else(|| io::Error::other("no hub"))?;
+    Ok(&hub.1)
 }
 
 pub(crate) fn provision(chargers: u32, shared: &Shared) -> io::Result<()> {
-    let client = client(shared)?;
+    let client = client(shared, 0)?;
     let send = |path: &str, key: Option<&str>, body: &serde_json::Value| -> io::Result<()> {
         let answer = client.post(path, key, body)?;
         if answer.status == 200 {
@@ -271,14 +273,17 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
 /// The books once nothing is under way any more, or as they are when that does not come.
 pub(crate) fn settle(shared: &Shared, stations: &[String]) -> io::Result<Books> {
     let limit = Instant::now() + SETTLE_PATIENCE;
+    let mut hub = 0;
     loop {
-        let books = Books::read(client(shared)?, stations)?;
+        let books = Books::read(client(shared, hub)?, stations);
         let under_way =
             |state: &str| !matches!(state, "SETTLED" | "CHARGING" | "EXPIRED" | "REJECTED");
-        let busy = books.sessions.iter().any(|session| under_way(&session.state));
-        if !busy || Instant::now() > limit {
-            return Ok(books);
+        let busy = |books: &Books| books.sessions.iter().any(|session| under_way(&session.state));
+        if Instant::now() > limit || books.as_ref().is_ok_and(|books| !busy(books)) {
+            return books;
         }
+        // A node of a cluster that has just healed may not answer yet; another one does.
+        hub += usize::from(books.is_err());
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -3,7 +3,7 @@
 //! From the bottom up:
 //!
 //! * [`http`], [`socket`]: as much HTTP and WebSocket as asking and being a station takes
-//! * [`node`]: a `novax serve` process on a directory of its own
+//! * [`node`]: a `novax serve` process on a directory of its own; [`form`]: several made a cluster
 //! * [`station`]: a station that calls and obeys, well or badly
 //! * [`random`]: numbers that a seed decides; `folder`: copies of folders
 //! * [`harness`]: what goes wrong with the tools; [`verdict`]: how a run went
@@ -22,6 +22,7 @@ pub mod check;
 pub mod checker;
 pub mod crash;
 mod folder;
+pub mod form;
 pub mod harness;
 pub mod history;
 pub mod http;

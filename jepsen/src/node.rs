@@ -2,7 +2,7 @@
 
 use crate::http::Client;
 use serde_json::json;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -233,6 +233,9 @@ impl Drop for Node {
     }
 }
 
+/// A node that is not ready by then will not be.
+const READY_MAX: Duration = Duration::from_secs(120);
+
 fn spawn(launch: &Launch, ports: Addresses) -> io::Result<(Child, Addresses)> {
     let Launch { prefix, environment, data, log, flags } = launch;
     let errors = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
@@ -253,13 +256,21 @@ fn spawn(launch: &Launch, ports: Addresses) -> io::Result<(Child, Addresses)> {
         .stdout(Stdio::piped())
         .stderr(errors)
         .spawn()?;
-    let mut lines = BufReader::new(child.stdout.take().expect("piped"));
-    match read_addresses(&mut lines) {
-        Ok(addresses) => {
-            // Nobody reads on; the node must not stop for it.
-            std::thread::spawn(move || io::copy(&mut lines.take(u64::MAX), &mut io::sink()));
-            Ok((child, addresses))
-        }
+    let stdout = child.stdout.take().expect("piped");
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout);
+        // Whoever waited may have given up.
+        let _ = tell.send(read_addresses(&mut lines));
+        // Nobody reads on; the node must not stop for it.
+        io::copy(&mut lines, &mut io::sink())
+    });
+    let late = |_| {
+        let limit = READY_MAX.as_secs();
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("not ready within {limit} s")))
+    };
+    match told.recv_timeout(READY_MAX).unwrap_or_else(late) {
+        Ok(addresses) => Ok((child, addresses)),
         Err(error) => {
             let _ = child.kill();
             let status = child.wait()?;

@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// A short run on one node, with its folder.
 fn run(workload: &str, nemesis: &str, time_ms: u64) -> (Report, PathBuf) {
+    run_on(1, workload, nemesis, time_ms)
+}
+
+fn run_on(nodes: u64, workload: &str, nemesis: &str, time_ms: u64) -> (Report, PathBuf) {
     let evidence =
         evidence_folder().expect("a folder for the evidence").join(format!("{workload}-{nemesis}"));
     std::fs::create_dir_all(&evidence).expect("made");
@@ -19,7 +23,7 @@ fn run(workload: &str, nemesis: &str, time_ms: u64) -> (Report, PathBuf) {
         workload: workload.to_owned(),
         faults: faults::named(nemesis).expect("known"),
         time: Duration::from_millis(time_ms),
-        nodes: 1,
+        nodes,
         lanes: 6,
         seed: now_ms(),
         pace: (Duration::from_millis(200), Duration::from_millis(700)),
@@ -30,12 +34,18 @@ fn run(workload: &str, nemesis: &str, time_ms: u64) -> (Report, PathBuf) {
 
 #[track_caller]
 fn check_passes(workload: &str, nemesis: &str, time_ms: u64) {
-    let (report, evidence) = run(workload, nemesis, time_ms);
+    check_passes_on(1, workload, nemesis, time_ms);
+}
+
+#[track_caller]
+fn check_passes_on(nodes: u64, workload: &str, nemesis: &str, time_ms: u64) -> PathBuf {
+    let (report, evidence) = run_on(nodes, workload, nemesis, time_ms);
     let seed = report.seed;
     assert_eq!(report.verdict, Verdict::Passed, "{nemesis}, seed {seed}, {}", evidence.display());
     for kept in ["history.edn", "history.jsonl", "report.json", "report.html", "n1.log"] {
         assert!(evidence.join(kept).exists(), "{kept}");
     }
+    evidence
 }
 
 #[test]
@@ -71,6 +81,25 @@ fn a_node_keeps_its_promises_through_every_fault_of_its_disk() {
     }
     for fault in ["disk-full", "disk-read-only", "disk-power-cut", "disk-slow"] {
         check_passes("bank", fault, 2_500);
+    }
+}
+
+/// Three nodes, in networks of their own where that is allowed: who leads is killed, stopped and cut off.
+#[test]
+fn a_cluster_keeps_its_promises_when_its_leaders_are_lost() {
+    let nemesis = match unable() {
+        None => "kill-leader,partition-leader,pause-leader,kill-majority",
+        Some(_) => "kill-leader,pause-leader,kill-majority",
+    };
+    for (workload, time_ms) in [("bank", 8_000), ("register", 6_000)] {
+        let evidence = check_passes_on(3, workload, nemesis, time_ms);
+        let leads = op::leads(&op::read(&evidence.join("history.jsonl")).expect("a history"));
+        assert!(!leads.is_empty(), "who leads is seen");
+        let page = std::fs::read_to_string(evidence.join("report.html")).expect("a page");
+        assert!(page.contains("Who led") && page.contains("<th>who led</th>"));
+        for log in ["n1.log", "n2.log", "n3.log"] {
+            assert!(evidence.join(log).exists(), "{log}");
+        }
     }
 }
 

@@ -5,6 +5,10 @@
 //! apply said. So no outcome travels, whoever is answered finds his node as new as the answer, and it does
 //! not matter who leads meanwhile.
 //!
+//! What a link loses is found by order: a node's batches reach a leader in the order in which they were sent, and
+//! go into its entries in that order. So when one is applied, those sent before it to the same leader that are
+//! not will never be.
+//!
 //! **Invariants**
 //! * A waiter is answered once: by an outcome, or by hearing that nothing is known.
 //! * What waits is bounded, here and at the leader.
@@ -39,6 +43,10 @@ pub struct Batches {
     theirs_len: usize,
     /// In an entry, or with the leader.
     out: BTreeMap<u64, Out>,
+    /// What was sent may be lost: another batch must follow, to see by.
+    doubted: bool,
+    /// Batches that are in no entry and never will be, as they were sent; they are still out.
+    lost: BTreeMap<u64, Bytes>,
 }
 
 #[derive(Debug)]
@@ -68,6 +76,8 @@ impl Batches {
             theirs: VecDeque::new(),
             theirs_len: 0,
             out: BTreeMap::new(),
+            doubted: false,
+            lost: BTreeMap::new(),
         }
     }
 
@@ -161,8 +171,21 @@ impl Batches {
 
     /// The next batch for the leader elsewhere, if anything waits and not too much is with it already.
     pub fn next_batch(&mut self, now: Timestamp, term: u64) -> Option<(Origin, Vec<Command>)> {
-        let any = !self.commands.is_empty() && self.out.len() < BATCHES_OUT_MAX;
-        any.then(|| self.gather(now, term))
+        if self.doubted {
+            if self.commands.is_empty() {
+                self.commands.push(Command::Tick);
+                self.waiters.push(Waiter::Nobody);
+            }
+        } else if self.commands.is_empty() || self.out.len() >= BATCHES_OUT_MAX {
+            return None;
+        }
+        self.doubted = false;
+        Some(self.gather(now, term))
+    }
+
+    /// A link went down: what was sent may have been on it.
+    pub fn doubt(&mut self) {
+        self.doubted = self.out.values().any(|out| out.sent.is_some());
     }
 
     /// The batch went to the leader as these bytes.
@@ -226,11 +249,23 @@ impl Batches {
             match if mine { self.out.remove(&origin.token) } else { None } {
                 Some(out) => {
                     assert_eq!(out.waiters.len(), origin.count as usize, "a batch comes whole");
+                    self.find_lost(origin.token, out.term);
                     told.extend(out.waiters.into_iter().zip(of_batch));
                 }
                 None => of_batch.for_each(drop),
             }
         }
+    }
+
+    /// A batch that the leader of a term was sent is applied: those that it was sent before are, or are lost.
+    fn find_lost(&mut self, token: u64, term: u64) {
+        let before = self.out.range(..token).filter(|(_, out)| out.term == term);
+        self.lost.extend(before.filter_map(|(token, out)| Some((*token, out.sent.clone()?))));
+    }
+
+    /// What was found to be lost, to be taken back by the caller.
+    pub fn take_lost(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.lost).into_values().collect()
     }
 
     /// The batch came back: it goes ahead of everything that waits. Answers waiters whose commands did not
@@ -274,6 +309,8 @@ impl Batches {
     /// All that wait for a leader: there has been none for long.
     pub fn give_up_waiting(&mut self) -> Vec<Waiter> {
         self.commands.clear();
+        // What would have shown that something is lost may be among them.
+        self.doubt();
         std::mem::take(&mut self.waiters)
     }
 }
@@ -330,6 +367,49 @@ mod tests {
         assert!(told.is_empty() && !after.is_idle());
         assert!(after.refused(7, 1).is_empty());
         assert_eq!(after.refused(8, 1).len(), 1);
+    }
+
+    #[test]
+    fn what_a_link_lost_is_found_by_the_next_batch_that_is_applied() {
+        let mut batches = Batches::new(node(2), 9);
+        let send = |batches: &mut Batches, term| {
+            let (origin, _) = batches.next_batch(NOW, term).expect("a batch");
+            batches
+                .sent(origin.token, Bytes::from(vec![u8::try_from(origin.token).expect("small")]));
+            origin
+        };
+        for _ in 0..3 {
+            batches.submit(Command::Tick, Waiter::Nobody).expect("room");
+            send(&mut batches, 4);
+        }
+        assert!(batches.next_batch(NOW, 4).is_none(), "nothing waits, and nothing is in doubt");
+        batches.doubt();
+        let probe = send(&mut batches, 4);
+        assert_eq!((probe.token, probe.count), (4, 1));
+        assert!(batches.next_batch(NOW, 4).is_none(), "one is enough");
+        let mut told = Vec::new();
+        let first = Origin { token: 1, ..probe };
+        batches.complete(&[first], vec![Outcome::Done], &mut told);
+        assert!(batches.take_lost().is_empty(), "what was sent later may come");
+        // The second and the third were on the link; a batch of another term says nothing of them.
+        batches.submit(Command::Tick, Waiter::Nobody).expect("room");
+        let later = send(&mut batches, 5);
+        batches.complete(&[later], vec![Outcome::Done], &mut told);
+        assert!(batches.take_lost().is_empty());
+        batches.complete(&[probe], vec![Outcome::Done], &mut told);
+        assert_eq!(batches.take_lost(), [&[2][..], &[3]]);
+        assert!(batches.take_lost().is_empty(), "they are found once");
+        for token in [2, 3] {
+            let lost = Origin { token, ..probe };
+            assert!(batches.take_back(lost, vec![Command::Tick]).is_empty());
+        }
+        let again = send(&mut batches, 5);
+        assert_eq!(again.count, 2);
+        // Whoever gives up waiting may give up what would have told.
+        batches.doubt();
+        batches.submit(Command::Tick, Waiter::Nobody).expect("room");
+        assert_eq!(batches.give_up_waiting().len(), 1);
+        assert_eq!(send(&mut batches, 5).count, 1);
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl Shard {
             PeerInput::LinkDown => {
                 self.raft.report_unreachable(from);
                 self.calls_lost(from);
+                self.slots.values_mut().for_each(|slot| slot.batches.doubt());
                 true
             }
             PeerInput::State(news) => {
@@ -175,10 +176,27 @@ impl Shard {
     /// The first entry of a new term is applied: what earlier leaders were given and did not bring about goes to
     /// the new one.
     pub(super) fn begin_term(&mut self, partition: PartitionId, term: u64) {
-        let me = self.config.node;
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         slot.applied_term = term;
-        let (sent, mut waiters) = slot.batches.lost_before(term);
+        let (sent, waiters) = slot.batches.lost_before(term);
+        self.take_back_sent(partition, &sent, waiters);
+    }
+
+    /// Entries are applied: what a link lost on its way to a leader who still leads is seen now.
+    pub(super) fn take_back_lost(&mut self, partition: PartitionId) {
+        let slot = self.slots.get_mut(&partition).expect("a group of this shard");
+        let lost = slot.batches.take_lost();
+        if !lost.is_empty() {
+            self.counters.batches_lost.add(lost.len() as u64);
+            self.take_back_sent(partition, &lost, Vec::new());
+        }
+    }
+
+    /// Takes back batches that will never be in an entry, as they were sent; tells these waiters that they wait in
+    /// vain, and those that are of no batch any more.
+    fn take_back_sent(&mut self, partition: PartitionId, sent: &[Bytes], mut waiters: Vec<Waiter>) {
+        let me = self.config.node;
+        let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         // The last one first: each goes ahead of what waits.
         for bytes in sent.iter().rev() {
             match Request::decode(me, me, bytes) {

@@ -120,6 +120,8 @@ counters! {
     nodes_given_up: counter,
     /// Messages of other nodes that found a full queue.
     peer_messages_dropped: counter,
+    /// Batches of commands that a link lost on their way to a leader and that were sent again.
+    batches_lost: counter,
     /// Messages of other nodes that made no sense, or that no correct node sends.
     peer_messages_bad: counter,
     /// Meter ticks received.

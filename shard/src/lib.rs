@@ -471,6 +471,7 @@ impl Shard {
             for (waiter, outcome) in applied.completions {
                 self.complete(waiter, Ok(outcome));
             }
+            self.take_back_lost(entry.partition);
             if entry.term > before {
                 self.begin_term(entry.partition, entry.term);
             }

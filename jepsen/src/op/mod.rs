@@ -337,5 +337,50 @@ pub fn faults(ops: &[Op]) -> Vec<FaultSpan> {
     spans
 }
 
+/// A time in which a node led a partition, as far as could be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeadSpan {
+    /// The partition's number.
+    pub partition: u64,
+    /// The node's.
+    pub node: u64,
+    /// From when.
+    pub from_ns: u64,
+    /// Until when; `None` when it still did at the end.
+    pub to_ns: Option<u64>,
+}
+
+/// Who led when, by partition and time.
+#[must_use]
+pub fn leads(ops: &[Op]) -> Vec<LeadSpan> {
+    let mut spans: Vec<LeadSpan> = Vec::new();
+    let mut open: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    for op in ops.iter().filter(|op| op.process == Process::Nemesis) {
+        let Some(Value::Map(now)) = op.value.get("leads") else { continue };
+        let lead = |(partition, node): (&String, &Value)| {
+            Some((partition.parse().ok()?, u64::try_from(node.as_int()?).ok()?))
+        };
+        let now: BTreeMap<u64, u64> = now.iter().filter_map(lead).collect();
+        open.retain(|&partition, &mut (node, from_ns)| {
+            let goes_on = now.get(&partition) == Some(&node);
+            if !goes_on {
+                spans.push(LeadSpan { partition, node, from_ns, to_ns: Some(op.time_ns) });
+            }
+            goes_on
+        });
+        for (partition, node) in now {
+            open.entry(partition).or_insert((node, op.time_ns));
+        }
+    }
+    spans.extend(open.into_iter().map(|(partition, (node, from_ns))| LeadSpan {
+        partition,
+        node,
+        from_ns,
+        to_ns: None,
+    }));
+    spans.sort_by_key(|span| (span.partition, span.from_ns));
+    spans
+}
+
 #[cfg(test)]
 mod tests;

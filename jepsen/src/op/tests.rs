@@ -129,3 +129,24 @@ fn faults_are_spans_and_what_was_skipped_is_none() {
     assert!(spans[0].to_ns > Some(spans[0].from_ns));
     assert_eq!(spans[0].detail, "n1");
 }
+
+#[test]
+fn leads_are_spans_that_end_when_another_node_leads_or_none() {
+    let folder = folder();
+    let recorder = Recorder::create(folder.path(), 0, 100).expect("made");
+    let say = |leads: &[(&str, i64)]| {
+        let map = leads.iter().map(|&(partition, node)| (partition.to_owned(), node.into()));
+        let fields = [("phase", "leads".into()), ("leads", Value::Map(map.collect()))];
+        recorder.nemesis("leads", Value::map(fields));
+    };
+    say(&[("0", 1), ("1", 2), ("10", 3)]);
+    say(&[("0", 3), ("10", 3)]);
+    say(&[("0", 3), ("1", 2), ("10", 3)]);
+    recorder.finish().expect("whole");
+    let ops = ops(&folder);
+    assert_eq!(faults(&ops), [], "who leads is no fault");
+    let seen: Vec<_> =
+        leads(&ops).iter().map(|span| (span.partition, span.node, span.to_ns.is_some())).collect();
+    let expected = [(0, 1, true), (0, 3, false), (1, 2, true), (1, 2, false), (10, 3, false)];
+    assert_eq!(seen, expected);
+}

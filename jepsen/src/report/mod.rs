@@ -8,10 +8,11 @@
 //!   of which nothing is known are drawn first.
 
 mod chart;
+mod leads;
 mod timeline;
 
 use crate::check::gaps::Gap;
-use crate::op::{Call, FaultSpan};
+use crate::op::{Call, FaultSpan, LeadSpan};
 use crate::verdict::Verdict;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -68,6 +69,8 @@ pub struct Page<'a> {
     pub calls: &'a [Call],
     /// The faults in it.
     pub faults: &'a [FaultSpan],
+    /// Who led when; empty of a node alone.
+    pub leads: &'a [LeadSpan],
 }
 
 const STYLE: &str = "
@@ -87,6 +90,8 @@ table { border-collapse: collapse; } td, th { padding: .15rem 1.2rem .15rem 0; t
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--dim); font-size: 11px; }
 .grid { stroke: var(--line); stroke-width: 1; } .band { fill: var(--band); }
 .ok { fill: var(--ok); } .fail { fill: var(--fail); } .unknown { fill: var(--unknown); }
+.led1 { fill: #2b6cb0; } .led2 { fill: #c07a00; } .led3 { fill: #2f7d4f; } .led4 { fill: #8a3ab9; }
+.led5 { fill: #b3261e; } .led0 { fill: #667788; }
 .p50 { stroke: var(--p50); } .p99 { stroke: var(--p99); } polyline { fill: none; stroke-width: 1.5; }
 li { margin: .2rem 0; overflow-wrap: anywhere; } .key { color: var(--dim); }
 .key b { font-weight: 600; } .swatch { display: inline-block; width: .8em; height: .8em; }
@@ -118,6 +123,7 @@ pub fn render(page: &Page<'_>) -> String {
     html += "<h2>Operations by process</h2>\n";
     html += KEY;
     timeline::write(page.calls, page.faults, end_ns, &mut html);
+    leads::write(page.leads, page.faults, end_ns, &mut html);
     html += "<h2>Latency</h2>\n<p class=\"key\"><b class=\"swatch\" style=\"background:var(--p50)\"></b> half of \
              the calls <b class=\"swatch\" style=\"background:var(--p99)\"></b> 99 of 100 took no longer, by the \
              second they began in</p>\n";
@@ -188,19 +194,24 @@ fn write_faults(page: &Page<'_>, html: &mut String) {
     if page.faults.is_empty() {
         return;
     }
-    *html += "<h2>Faults</h2>\n<table>\n<tr><th>from</th><th>to</th><th>fault</th><th>what</th>\
-              <th>nothing served for</th></tr>\n";
+    let led = if page.leads.is_empty() { "" } else { "<th>who led</th>" };
+    let _ = writeln!(
+        html,
+        "<h2>Faults</h2>\n<table>\n<tr><th>from</th><th>to</th><th>fault</th><th>what</th>{led}\
+         <th>nothing served for</th></tr>"
+    );
     for (number, fault) in page.faults.iter().enumerate() {
         let to = fault.to_ns.map_or("never".to_owned(), |to| format!("{} s", tenths(to)));
         let gap = page.report.gaps.get(number).and_then(|gap| gap.unavailable_ms);
         let gap = gap.map_or("no answer after it".to_owned(), |ms| format!("{ms} ms"));
         let _ = writeln!(
             html,
-            "<tr><td class=\"n\">{} s</td><td class=\"n\">{to}</td><td>{}</td><td>{}</td><td class=\"n\">{gap}\
+            "<tr><td class=\"n\">{} s</td><td class=\"n\">{to}</td><td>{}</td><td>{}</td>{}<td class=\"n\">{gap}\
              </td></tr>",
             tenths(fault.from_ns),
             escape(&fault.name),
             escape(&fault.detail),
+            leads::cell(page.leads, fault.from_ns),
         );
     }
     *html += "</table>\n";

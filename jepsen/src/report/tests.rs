@@ -52,7 +52,7 @@ fn a_run_makes_its_page_byte_for_byte() {
     let (calls, faults) = scene();
     let findings = vec!["register-3: Read(Some(7)) fits <nowhere>".to_owned()];
     let report = report(Verdict::of(findings), &calls, &faults);
-    let html = render(&Page { report: &report, calls: &calls, faults: &faults });
+    let html = render(&Page { report: &report, calls: &calls, faults: &faults, leads: &[] });
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/report.html");
     if std::env::var_os("NOVAX_BLESS").is_some() {
         std::fs::write(&path, &html).expect("written");
@@ -65,7 +65,7 @@ fn a_run_makes_its_page_byte_for_byte() {
 fn a_page_is_whole_in_itself_and_nothing_of_a_history_is_markup() {
     let (calls, faults) = scene();
     let report = report(Verdict::Passed, &calls, &faults);
-    let html = render(&Page { report: &report, calls: &calls, faults: &faults });
+    let html = render(&Page { report: &report, calls: &calls, faults: &faults, leads: &[] });
     for outside in ["http://", "https://", "<script", "<link", "url(", "@import"] {
         assert!(!html.contains(outside), "{outside}");
     }
@@ -79,12 +79,35 @@ fn a_page_is_whole_in_itself_and_nothing_of_a_history_is_markup() {
 }
 
 #[test]
+fn a_page_of_a_cluster_says_who_led_when_it_was_broken() {
+    let (calls, faults) = scene();
+    let led = |partition, node, from_ms: u64, to_ms: Option<u64>| LeadSpan {
+        partition,
+        node,
+        from_ns: from_ms * MS,
+        to_ns: to_ms.map(|to| to * MS),
+    };
+    let leads = [
+        led(0, 1, 10, Some(3_050)),
+        led(0, 2, 3_900, None),
+        led(1, 2, 10, None),
+        led(2, 3, 3_500, None),
+    ];
+    let report = report(Verdict::Passed, &calls, &faults);
+    let page = Page { report: &report, calls: &calls, faults: &faults, leads: &leads };
+    let html = render(&page);
+    assert!(html.contains("<th>who led</th>") && html.contains("<td>n1: 0, n2: 1</td>"), "{html}");
+    assert_eq!(html.matches("<title>partition 0: n1</title>").count(), 1);
+    assert_eq!(html.matches("<title>partition 0: n2</title>").count(), 1);
+}
+
+#[test]
 fn a_page_of_very_many_calls_is_bounded_and_shows_what_went_wrong() {
     let mut calls: Vec<Call> =
         (0..200_000).map(|n| call(n % 8, 2 * n, n, Some(1), End::Ok(Value::Nil))).collect();
     calls[777].end = End::Fail("odd".to_owned());
     let report = report(Verdict::Passed, &calls, &[]);
-    let html = render(&Page { report: &report, calls: &calls, faults: &[] });
+    let html = render(&Page { report: &report, calls: &calls, faults: &[], leads: &[] });
     assert!(html.len() < 2 << 20, "{} bytes", html.len());
     assert!(html.contains("write fail: odd"));
     assert!(html.contains("of 200000 calls are drawn"));
@@ -93,6 +116,6 @@ fn a_page_of_very_many_calls_is_bounded_and_shows_what_went_wrong() {
 #[test]
 fn a_run_without_a_history_has_a_page() {
     let report = report(Verdict::broken("no node"), &[], &[]);
-    let html = render(&Page { report: &report, calls: &[], faults: &[] });
+    let html = render(&Page { report: &report, calls: &[], faults: &[], leads: &[] });
     assert!(html.contains("broken") && html.contains("no node"));
 }

@@ -347,9 +347,11 @@ impl InForce {
     /// When it cannot be undone.
     pub fn heal(self, cluster: &mut dyn Cluster) -> Result<Outcome, HarnessError> {
         match self.fault {
-            Fault::Kill(_) | Fault::Forget => each(&self.victims, |node| {
-                if cluster.is_up(node) { Ok(()) } else { cluster.start(node).map(drop) }
-            })?,
+            Fault::Kill(_) | Fault::Forget => {
+                let mut down = self.victims.clone();
+                down.retain(|node| !cluster.is_up(*node));
+                cluster.start(&down)?;
+            }
             Fault::Pause(_) => each(&self.victims, |node| cluster.resume(node))?,
             Fault::Partition(_) | Fault::CutClients | Fault::Loss | Fault::SlowCable => {
                 if let Some(network) = cluster.network() {
@@ -371,7 +373,7 @@ impl InForce {
                     if let Some(disk) = cluster.disk(*node) {
                         disk.mend()?;
                     }
-                    cluster.start(*node)?;
+                    cluster.start(&[*node])?;
                 }
             }
         }
@@ -389,7 +391,7 @@ impl InForce {
             }
             if self.fault == Fault::DiskFull && !cluster.is_up(*node) {
                 cluster.put_down(*node)?;
-                cluster.start(*node)?;
+                cluster.start(&[*node])?;
             }
         }
         Ok(())
@@ -481,8 +483,8 @@ mod tests {
             None
         }
 
-        fn start(&mut self, node: NodeId) -> Result<Duration, HarnessError> {
-            self.note("start", node).map(|()| Duration::ZERO)
+        fn start(&mut self, nodes: &[NodeId]) -> Result<Duration, HarnessError> {
+            nodes.iter().try_for_each(|node| self.note("start", *node)).map(|()| Duration::ZERO)
         }
 
         fn kill(&mut self, node: NodeId) -> Result<(), HarnessError> {

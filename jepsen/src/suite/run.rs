@@ -11,8 +11,10 @@
 //!   is no pass.
 //! * A run in which no fault could be installed, or in which hardly anything was done, says nothing.
 
-use super::cluster::{Cluster, Endpoint, Layout, Needs, Processes, log_path};
+use super::cluster::{Cluster, Endpoint, Layout, Needs, log_path};
 use super::faults::{self, Fault, InForce};
+use super::leads;
+use super::processes::Processes;
 use super::workload::{Answer, Background, Client, Request, Workload};
 use super::workloads::workload;
 use crate::check::gaps::{Latencies, gaps};
@@ -52,6 +54,8 @@ pub const PACE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_s
 
 /// How long after the end of all faults an answer may take.
 const RECOVERY: Duration = Duration::from_secs(60);
+/// Partitions of a cluster: more than nodes, so that one of three leads two.
+const PARTITIONS: u16 = 4;
 /// Fewer calls that were done, and nothing was tested.
 const OK_MIN: u64 = 20;
 /// A finer picture of more calls would show no more.
@@ -123,8 +127,12 @@ impl Run {
         std::thread::scope(|scope| {
             let lanes: Vec<_> =
                 (0..plan.lanes).map(|lane| scope.spawn(move || stage.drive(lane))).collect();
+            let watch = (plan.nodes > 1).then(|| scope.spawn(|| stage.watch()));
             self.break_things(&stage, &mut cluster);
             stop.store(true, Ordering::Relaxed);
+            if watch.is_some_and(|watch| watch.join().is_err()) {
+                self.note(HarnessError::Scene("the watch panicked".to_owned()));
+            }
             for lane in lanes {
                 match lane.join() {
                     Ok(Ok(())) => {}
@@ -216,13 +224,11 @@ impl Run {
         background: Option<Box<dyn Background>>,
     ) {
         let unexpected = cluster.unexpected();
-        for node in cluster.nodes() {
-            if !cluster.is_up(node)
-                && let Err(error) =
-                    cluster.put_down(node).and_then(|()| cluster.start(node).map(drop))
-            {
-                self.note(error);
-            }
+        let mut down = cluster.nodes();
+        down.retain(|node| !cluster.is_up(*node));
+        let put_down = down.iter().try_for_each(|node| cluster.put_down(*node));
+        if let Err(error) = put_down.and_then(|()| cluster.start(&down)) {
+            self.note(error);
         }
         let mut client = stage.workload.client(stage.endpoints, stage.plan.lanes);
         for request in stage.workload.finals() {
@@ -257,6 +263,13 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// Notes who leads until the run ends.
+    fn watch(&self) {
+        let clients: Vec<_> =
+            self.endpoints.iter().map(|endpoint| endpoint.client.clone()).collect();
+        leads::watch(&clients, self.recorder, self.stop);
+    }
+
     /// Calls until the run ends.
     fn drive(&self, lane: usize) -> Result<(), HarnessError> {
         let stream = u64::try_from(lane).unwrap_or(u64::MAX).saturating_add(1_000);
@@ -333,13 +346,15 @@ fn layout(plan: &Plan) -> Layout {
         needs.clock |= more.clock;
         needs.proxies |= more.proxies;
     }
+    // Nodes of a cluster are not on one network with their clients: they could take each other's ports.
+    needs.network |= plan.nodes > 1;
     if unable().is_some() {
         // Without these the faults that need them are skipped, in words.
         (needs.network, needs.disk) = (false, false);
     }
     let flags = ["--shards", "2", "--log-segment-bytes", "4MiB"].map(str::to_owned).to_vec();
     let folder = plan.evidence.join("nodes");
-    Layout { nodes: plan.nodes, needs, flags, folder, seed: plan.seed }
+    Layout { nodes: plan.nodes, needs, flags, partitions: PARTITIONS, folder, seed: plan.seed }
 }
 
 /// Reads the history back, judges it, and writes what is to be kept.
@@ -347,7 +362,7 @@ fn judge(plan: &Plan, run: Run) -> Result<Report, HarnessError> {
     let path = plan.evidence.join("history.jsonl");
     let ops = if path.exists() { op::read(&path)? } else { Vec::new() };
     let calls = op::calls(&ops)?;
-    let spans = op::faults(&ops);
+    let (spans, leads) = (op::faults(&ops), op::leads(&ops));
     let counts = count(run.counts, &calls, &run.outcomes);
     let mut verdict = run.verdict;
     if let Some(workload) = workload(&plan.workload, plan.lanes).filter(|_| !calls.is_empty()) {
@@ -363,7 +378,8 @@ fn judge(plan: &Plan, run: Run) -> Result<Report, HarnessError> {
         counts,
         gaps: gaps(&calls, &spans),
     };
-    keep(plan, &report, &report::render(&Page { report: &report, calls: &calls, faults: &spans }))?;
+    let page = Page { report: &report, calls: &calls, faults: &spans, leads: &leads };
+    keep(plan, &report, &report::render(&page))?;
     Ok(report)
 }
 

@@ -2,8 +2,10 @@
 
 use crate::scene::{get, until_session};
 use crate::sql::psql;
-use novax_jepsen::node::{Addresses, Launch, Node, novax, provision};
+use novax_jepsen::form::Founder;
+use novax_jepsen::node::{Addresses, Launch, Node, provision};
 use novax_jepsen::station::{Station, Version};
+use novax_model::NodeId;
 use serde_json::json;
 use std::net::TcpListener;
 use std::path::Path;
@@ -19,21 +21,14 @@ pub(crate) fn free_addresses(count: usize) -> Vec<String> {
 
 /// Forms a cluster of three in `folder`: `n1`, `n2`, `n3`.
 pub(crate) fn form(folder: &Path) {
-    let first = folder.join("n1");
-    let mut init = Command::new(novax());
-    init.args(["cluster", "init", "--partitions", "4", "--data"]).arg(&first);
-    for (number, (address, site)) in (1..).zip(free_addresses(3).iter().zip(["fra", "par", "mil"]))
-    {
-        init.args(["--node", &format!("{number}={address},{site}")]);
-    }
-    let made = init.output().expect("runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    for number in [2, 3] {
-        let home = folder.join(format!("n{number}"));
-        std::fs::create_dir(&home).expect("a folder");
-        let bundle = first.join("cluster").join(format!("for-node-{number}"));
-        std::fs::rename(bundle, home.join("cluster")).expect("carried there");
-    }
+    let founder = |((number, address), site): ((u64, String), &str)| Founder {
+        node: NodeId::new(number).expect("from 1"),
+        address: format!("{address},{site}"),
+        data: folder.join(format!("n{number}")),
+    };
+    let placed = (1..).zip(free_addresses(3)).zip(["fra", "par", "mil"]);
+    let founders: Vec<Founder> = placed.map(founder).collect();
+    novax_jepsen::form::form(&founders, 4).expect("formed");
 }
 
 pub(crate) fn launch(folder: &Path, number: usize) -> Launch {

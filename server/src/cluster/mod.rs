@@ -89,6 +89,21 @@ pub fn folder(data: &Path) -> PathBuf {
     data.join("cluster")
 }
 
+/// Puts a node's folder on the disk for good. It was carried here by hand, perhaps a moment ago: who a node is must be
+/// safe before it votes.
+///
+/// # Errors
+/// [`ClusterError::System`].
+pub fn make_durable(data: &Path) -> Result<(), ClusterError> {
+    let folder = folder(data);
+    let failed = |error| ClusterError::System { what: folder.display().to_string(), error };
+    let sync = |path: &Path| std::fs::File::open(path)?.sync_all();
+    for entry in std::fs::read_dir(&folder).map_err(failed)? {
+        entry.and_then(|entry| sync(&entry.path())).map_err(failed)?;
+    }
+    sync(&folder).and_then(|()| sync(data)).map_err(failed)
+}
+
 /// Links the node with the others.
 ///
 /// # Errors

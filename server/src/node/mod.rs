@@ -145,6 +145,7 @@ fn cluster_of(data: &DataDir) -> Result<Place, NodeError> {
             ),
         });
     }
+    crate::cluster::make_durable(&data.path)?;
     Ok(Place { node: file.node, founders: file.founders.clone(), file: Some(file) })
 }
 

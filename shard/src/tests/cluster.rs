@@ -210,6 +210,30 @@ fn when_the_leader_dies_sockets_stay_and_the_charge_goes_on() {
     assert_eq!(cluster.world(station).shard.slots[&HOME].machine.totals().sessions_ended, 1);
 }
 
+/// A link is lost with what is on it, and comes back before anybody else leads.
+#[test]
+fn what_a_link_lost_on_its_way_to_the_leader_is_asked_again_when_it_is_back() {
+    let mut cluster = Cluster::new();
+    let leader = cluster.leader(HOME);
+    let station = (leader + 1) % 3;
+    cluster.provision(station);
+    let conn = cluster.connect(station);
+    cluster.cut.insert((leader.min(station), leader.max(station)));
+    assert_eq!(cluster.say(station, conn, START), Vec::<String>::new(), "it was on the link");
+    cluster.world(station).shard.handle_peer(node(leader), PeerInput::LinkDown);
+    cluster.world(leader).shard.handle_peer(node(station), PeerInput::LinkDown);
+    cluster.advance(200);
+    cluster.cut.clear();
+    cluster.world(station).shard.handle_peer(node(leader), PeerInput::LinkDown);
+    cluster.advance(1_000);
+    let heard = cluster.world(station).heard(conn);
+    assert!(heard.len() == 1 && heard[0].contains("Accepted"), "{heard:?}");
+    assert_eq!(cluster.leader(HOME), leader, "it led all the time");
+    assert!(cluster.world(station).shard.counters.batches_lost.get() > 0);
+    cluster.states_agree();
+    assert_eq!(cluster.world(station).shard.slots[&HOME].machine.totals().live_sessions, 1);
+}
+
 #[test]
 fn a_station_that_connects_elsewhere_loses_its_old_socket() {
     let mut cluster = Cluster::new();
