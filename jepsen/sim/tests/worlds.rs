@@ -1,7 +1,8 @@
 //! Simulated worlds by their seeds: they keep their promises, repeat, and notice a hub that does not.
 
-use novax_model::Duration;
+use novax_model::{Duration, Timestamp};
 use novax_sim::WorldError;
+use novax_sim::node::{Node, Shape, id_of};
 use novax_sim::plan::Plan;
 use novax_sim::world::{Counts, World};
 
@@ -68,4 +69,17 @@ fn nodes_that_lag_are_given_the_state_and_replicas_agree() {
         all.stops += counts.stops;
     }
     assert!(all.crashes > 100 && all.states > 10 && all.stops > 100, "too little: {all:?}");
+}
+
+/// Who the founders are counts as committed before anything is written: that was taken for a loss.
+#[test]
+fn a_node_whose_power_goes_before_its_first_write_has_lost_nothing() {
+    let shape = Shape { partitions: 2, nodes: 3, retain_bytes_max: 8 << 20 };
+    let mut node = Node::new(id_of(0), shape);
+    for seed in 0..4 {
+        let now = Timestamp(1_795_353_264_000_000 + seed);
+        node.start(1, now).expect("an empty disk is a beginning");
+        assert!(node.crash(seed).is_some());
+        node.check_replay().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    }
 }
