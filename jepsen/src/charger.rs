@@ -112,8 +112,10 @@ impl Charger {
         loop {
             let talked = Station::connect(self.hub().0, &self.station, self.version, None)
                 .and_then(|mut station| {
+                    let talked = self.talk(&mut station);
+                    // However long it talked: it was not away.
                     away_since = Instant::now();
-                    self.talk(&mut station)
+                    talked
                 });
             match talked {
                 Ok(()) => return Ok(()),
