@@ -59,7 +59,7 @@ fn a_node_that_forgets_is_noticed() {
 #[test]
 fn nodes_that_lag_are_given_the_state_and_replicas_agree() {
     let mut all = Counts::default();
-    for seed in 1..=12 {
+    for seed in 1..=20 {
         let crash_every = Some(Duration::from_secs(40));
         let lagging = Plan { nodes: 3, retain_bytes_max: 2 << 10, crash_every, ..plan(seed) };
         let (counts, _) = run(lagging);
