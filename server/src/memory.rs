@@ -1,8 +1,8 @@
 //! How long the allocator keeps what was freed.
 //!
 //! Memory of a run of the store that was written out is wanted again within seconds. Given back to the system at
-//! once, each of its pages is faulted in and zeroed anew: a twelfth of a loaded node's time (measured with
-//! `bench replication`).
+//! once, each of its pages is faulted in and zeroed anew: about a twentieth of a loaded node's time (three
+//! runs each of `bench replication`).
 
 use libmimalloc_sys::{mi_option_set_default, mi_option_t};
 

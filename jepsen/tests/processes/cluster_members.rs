@@ -103,7 +103,14 @@ fn a_disk_that_is_gone_is_replaced_by_a_node_that_joins_while_charges_go_on() {
     command.args(["cluster", "replace", "3", "4", "--http", &client.address.to_string()]);
     command.env("NOVAX__HTTP__API_KEY", client.key).stdout(Stdio::null());
     let mut driver = command.spawn().expect("runs");
-    std::thread::sleep(Duration::from_millis(100));
+    until(&nodes[0], "it is ordered", |cluster| {
+        let ordered = |row: &Value| {
+            let votes = row["voters"].as_array().is_some_and(|voters| voters.contains(&json!(4)));
+            votes || row["wanted_voters"].is_array()
+        };
+        // Partition 1 was moved by hand.
+        rows(cluster, "partitions").iter().any(|row| row["partition"] != 1 && ordered(row))
+    });
     driver.kill().and_then(|()| driver.wait()).expect("it ends");
     let replaced = told(&ask(&nodes[2], &["replace", "3", "4"]));
     assert!(replaced.contains("node 4 is in the place of node 3"), "{replaced}");
@@ -167,7 +174,10 @@ fn what_would_lose_a_majority_is_refused_in_words() {
     refused(&ask(&nodes[0], &["move", "--partition", "0", "--from", "2", "--to", "7"]), "no node");
     let all = members(&json!([1, 2, 3]), &json!([]));
     nodes[2].kill();
-    std::thread::sleep(Duration::from_secs(6));
+    until(&nodes[0], "the third is held for down", |cluster| {
+        let silent = |row: &Value| row["node"] != 3 || row["age_ms"].as_u64() > Some(5_000);
+        rows(cluster, "partitions").iter().all(|row| rows(row, "replicas").iter().all(silent))
+    });
     refused(&ask(&nodes[0], &["remove", "2"]), "no majority");
     assert!(all(&get(&nodes[0], "/v1/cluster")), "nothing has changed");
     // The dead one may go: two of two are up.
