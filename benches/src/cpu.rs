@@ -5,6 +5,8 @@
 
 use crate::error::{BenchError, During as _, Result};
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// What this process has used so far, threads that have ended included.
@@ -29,6 +31,31 @@ pub(crate) fn of_pid(pid: u32) -> Result<Duration> {
     // The name stands in brackets and may hold anything; the 14th and 15th words are user and system.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     ticks(after_name, 11)
+}
+
+/// What the threads of another process have used, to the nanosecond. A thread that has ended counts with what it was
+/// last seen with; what it used after that is lost.
+#[derive(Debug, Default)]
+pub(crate) struct Threads(Mutex<BTreeMap<String, u64>>);
+
+impl Threads {
+    /// Those of the process `pid`, always the same one.
+    pub(crate) fn so_far(&self, pid: u32) -> Result<Duration> {
+        let mut seen = self.0.lock().expect("nobody panics in here");
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).during("listing threads")? {
+            let task = task.during("listing threads")?;
+            // A thread may end in between.
+            let Ok(text) = std::fs::read_to_string(task.path().join("schedstat")) else { continue };
+            let first = text.split(' ').next().and_then(|word| word.parse::<u64>().ok());
+            let name = task.file_name().to_string_lossy().into_owned();
+            let used = seen.entry(name).or_default();
+            *used = first.unwrap_or(0).max(*used);
+        }
+        match seen.values().sum() {
+            0 => Err(BenchError::Machine("this kernel keeps no schedstat".into())),
+            nanoseconds => Ok(Duration::from_nanos(nanoseconds)),
+        }
+    }
 }
 
 /// What children of this process used that have ended and were waited for; in steps of 10 ms.
@@ -119,5 +146,29 @@ mod tests {
         let later = of_pid(std::process::id()).expect("this process is there");
         assert!(later - pid >= Duration::from_millis(40), "steps of 10 ms");
         assert!(peak_resident_bytes(std::process::id()).expect("it is there") > 100_000);
+    }
+
+    #[test]
+    fn time_of_threads_that_ended_is_not_taken_back() {
+        let pid = std::process::id();
+        let threads = Threads::default();
+        let (worked, seen) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        let before = threads.so_far(pid).expect("this process is there");
+        let with = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let began = of_thread();
+                while of_thread() - began < Duration::from_millis(50) {
+                    std::hint::spin_loop();
+                }
+                worked.wait();
+                seen.wait();
+            });
+            worked.wait();
+            let with = threads.so_far(pid).expect("this process is there");
+            seen.wait();
+            with
+        });
+        assert!(with - before >= Duration::from_millis(49), "{before:?} {with:?}");
+        assert!(threads.so_far(pid).expect("this process is there") >= with);
     }
 }

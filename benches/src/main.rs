@@ -1,10 +1,10 @@
 //! `novax-benches <name>`: prints `figure <name> <value> <unit>` lines on stdout; how it goes is told on stderr.
 //! `start-charge` and `connections` start a node of their own on fresh data and load it over real sockets; `engine`,
-//! `tsdb` and `ledger` set the store, the series and the books beside their peers.
+//! `tsdb` and `ledger` set the store, the series and the books beside their peers, `runtime` the ring.
 //!
 //! Floors, top first: `replication` > `start_charge`, `connections` > `provision` > `station` (one socket) and `http` >
-//! `node` (the process); `engine`, `tsdb`, `ledger` > `peers` > `chart`, `quiet`; all > `cpu`, `files`, `error`,
-//! `figures`.
+//! `node` (the process); `runtime`, `peers::ocpp` > `start_charge`, `server`; `engine`, `tsdb`, `ledger` > `peers` >
+//! `chart`, `quiet`; all > `cpu`, `files`, `error`, `figures`.
 //! No figure is printed unless every answer was as it must be.
 
 mod chart;
@@ -21,6 +21,8 @@ mod peers;
 mod provision;
 mod quiet;
 mod replication;
+mod runtime;
+mod server;
 mod start_charge;
 mod station;
 mod tsdb;
@@ -53,15 +55,20 @@ enum Bench {
         /// Timed seconds at least; stopping between the rounds is not timed.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// A Python that has the package `ocpp`: measures a central system on it too.
+        #[arg(long, value_name = "FILE")]
+        python: Option<PathBuf>,
     },
-    /// Open sockets of booted stations: how much memory of the node each takes.
+    /// Open sockets of booted stations: what each takes of the node's memory, and what a heartbeat costs.
     Connections {
         #[command(flatten)]
         common: Common,
-        /// Stations.
-        #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..=25_000))]
-        chargers: u32,
+        #[command(flatten)]
+        shape: connections::Shape,
     },
+    /// A part of the stations of `connections`, which starts it.
+    #[command(hide = true)]
+    Stations(connections::stations::Task),
     /// Three nodes: card starts a second, beside etcd; how long nothing goes when one of them fails.
     Replication {
         #[command(flatten)]
@@ -88,6 +95,11 @@ enum Bench {
     Tsdb(Setting),
     /// The ledger: in memory, durable, and beside PostgreSQL; rating, splitting and proofs.
     Ledger(Setting),
+    /// What a message costs an echo server on the node's ring, and on other runtimes.
+    Runtime(runtime::Shape),
+    /// The echo server on the node's ring, which `runtime` starts.
+    #[command(hide = true)]
+    Echo,
     /// One measurement of `engine`, which runs each in a process of its own.
     #[command(hide = true)]
     Part(engine::part::Task),
@@ -136,7 +148,7 @@ impl Setting {
     }
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct Common {
     /// The binary to load.
     #[arg(long, value_name = "FILE")]
@@ -171,10 +183,16 @@ fn main() -> ExitCode {
 
 fn run(bench: Bench) -> error::Result<Figures> {
     match bench {
-        Bench::StartCharge { common, chargers, connectors, seconds } => {
-            start_charge::run(&common, start_charge::Shape { chargers, connectors, seconds })
+        Bench::StartCharge { common, chargers, connectors, seconds, python } => {
+            let shape = start_charge::Shape { chargers, connectors, seconds };
+            let mut figures = start_charge::run(&common, shape)?;
+            if let Some(python) = python {
+                peers::ocpp::measure(&python, &mut figures)?;
+            }
+            Ok(figures)
         }
-        Bench::Connections { common, chargers } => connections::run(&common, chargers),
+        Bench::Connections { common, shape } => connections::run(&common, &shape),
+        Bench::Stations(task) => connections::stations::serve(task).map(|()| Figures::default()),
         Bench::Replication { common, chargers, connectors, seconds, peers, charts } => {
             let shape = start_charge::Shape { chargers, connectors, seconds };
             let figures = replication::run(&common, shape, peers)?;
@@ -186,6 +204,8 @@ fn run(bench: Bench) -> error::Result<Figures> {
         Bench::Engine(setting) => setting.check().and_then(|()| engine::run(&setting)),
         Bench::Tsdb(setting) => setting.check().and_then(|()| tsdb::run(&setting)),
         Bench::Ledger(setting) => ledger::run(&setting),
+        Bench::Runtime(shape) => runtime::run(&shape),
+        Bench::Echo => runtime::echo::serve().map(|()| Figures::default()),
         Bench::Part(task) => engine::part::run(&task).map(|()| Figures::default()),
     }
 }

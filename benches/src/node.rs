@@ -1,6 +1,7 @@
 //! The node under load: a process of its own on a data directory of its own, both gone at the end.
 
 use crate::Common;
+use crate::cpu::Threads;
 use crate::error::{BenchError, During, Result};
 use crate::http::Http;
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Node {
     child: Child,
+    threads: Threads,
     /// Its own, or its part of a cluster's.
     data: Option<tempfile::TempDir>,
     ocpp: SocketAddr,
@@ -33,8 +35,15 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 impl Node {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(common: &Common) -> Result<Node> {
+        Node::start_with(common, |_| ())
+    }
+
+    /// As [`Node::start`], changed as the caller wants it.
+    pub(crate) fn start_with(common: &Common, change: impl FnOnce(&mut Command)) -> Result<Node> {
         let data = data_dir(common)?;
-        let starting = Node::launch(common, data.path())?;
+        let mut command = command(common, data.path());
+        change(&mut command);
+        let starting = Starting::new(command)?;
         let mut node = starting.ready(data.path())?;
         node.data = Some(data);
         Ok(node)
@@ -42,18 +51,25 @@ impl Node {
 
     /// Starts the process on a data directory.
     pub(crate) fn launch(common: &Common, data: &Path) -> Result<Starting> {
-        let any = "127.0.0.1:0";
-        let mut child = Command::new(&common.novax)
-            .arg("serve")
-            .arg("--data")
-            .arg(data)
-            .args(["--ocpp", any, "--http", any, "--sql", any])
-            .args(["--shards", &common.shards.to_string()])
-            .args(["--partitions", &common.partitions.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .during("starting the node")?;
+        Starting::new(command(common, data))
+    }
+}
+
+/// A node on any free ports of this machine.
+fn command(common: &Common, data: &Path) -> Command {
+    let any = "127.0.0.1:0";
+    let mut command = Command::new(&common.novax);
+    command.arg("serve").arg("--data").arg(data);
+    command.args(["--http", any, "--sql", any]).env("NOVAX__OCPP__LISTEN", any);
+    command.args(["--shards", &common.shards.to_string()]);
+    command.args(["--partitions", &common.partitions.to_string()]);
+    command
+}
+
+impl Starting {
+    fn new(mut command: Command) -> Result<Starting> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().during("starting the node")?;
         let out = child.stdout.take().expect("it is piped");
         let (sender, ready) = std::sync::mpsc::channel();
         // The pipe is read to its end, so that the node can never block on it.
@@ -70,9 +86,7 @@ impl Node {
         });
         Ok(Starting { child, ready })
     }
-}
 
-impl Starting {
     /// Waits until it is ready.
     pub(crate) fn ready(self, data: &Path) -> Result<Node> {
         let Starting { mut child, ready } = self;
@@ -89,7 +103,7 @@ impl Starting {
         let (ocpp, http) = (address("ocpp")?, address("http")?);
         let key = std::fs::read_to_string(data.join("api.key"));
         let key = key.during("reading the API key")?.trim().to_owned();
-        Ok(Node { child, data: None, ocpp, http, key })
+        Ok(Node { child, threads: Threads::default(), data: None, ocpp, http, key })
     }
 }
 
@@ -121,19 +135,7 @@ impl Node {
 
     /// Time its threads have been on a processor.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let tasks = format!("/proc/{}/task", self.child.id());
-        let mut nanoseconds = 0;
-        for task in std::fs::read_dir(tasks).during("listing the node's threads")? {
-            let path = task.during("listing the node's threads")?.path().join("schedstat");
-            // A thread may end in between.
-            let Ok(text) = std::fs::read_to_string(path) else { continue };
-            let first = text.split(' ').next().and_then(|word| word.parse::<u64>().ok());
-            nanoseconds += first.unwrap_or(0);
-        }
-        if nanoseconds == 0 {
-            return Err(BenchError::Machine("this kernel keeps no schedstat".into()));
-        }
-        Ok(Duration::from_nanos(nanoseconds))
+        self.threads.so_far(self.child.id())
     }
 
     /// Memory it has in use, in bytes.

@@ -84,11 +84,13 @@ fn upgrade(socket: &mut TcpStream, address: SocketAddr, number: u32) -> Result<(
     loop {
         read_some(socket, &mut answer)?;
         let parsed = parse_client_response(&answer, &key);
-        let accept = parsed.map_err(|error| BenchError::Answer(format!("an upgrade: {error}")))?;
+        let told = || String::from_utf8_lossy(&answer).into_owned();
+        let accept = parsed
+            .map_err(|error| BenchError::Answer(format!("an upgrade: {error}: {:?}", told())))?;
         if let Some(accept) = accept {
             let nothing_more = accept.head_len == answer.len();
             let good = nothing_more && accept.subprotocol.as_deref() == Some("ocpp1.6");
-            let said = || BenchError::Answer("an upgrade to something else".into());
+            let said = || BenchError::Answer(format!("an upgrade to something else: {:?}", told()));
             return good.then_some(()).ok_or_else(said);
         }
     }

@@ -276,7 +276,8 @@ impl State {
             }
             Err(refusal) => {
                 let text = format!("session {id}: {target} reserved and not held: {refusal:?}");
-                let identity = self.sessions[&id].row.identity.clone();
+                let session = self.sessions.get(&id).expect("the caller found it");
+                let identity = session.row.identity.clone();
                 self.except(&identity, &text);
             }
         }

@@ -21,6 +21,7 @@ use crate::document::{
     series_row_key, session_document_key,
 };
 use crate::hash::key128;
+use crate::lookup::Lookup;
 use crate::partition::Partition;
 use crate::rows::{self, Keyspace, SessionRow, SessionState, archive};
 use crate::state::State;
@@ -68,7 +69,7 @@ pub(crate) struct Documents {
     by_request: BTreeMap<RequestId, Issued>,
     /// Requests by the end of their period.
     requests: BTreeSet<(Timestamp, RequestId)>,
-    bills: BTreeMap<SessionId, Bill>,
+    bills: Lookup<SessionId, Bill>,
     /// What this entry booked of sessions.
     booked: Vec<(SessionId, Billing, u32)>,
     /// Bills by when they were heard of.

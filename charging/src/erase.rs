@@ -107,12 +107,12 @@ impl State {
     fn check_nothing_open(&self, erase: &EraseDriver) -> Result<(), Refusal> {
         let refuse = |words: String| Err(Refusal::NotErasable(words.into()));
         let driver = &erase.driver;
-        let open = self.sessions.values().map(|session| &session.row);
+        let open = self.sessions.sorted().map(|session| &session.row);
         if let Some(row) = open.into_iter().find(|row| erase.is_of(row)) {
             return refuse(format!("session {} is {}", row.session, row.state.as_str()));
         }
         let held = |row: &&PayerSessionRow| row.captured.is_none() && !row.released;
-        if let Some(row) = self.payers.values().filter(held).find(|row| row.driver == *driver) {
+        if let Some(row) = self.payers.sorted().filter(held).find(|row| row.driver == *driver) {
             return refuse(format!("money is held for session {}", row.session));
         }
         let mut waiting = self.cards.values().flatten();
@@ -156,7 +156,7 @@ impl State {
             self.rewrite_finished(erase.forgotten(row));
         }
         let mut payers: BTreeMap<SessionId, PayerSessionRow> = BTreeMap::new();
-        let known = self.payers.values().filter(|row| row.driver == erase.driver).cloned();
+        let known = self.payers.sorted().filter(|row| row.driver == erase.driver).cloned();
         for row in rows.payers.into_iter().chain(known) {
             payers.insert(row.session, row);
         }

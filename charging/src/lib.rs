@@ -30,7 +30,7 @@
 //! * `documents`: numbers for invoices and the like. `evidence`: what meters signed
 //! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `nodes`, [`roster`]: the nodes of the cluster, and where votes should be
-//! * `accounts`, `finished`, `timers`, `refusal`, `hash`, [`config`]: words for the above
+//! * `accounts`, `finished`, `lookup`, `timers`, `refusal`, `hash`, [`config`]: words for the above
 //! * [`command`], [`rows`], [`document`], [`payment`]: what the log and the store say
 
 mod accounts;
@@ -51,6 +51,7 @@ mod finished;
 mod fx;
 mod hash;
 mod limits;
+mod lookup;
 mod meter;
 mod money;
 mod nodes;

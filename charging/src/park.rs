@@ -77,7 +77,7 @@ impl State {
     fn candidates(&self, station: StationNumber, end: &EndTransaction) -> Vec<Candidate> {
         let here = self.station(station);
         let energy_max = self.config.session_energy_max;
-        let live = here.live.iter().filter_map(|id| self.sessions.get(id));
+        let live = here.live.keys().filter_map(|id| self.sessions.get(id));
         let running = live
             .filter(|session| fits(&session.row, end, energy_max))
             .map(|session| Candidate::Running(session.row.session));

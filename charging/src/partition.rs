@@ -10,8 +10,7 @@ use crate::rows::{
     ConnectorRow, DirectoryKind, DirectoryRow, DriverRow, OutboxRow, SessionRow, SiteRow,
     StationRow, TokenRow,
 };
-use crate::sessions::overlap;
-use crate::state::State;
+use crate::state::{Session, State};
 use crate::stations::Boot;
 use crate::writes::RowWrites;
 use novax_audit::TreeHead;
@@ -207,8 +206,8 @@ impl Partition {
         transaction: &TransactionRef,
     ) -> Option<&SessionRow> {
         let number = self.state.find_station(identity)?;
-        let session = self.state.station(number).transactions.get(transaction)?;
-        self.session(*session)
+        let open = self.state.station(number).transactions.get(transaction)?;
+        self.session(open.session)
     }
 
     /// Where a transaction runs, or ran, or was refused, as far as its station's memory goes.
@@ -234,7 +233,7 @@ impl Partition {
         remote_start_id: i32,
     ) -> Option<&SessionRow> {
         let number = self.state.find_station(identity)?;
-        let live = self.state.station(number).live.iter();
+        let live = self.state.station(number).live.keys();
         live.filter_map(|session| self.session(*session))
             .find(|row| row.app && row.remote_start_id == remote_start_id)
     }
@@ -248,13 +247,8 @@ impl Partition {
         token: &str,
     ) -> Option<&SessionRow> {
         let number = self.state.find_station(identity)?;
-        let live = self.state.station(number).live.iter();
-        live.filter_map(|session| self.session(*session)).find(|row| {
-            row.app
-                && row.transaction.is_none()
-                && overlap(row.connector, connector)
-                && row.token.as_str() == token
-        })
+        let mut here = self.state.sessions_on(number, connector);
+        here.find(|row| row.app && row.transaction.is_none() && row.token.as_str() == token)
     }
 
     /// The key under which the bill of a session is booked.
@@ -340,17 +334,22 @@ impl Partition {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let counters = &self.state.counters;
-        let live = || self.state.sessions.values().filter(|found| found.row.state.is_live());
-        let power = live().filter_map(|found| {
+        let power_of = |found: &Session| {
             let station = self.state.station(found.station);
             station.connectors.get(&found.row.connector)?.live.get(Measurand::Power)
+        };
+        let (live, power_w) = self.state.sessions.fold_unordered((0u64, 0i128), |sum, found| {
+            if !found.row.state.is_live() {
+                return sum;
+            }
+            (sum.0 + 1, sum.1 + i128::from(power_of(found).unwrap_or_default()))
         });
         Totals {
-            live_sessions: live().count() as u64,
+            live_sessions: live,
             sessions_ended: counters.sessions_ended,
             energy_wh_total: counters.energy_wh_total,
             settled: counters.settled.iter().map(|(code, amount)| (*code, *amount)).collect(),
-            power_w_live: power.fold(0, i64::saturating_add),
+            power_w_live: power_w.clamp(i64::MIN.into(), i64::MAX.into()) as i64,
             stations_connected: counters.stations_connected,
             ticks: counters.ticks,
             ticks_ignored: counters.ticks_ignored,

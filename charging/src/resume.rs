@@ -9,7 +9,7 @@ use crate::command::{Outcome, StartTransaction, TransactionRef};
 use crate::finished::transaction_id;
 use crate::price::Flow;
 use crate::rows::{Segment, SessionRow, SessionState};
-use crate::state::{State, StationNumber};
+use crate::state::{OpenTransaction, State, StationNumber};
 use novax_model::{SessionId, Timestamp};
 
 impl State {
@@ -39,8 +39,8 @@ impl State {
                 && start.meter_start.is_none_or(|register| register >= row.meter_last)
                 && row.segments.len() < self.config.segments_max
         };
-        let live = here.live.iter().filter_map(|id| self.sessions.get(id));
-        live.map(|session| &session.row).find(|row| goes_on(row)).map(|row| row.session)
+        let mut running = self.sessions_on(station, start.connector);
+        running.find(|row| goes_on(row)).map(|row| row.session)
     }
 
     /// Goes on with a session under a new transaction.
@@ -55,7 +55,8 @@ impl State {
         if let Some(register) = start.meter_start {
             self.hear_meter(id, register, Flow::begins(start.at));
         }
-        self.station_mut(station).transactions.insert(transaction.clone(), id);
+        let open = OpenTransaction { session: id, connector: start.connector };
+        self.station_mut(station).transactions.insert(transaction.clone(), open);
         let row = self.touch_session(id).expect("the caller found it");
         if row.segments.is_empty() {
             row.segments.extend(row.transaction.clone().map(|transaction| Segment {

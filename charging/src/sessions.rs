@@ -1,14 +1,14 @@
 //! The life of a session row: opened, running, off its connector, finished.
 //!
-//! **Invariant:** the indices (a station's live sessions and transactions, a connector's session, a
-//! site's list, the start timer) agree with the row's state after each function here.
+//! **Invariant:** the indices (a station's live sessions and transactions with their connectors, a connector's session,
+//! a site's list, the start timer) agree with the row's state after each function here.
 
 use crate::command::{PeerCommand, Refusal, TransactionRef};
 use crate::finished::Past;
 use crate::meter::take_register;
 use crate::price::Flow;
 use crate::rows::{Charges, Payer, SessionRow, SessionState};
-use crate::state::{State, StationNumber};
+use crate::state::{OpenTransaction, State, StationNumber};
 use crate::timers::Timer;
 use novax_model::{ConnectorRef, SessionId, Timestamp, WattHours};
 
@@ -32,10 +32,19 @@ impl State {
         station: StationNumber,
         connector: ConnectorRef,
     ) -> Option<&SessionRow> {
-        let live = &self.station(station).live;
-        let rows = live.iter().filter_map(|id| self.sessions.get(id)).map(|session| &*session.row);
-        let here = rows.filter(|row| overlap(row.connector, connector));
+        let here = self.sessions_on(station, connector);
         here.min_by_key(|row| (row.transaction.is_none(), row.session))
+    }
+
+    /// The live sessions of connectors that cannot be in use beside this one.
+    pub(crate) fn sessions_on(
+        &self,
+        station: StationNumber,
+        connector: ConnectorRef,
+    ) -> impl Iterator<Item = &SessionRow> {
+        let live = self.station(station).live.iter();
+        let here = live.filter(move |(_, taken)| overlap(**taken, connector));
+        here.filter_map(|(id, _)| self.sessions.get(id)).map(|session| &*session.row)
     }
 
     pub(crate) fn start_deadline(&self, row: &SessionRow) -> Timestamp {
@@ -48,13 +57,14 @@ impl State {
         let id = row.session;
         let transaction = row.transaction.clone();
         let earlier = row.segments.iter().map(|segment| segment.transaction.clone());
+        let open = OpenTransaction { session: id, connector: row.connector };
         for transaction in transaction.into_iter().chain(earlier) {
-            self.station_mut(station).transactions.insert(transaction, id);
+            self.station_mut(station).transactions.insert(transaction, open);
         }
         if !row.state.is_live() {
             return;
         }
-        self.station_mut(station).live.insert(id);
+        self.station_mut(station).live.insert(id, row.connector);
         match row.state {
             SessionState::Authorising | SessionState::Starting | SessionState::StartAccepted => {
                 self.timers.insert((self.start_deadline(row), Timer::Start(id)));
@@ -104,7 +114,9 @@ impl State {
         if let Some(row) = self.touch_connector(station, connector) {
             row.session = Some(id);
         }
-        self.station_mut(station).transactions.insert(transaction.clone(), id);
+        let here = self.station_mut(station);
+        here.live.insert(id, connector);
+        here.transactions.insert(transaction.clone(), OpenTransaction { session: id, connector });
         let now = self.now();
         let row = self.touch_session(id).expect("found above");
         assert!(row.transaction.is_none(), "a session starts once");

@@ -70,13 +70,14 @@ impl State {
         }
         let here = self.station(station);
         let open = match given_transaction(start) {
-            Some(transaction) => here.transactions.get(transaction).copied(),
-            None => here.transactions.values().copied().find(|id| {
-                let found = self.sessions.get(id);
+            Some(transaction) => here.transactions.get(transaction),
+            None => here.transactions.values().find(|open| {
+                let is_here = open.connector == start.connector;
+                let found = if is_here { self.sessions.get(&open.session) } else { None };
                 found.is_some_and(|session| begun_as(&begun(&session.row), start).is_some())
             }),
         };
-        if let Some(session) = open.and_then(|id| self.sessions.get(&id)) {
+        if let Some(session) = open.and_then(|open| self.sessions.get(&open.session)) {
             return Some((session.row.session, started(&session.row, start)));
         }
         // What the station remembers, the partition remembers by its id too.
@@ -104,18 +105,15 @@ impl State {
         station: StationNumber,
         start: &StartTransaction,
     ) -> Option<SessionId> {
-        let live = &self.station(station).live;
-        let waiting = || {
-            live.iter()
-                .filter_map(|id| self.sessions.get(id))
-                .map(|session| &session.row)
-                .filter(|row| row.app && row.transaction.is_none())
-        };
-        let by_id =
-            start.remote_start_id.and_then(|id| waiting().find(|row| row.remote_start_id == id));
+        let waits = |row: &&SessionRow| row.app && row.transaction.is_none();
+        let by_id = start.remote_start_id.and_then(|remote_start_id| {
+            let live = self.station(station).live.keys().filter_map(|id| self.sessions.get(id));
+            let mut waiting = live.map(|session| &*session.row).filter(waits);
+            waiting.find(|row| row.remote_start_id == remote_start_id)
+        });
         let found = by_id.or_else(|| {
-            waiting()
-                .find(|row| overlap(row.connector, start.connector) && row.token == start.token)
+            let mut waiting = self.sessions_on(station, start.connector).filter(waits);
+            waiting.find(|row| row.token == start.token)
         });
         found.map(|row| row.session)
     }
@@ -308,11 +306,8 @@ impl State {
     }
 
     fn running_on(&self, station: StationNumber, connector: ConnectorRef) -> Option<SessionId> {
-        let live = self.station(station).live.iter().filter_map(|id| self.sessions.get(id));
-        let mut running = live.filter(|session| {
-            session.row.transaction.is_some() && overlap(session.row.connector, connector)
-        });
-        running.next().map(|session| session.row.session)
+        let mut running = self.sessions_on(station, connector);
+        running.find(|row| row.transaction.is_some()).map(|row| row.session)
     }
 
     /// As the station named it, or the next 1.6 number.

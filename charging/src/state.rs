@@ -11,6 +11,7 @@ use crate::documents::Documents;
 use crate::finished::Finished;
 use crate::fx::Rates;
 use crate::hash::Chain;
+use crate::lookup::Lookup;
 use crate::pasts::Pasts;
 use crate::payment::{PaymentRow, payment_key};
 use crate::roster::Roster;
@@ -40,10 +41,10 @@ pub(crate) type StationNumber = u32;
 pub(crate) struct Station {
     pub(crate) row: StationRow,
     pub(crate) connectors: BTreeMap<ConnectorRef, ConnectorRow>,
-    /// Sessions that hold a connector.
-    pub(crate) live: BTreeSet<SessionId>,
+    /// Sessions that hold a connector, and which.
+    pub(crate) live: BTreeMap<SessionId, ConnectorRef>,
     /// Transactions of sessions not yet settled.
-    pub(crate) transactions: BTreeMap<TransactionRef, SessionId>,
+    pub(crate) transactions: BTreeMap<TransactionRef, OpenTransaction>,
     /// The last finished sessions, oldest first.
     pub(crate) past: Pasts,
     /// Outbox rows for this station, in id order.
@@ -55,12 +56,19 @@ impl Station {
         Station {
             row,
             connectors: BTreeMap::new(),
-            live: BTreeSet::new(),
+            live: BTreeMap::new(),
             transactions: BTreeMap::new(),
             past: Pasts::default(),
             outbox: BTreeSet::new(),
         }
     }
+}
+
+/// A transaction of a session not yet settled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenTransaction {
+    pub(crate) session: SessionId,
+    pub(crate) connector: ConnectorRef,
 }
 
 /// A site and the sessions that draw power at it.
@@ -95,6 +103,37 @@ enum Dirty {
     Roster,
 }
 
+/// The rows that an entry changed, as often as it did.
+#[derive(Debug, Default)]
+struct Marks(Vec<Dirty>);
+
+impl Marks {
+    fn insert(&mut self, dirty: Dirty) {
+        // What is changed twice is mostly changed twice in a row.
+        if self.0.last() != Some(&dirty) {
+            self.0.push(dirty);
+        }
+    }
+
+    /// Each row once, in order.
+    fn take(&mut self) -> Vec<Dirty> {
+        let mut all = std::mem::take(&mut self.0);
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Keeps the room of what was taken.
+    fn reuse(&mut self, mut taken: Vec<Dirty>) {
+        taken.clear();
+        taken.shrink_to(MARKS_KEPT_MAX);
+        self.0 = taken;
+    }
+}
+
+/// Room for so many marks is kept.
+const MARKS_KEPT_MAX: usize = 4_096;
+
 /// What is counted for people; no part of the replicated state.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -114,15 +153,15 @@ pub(crate) struct State {
     pub(crate) config: PartitionConfig,
     pub(crate) meta: MetaRow,
     /// Indexed by [`DirectoryKind`].
-    pub(crate) directory: [BTreeMap<Box<str>, DirectoryRow>; DirectoryKind::COUNT],
+    pub(crate) directory: [Lookup<Box<str>, DirectoryRow>; DirectoryKind::COUNT],
     pub(crate) sites: BTreeMap<Identity, Site>,
     pub(crate) stations: Vec<Station>,
-    pub(crate) numbers: BTreeMap<Identity, StationNumber>,
-    pub(crate) drivers: BTreeMap<Identity, DriverRow>,
-    pub(crate) tokens: BTreeMap<TokenUid, TokenRow>,
-    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) numbers: Lookup<Identity, StationNumber>,
+    pub(crate) drivers: Lookup<Identity, DriverRow>,
+    pub(crate) tokens: Lookup<TokenUid, TokenRow>,
+    pub(crate) sessions: Lookup<SessionId, Session>,
     pub(crate) finished: Finished,
-    pub(crate) payers: BTreeMap<SessionId, PayerSessionRow>,
+    pub(crate) payers: Lookup<SessionId, PayerSessionRow>,
     /// Resolved payer rows, oldest first.
     pub(crate) payers_resolved: BTreeSet<(Timestamp, SessionId)>,
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
@@ -162,7 +201,7 @@ pub(crate) struct State {
     /// The nodes of the cluster; partition 0 alone has any.
     pub(crate) roster: Roster,
     pub(crate) counters: Counters,
-    dirty: BTreeSet<Dirty>,
+    dirty: Marks,
     /// Rows that are written once and not kept: exceptions, what series become.
     pub(crate) appended: RowWrites,
     /// Room for the rows of the next entry.
@@ -179,15 +218,15 @@ impl State {
         State {
             config,
             meta: MetaRow::default(),
-            directory: std::array::from_fn(|_| BTreeMap::new()),
+            directory: std::array::from_fn(|_| Lookup::default()),
             sites: BTreeMap::new(),
             stations: Vec::new(),
-            numbers: BTreeMap::new(),
-            drivers: BTreeMap::new(),
-            tokens: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            numbers: Lookup::default(),
+            drivers: Lookup::default(),
+            tokens: Lookup::default(),
+            sessions: Lookup::default(),
             finished: Finished::default(),
-            payers: BTreeMap::new(),
+            payers: Lookup::default(),
             payers_resolved: BTreeSet::new(),
             outbox: BTreeMap::new(),
             raising: BTreeSet::new(),
@@ -212,7 +251,7 @@ impl State {
             documents: Documents::default(),
             roster: Roster::default(),
             counters: Counters::default(),
-            dirty: BTreeSet::new(),
+            dirty: Marks::default(),
             appended: RowWrites::default(),
             spare: RowWrites::default(),
             closing: BTreeMap::new(),
@@ -547,7 +586,7 @@ impl State {
     }
 
     /// Sessions whose row changed may now stand on documents, or no more.
-    fn note_bills(&mut self, dirty: &BTreeSet<Dirty>) {
+    fn note_bills(&mut self, dirty: &[Dirty]) {
         for session in dirty.iter().filter_map(|dirty| match dirty {
             Dirty::Session(session) => Some(session),
             _ => None,
@@ -589,12 +628,13 @@ impl State {
 
     /// The rows that changed since the last call, each once, and the state hash over them.
     pub(crate) fn take_rows(&mut self) -> RowWrites {
-        let dirty = std::mem::take(&mut self.dirty);
+        let dirty = self.dirty.take();
         let mut out = std::mem::take(&mut self.spare);
         out.clear();
         dirty.iter().for_each(|dirty| self.write_dirty(dirty, &mut out));
         self.take_ledger_rows(&mut out);
         self.note_bills(&dirty);
+        self.dirty.reuse(dirty);
         self.write_series();
         out.append(&mut self.appended);
         for (_, row) in std::mem::take(&mut self.closing) {

@@ -46,8 +46,8 @@ impl State {
         let Some(station) = self.find_station(end.identity.as_str()) else {
             return self.park(None, end, "a station nobody provisioned ended it");
         };
-        if let Some(id) = self.station(station).transactions.get(&end.transaction).copied() {
-            return self.end_open(id, end);
+        if let Some(open) = self.station(station).transactions.get(&end.transaction) {
+            return self.end_open(open.session, end);
         }
         if let Some(answer) = self.end_past(station, end) {
             return answer;

@@ -57,6 +57,20 @@ impl RowWrites {
         })
     }
 
+    /// The keys and values of all rows, one behind the other.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Of each row its table and the lengths of its key and, unless it is deleted, of its value.
+    pub fn lengths(&self) -> impl Iterator<Item = (Keyspace, usize, Option<usize>)> {
+        let of_value = |value: u32| value as usize;
+        self.lengths
+            .iter()
+            .map(move |row| (row.keyspace, row.key as usize, row.value.map(of_value)))
+    }
+
     /// Forgets the rows and keeps the room.
     pub(crate) fn clear(&mut self) {
         self.lengths.clear();
@@ -118,6 +132,9 @@ mod tests {
             ];
             assert_eq!(rows.iter().collect::<Vec<_>>(), expected);
             assert_eq!((rows.len(), more.len()), (3, 0));
+            assert_eq!(rows.bytes(), b"avaluekey");
+            let lengths: Vec<_> = rows.lengths().map(|(_, key, value)| (key, value)).collect();
+            assert_eq!(lengths, [(1, Some(5)), (0, None), (3, Some(0))]);
         }
     }
 }

@@ -61,6 +61,29 @@ impl Batch {
         self.ops.push(Op { keyspace, kind, first, second });
     }
 
+    /// Adds puts and deletes whose bytes lie one behind the other already, each key before its value: for each its
+    /// keyspace, the length of its key and, unless it is a delete, of its value. One copy serves them all.
+    ///
+    /// # Panics
+    /// As [`Batch::put`] and [`Batch::delete`], or when the lengths are not those of `bytes`.
+    pub fn extend_packed(
+        &mut self,
+        bytes: &[u8],
+        changes: impl IntoIterator<Item = (u8, usize, Option<usize>)>,
+    ) {
+        let mut len = 0;
+        self.ops.extend(changes.into_iter().map(|(keyspace, key, value)| {
+            assert!(key <= KEY_BYTES_MAX, "key of {key} bytes");
+            let kind = if value.is_some() { Kind::Put(Expires::NEVER) } else { Kind::Delete };
+            let value = value.unwrap_or_default();
+            assert!(value <= VALUE_BYTES_MAX, "value of {value} bytes");
+            len += key + value;
+            Op { keyspace, kind, first: key as u32, second: value as u32 }
+        }));
+        assert_eq!(len, bytes.len(), "the lengths are those of the bytes");
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Sets `key` to `value`, copying both.
     ///
     /// # Panics
@@ -159,6 +182,16 @@ impl Batch {
         self.time_s = None;
     }
 
+    /// Its bytes, when in them every change is its key and behind that what else it has.
+    pub(crate) fn packed(&self) -> Option<&[u8]> {
+        let is_packed = |op: &Op| match op.kind {
+            Kind::Put(expires) => expires == Expires::NEVER,
+            Kind::Delete | Kind::Merge => true,
+            Kind::DeleteRange => false,
+        };
+        self.ops.iter().all(is_packed).then_some(&self.bytes)
+    }
+
     /// The changes, in order, each with its keyspace.
     pub(crate) fn changes(&self) -> Changes<'_> {
         Changes { ops: self.ops.iter(), bytes: &self.bytes }
@@ -192,6 +225,20 @@ impl<'a> Iterator for Changes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_that_are_packed_already_are_taken_as_they_are() {
+        let (mut one, mut other) = (Batch::new(), Batch::new());
+        one.put(1, b"a", b"b");
+        one.put(2, b"key", b"value");
+        one.delete(3, b"gone");
+        other.put(1, b"a", b"b");
+        other.extend_packed(b"keyvaluegone", [(2, 3, Some(5)), (3, 4, None)]);
+        assert!(one.changes().eq(other.changes()));
+        assert_eq!(other.packed(), Some(&b"abkeyvaluegone"[..]));
+        other.put_until(1, b"a", b"b", 9);
+        assert_eq!(other.packed(), None, "its expiry has to lie between");
+    }
 
     #[test]
     fn changes_come_back_in_order_with_their_bytes() {

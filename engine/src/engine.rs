@@ -253,11 +253,7 @@ impl Engine {
             self.mark = mark;
         }
         self.clock_s = self.clock_s.max(batch.time_s.unwrap_or_default());
-        for (keyspace, change) in batch.changes() {
-            if let Some(removed) = self.memtable.apply(keyspace, change, &self.shared.options) {
-                self.shared.context.trash.add_removed(removed);
-            }
-        }
+        self.memtable.apply(batch, &self.shared.options);
         batch.clear();
     }
 
@@ -316,10 +312,9 @@ impl Engine {
             mark: self.mark,
             clock_s: self.clock_s,
             options: Arc::clone(&self.shared.options),
-            runs: self.memtable.newest_first(),
+            runs: self.memtable.newest_first(&self.shared.options),
             version: Arc::clone(&self.version),
             fetches: Fetches::default(),
-            trash: Arc::clone(&self.shared.context.trash),
         });
         self.snapshot = Some(snapshot.clone());
         snapshot
@@ -572,8 +567,7 @@ impl Engine {
         (self.flushed_mark, self.flushed_clock_s) = (job.mark, job.clock_s);
         self.after_flush();
         if let FlushRun::Frozen(run) = job.run {
-            let runs = self.memtable.thaw().into_iter().chain([run]);
-            self.shared.context.trash.add_runs(runs.collect());
+            self.shared.context.trash.add_runs(self.memtable.thaw().into_iter().chain([run]));
         }
     }
 

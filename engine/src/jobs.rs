@@ -10,7 +10,7 @@ use crate::entry::{BlobRef, Entry, Expires};
 use crate::error::Error;
 use crate::ingest::Ingest;
 use crate::manifest::{Edit, Manifest, State, write_whole};
-use crate::memtable::MemRun;
+use crate::memtable::{Frozen, MemRun, merge_frozen};
 use crate::merge::{Merge, Rules, Source, Verdict, ranges_of};
 use crate::options::{LEVELS, Options};
 use crate::output::{Output, Written};
@@ -55,17 +55,33 @@ pub(crate) enum Done {
 #[derive(Clone)]
 pub(crate) enum FlushRun {
     /// What was in memory.
-    Frozen(Arc<MemRun>),
+    Frozen(Frozen),
     /// What never was in the memtable.
     Sorted(Arc<SortedRun>),
 }
 
 impl FlushRun {
+    /// As one run.
+    fn whole(&self, options: &Options) -> WholeRun {
+        match self {
+            FlushRun::Frozen(runs) => WholeRun::Memory(merge_frozen(runs, options)),
+            FlushRun::Sorted(run) => WholeRun::Sorted(Arc::clone(run)),
+        }
+    }
+}
+
+/// What a flush writes, as one run.
+enum WholeRun {
+    Memory(Arc<MemRun>),
+    Sorted(Arc<SortedRun>),
+}
+
+impl WholeRun {
     /// What it deletes in older runs.
     fn ranges(&self) -> RangeSet {
         match self {
-            FlushRun::Frozen(run) => run.ranges().as_ref().clone(),
-            FlushRun::Sorted(_) => RangeSet::default(),
+            WholeRun::Memory(run) => run.ranges().as_ref().clone(),
+            WholeRun::Sorted(_) => RangeSet::default(),
         }
     }
 
@@ -76,16 +92,15 @@ impl FlushRun {
         mut take: impl FnMut(&'a [u8], Entry<'a>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         match self {
-            FlushRun::Frozen(run) => {
-                let Some(tree) = run.tree(keyspace) else { return Ok(()) };
-                let mut cursor = tree.cursor(&[], None, Direction::Forward);
-                while let Some(item) = cursor.current() {
-                    take(item.key(), item.entry())?;
+            WholeRun::Memory(run) => {
+                let mut cursor = run.cursor(keyspace, &[], None, Direction::Forward);
+                while let (Some(key), Some(entry)) = (cursor.key(), cursor.entry()) {
+                    take(key, entry)?;
                     cursor.advance();
                 }
                 Ok(())
             }
-            FlushRun::Sorted(run) => {
+            WholeRun::Sorted(run) => {
                 run.entries(keyspace).try_for_each(|(key, entry)| take(key, entry))
             }
         }
@@ -295,23 +310,29 @@ impl Shared {
 
     /// Writes a run as one table of level 0, or none if it holds nothing for it, and one for each window.
     fn write_run(&self, job: &Flush) -> Result<Written, Error> {
+        let run = job.run.whole(&self.options);
         let mut output = Output::new(self, u64::MAX, None);
-        let result = self.write_levels(job, &mut output).and_then(|()| {
+        let result = self.write_levels(job, &run, &mut output).and_then(|()| {
             let in_windows = |keyspace: &u8| self.options.compaction(*keyspace).window().is_some();
             let mut keyspaces = (0..self.options.keyspaces).filter(in_windows);
-            keyspaces.try_for_each(|keyspace| self.write_windows(job, keyspace, &mut output))
+            keyspaces.try_for_each(|keyspace| self.write_windows(job, &run, keyspace, &mut output))
         });
         output.close(result)
     }
 
-    fn write_levels(&self, job: &Flush, output: &mut Output<'_>) -> Result<(), Error> {
-        output.begin(Target::Level(0), job.run.ranges());
+    fn write_levels(
+        &self,
+        job: &Flush,
+        run: &WholeRun,
+        output: &mut Output<'_>,
+    ) -> Result<(), Error> {
+        output.begin(Target::Level(0), run.ranges());
         let mut internal = Vec::new();
         for keyspace in 0..self.options.keyspaces {
             if self.options.compaction(keyspace).window().is_some() {
                 continue;
             }
-            job.run.each(keyspace, |key, entry| {
+            run.each(keyspace, |key, entry| {
                 put_internal(&mut internal, keyspace, key);
                 output.add(&internal, self.as_flushed(entry, job.clock_s))
             })?;
@@ -328,18 +349,19 @@ impl Shared {
     fn write_windows(
         &self,
         job: &Flush,
+        run: &WholeRun,
         keyspace: u8,
         output: &mut Output<'_>,
     ) -> Result<(), Error> {
         let compaction = self.options.compaction(keyspace);
         let mut windows: BTreeMap<u64, Vec<(&[u8], Entry<'_>)>> = BTreeMap::new();
-        job.run.each(keyspace, |key, entry| {
+        run.each(keyspace, |key, entry| {
             let window = compaction.window_of(key).unwrap_or_default();
             windows.entry(window).or_default().push((key, entry));
             Ok(())
         })?;
         let end = keyspace.checked_add(1).map(|next| vec![next]);
-        let ranges = RangeSet::union(&job.run.ranges().clipped(&[keyspace], end.as_deref()));
+        let ranges = RangeSet::union(&run.ranges().clipped(&[keyspace], end.as_deref()));
         if !ranges.is_empty() {
             // A range delete reaches every window that is there.
             for (window, _) in job.version.windows_of(keyspace, 0, u64::MAX) {

@@ -6,7 +6,7 @@
 use crate::entry::{BlobRef, Entry};
 use crate::error::Error;
 use crate::memtable::MemRun;
-use crate::memtable::tree;
+use crate::memtable::run::Cursor;
 use crate::options::{MergeOperator, Options};
 use crate::ranges::RangeSet;
 use crate::table::{Direction, KeyRange, Table, TableCursor};
@@ -16,13 +16,13 @@ use std::sync::Arc;
 /// A sorted source.
 pub(crate) enum Source<'a> {
     /// A part of one keyspace of a run in memory.
-    Memory { cursor: tree::Cursor<'a>, ranges: &'a Arc<RangeSet>, started: bool },
+    Memory { cursor: Cursor<'a>, ranges: &'a Arc<RangeSet>, started: bool },
     /// Tables side by side, in key order; often one.
-    Tables(LevelCursor<'a>),
+    Tables(Box<LevelCursor<'a>>),
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn memory(run: &'a MemRun, cursor: tree::Cursor<'a>) -> Source<'a> {
+    pub(crate) fn memory(run: &'a MemRun, cursor: Cursor<'a>) -> Source<'a> {
         Source::Memory { cursor, ranges: run.ranges(), started: false }
     }
 
@@ -35,7 +35,8 @@ impl<'a> Source<'a> {
     ) -> Source<'a> {
         let range = Arc::clone(range);
         let tables = tables.iter();
-        Source::Tables(LevelCursor { tables, open: None, range, direction, cached, window: None })
+        let level = LevelCursor { tables, open: None, range, direction, cached, window: None };
+        Source::Tables(Box::new(level))
     }
 
     /// Says that its range deletes act within this window alone: other windows hold copies of their own.
@@ -60,7 +61,7 @@ impl<'a> Source<'a> {
                 if std::mem::replace(started, true) {
                     cursor.advance();
                 }
-                Ok(cursor.current().is_some())
+                Ok(cursor.key().is_some())
             }
             Source::Tables(level) => level.next(),
         }
@@ -69,16 +70,14 @@ impl<'a> Source<'a> {
     /// The key that it stands on, without the keyspace where `strip` is 1.
     fn key(&self, strip: usize) -> &[u8] {
         match self {
-            Source::Memory { cursor, .. } => cursor.current().map_or(&[], tree::Item::key),
+            Source::Memory { cursor, .. } => cursor.key().unwrap_or_default(),
             Source::Tables(level) => level.key().get(strip..).unwrap_or_default(),
         }
     }
 
     fn entry(&self) -> Entry<'_> {
         match self {
-            Source::Memory { cursor, .. } => {
-                cursor.current().map_or(Entry::Tombstone, tree::Item::entry)
-            }
+            Source::Memory { cursor, .. } => cursor.entry().unwrap_or(Entry::Tombstone),
             Source::Tables(level) => {
                 level.open.as_ref().map_or(Entry::Tombstone, TableCursor::entry)
             }

@@ -11,7 +11,6 @@ use crate::merge::{Merge, Rules, Source, Verdict};
 use crate::options::{Compaction, LEVELS, Options};
 use crate::resident::{Fetch, Fetches, Resident};
 use crate::table::{Direction, KeyRange, internal_key};
-use crate::trash::Trash;
 use crate::version::Version;
 use std::fmt;
 use std::sync::Arc;
@@ -32,19 +31,6 @@ pub(crate) struct Inner {
     pub(crate) version: Arc<Version>,
     /// What look-ups without files are having fetched.
     pub(crate) fetches: Fetches,
-    pub(crate) trash: Arc<Trash>,
-}
-
-impl Drop for Inner {
-    /// Whoever lets go of a view last may be a shard's thread: what is long to free is left to a worker's.
-    fn drop(&mut self) {
-        let runs = self.runs.drain(..);
-        let costly = runs.filter(|run| Arc::strong_count(run) == 1 && run.is_costly_to_drop());
-        let costly: Vec<_> = costly.collect();
-        if !costly.is_empty() {
-            self.trash.add_runs(costly);
-        }
-    }
 }
 
 impl Snapshot {
@@ -184,9 +170,7 @@ impl Snapshot {
         let range = Arc::new(KeyRange { from: internal_key(ks, from), to: end });
         let mut sources: Vec<Source<'_>> = Vec::new();
         for run in &inner.runs {
-            if let Some(tree) = run.tree(ks) {
-                sources.push(Source::memory(run, tree.cursor(from, to, direction)));
-            }
+            sources.push(Source::memory(run, run.cursor(ks, from, to, direction)));
         }
         if let Compaction::TimeWindow { .. } = inner.options.compaction(ks) {
             let (first, last) = windows.unwrap_or((0, u64::MAX));

@@ -4,17 +4,15 @@
 //! a file; so the handle goes here instead.
 
 use crate::disk::{Disk, DiskRead};
-use crate::memtable::MemRun;
-use crate::memtable::tree::Removed;
+use crate::memtable::Frozen;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 #[derive(Default)]
 struct Heap {
     files: Vec<(PathBuf, Option<Box<dyn DiskRead>>)>,
-    runs: Vec<Arc<MemRun>>,
-    removed: Vec<Removed>,
+    runs: Vec<Frozen>,
 }
 
 /// What waits to be got rid of.
@@ -32,17 +30,10 @@ impl Trash {
         self.waiting.store(true, Ordering::Release);
     }
 
-    /// Flushed memory: freeing a hundred thousand small pieces takes milliseconds.
-    pub(crate) fn add_runs(&self, runs: Vec<Arc<MemRun>>) {
+    /// Flushed memory: giving much of it back takes milliseconds.
+    pub(crate) fn add_runs(&self, runs: impl IntoIterator<Item = Frozen>) {
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
         heap.runs.extend(runs);
-        self.waiting.store(true, Ordering::Release);
-    }
-
-    /// What a range delete took out of memory.
-    pub(crate) fn add_removed(&self, removed: Removed) {
-        let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
-        heap.removed.push(removed);
         self.waiting.store(true, Ordering::Release);
     }
 
@@ -58,7 +49,7 @@ impl Trash {
             self.waiting.store(false, Ordering::Release);
             std::mem::take(&mut *heap)
         };
-        drop((heap.runs, heap.removed));
+        drop(heap.runs);
         for (path, open) in heap.files {
             drop(open);
             drop(disk.remove(&path));

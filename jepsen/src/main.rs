@@ -27,6 +27,9 @@ struct Arguments {
     /// How many clients call at once.
     #[arg(long, requires = "workload", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=200))]
     clients: u16,
+    /// What the fault `upgrade` has nodes go over to, and back from: another release of novax.
+    #[arg(long, requires = "workload")]
+    upgrade_to: Option<std::path::PathBuf>,
     /// How often the crash test kills.
     #[arg(long, conflicts_with = "workload", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     kills: u32,
@@ -100,6 +103,7 @@ fn suite(workload: &str, arguments: &Arguments) -> Result<Verdict, Box<dyn std::
         faults,
         time: Duration::from_secs(arguments.time),
         nodes: arguments.nodes,
+        other: arguments.upgrade_to.clone(),
         lanes: usize::from(arguments.clients),
         seed,
         pace: run::PACE,

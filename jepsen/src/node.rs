@@ -50,6 +50,8 @@ pub struct Addresses {
 /// Where and how a node is started.
 #[derive(Debug, Clone)]
 pub struct Launch {
+    /// What is run.
+    pub program: PathBuf,
     /// Words before the command: for a namespace of its own, say.
     pub prefix: Vec<String>,
     /// What is added to its environment.
@@ -84,6 +86,7 @@ impl Node {
         let any = "127.0.0.1:0".parse().expect("an address");
         let ports = Addresses { ocpp: any, http: any, sql: any };
         let launch = Launch {
+            program: novax(),
             prefix: Vec::new(),
             environment: Vec::new(),
             log: data.with_extension("log"),
@@ -122,6 +125,17 @@ impl Node {
         self.child.wait().map(drop)
     }
 
+    /// Where and how it is started.
+    #[must_use]
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// What it is started from the next time.
+    pub fn set_program(&mut self, program: PathBuf) {
+        self.launch.program = program;
+    }
+
     /// The data directory.
     #[must_use]
     pub fn data(&self) -> &Path {
@@ -151,22 +165,30 @@ impl Node {
         self.child.wait().expect("a child can be waited for");
     }
 
+    /// SIGINT, and how it ended; none when it has not within this time.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn interrupt(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-INT", &pid]).status()?;
+        let until = Instant::now() + limit;
+        loop {
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || Instant::now() > until {
+                return Ok(ended);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// SIGINT, and wait for its own end.
     ///
     /// # Panics
     /// When it does not end within 20 s.
     pub fn stop(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
-        assert!(sent.success(), "the node takes a signal");
-        let limit = Instant::now() + Duration::from_secs(20);
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
-                return status;
-            }
-            assert!(Instant::now() < limit, "the node does not stop\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let ended = self.interrupt(Duration::from_secs(20)).expect("a child can be waited for");
+        ended.unwrap_or_else(|| panic!("the node does not stop\n{}", self.log()))
     }
 
     /// Starts again on the same directory and ports, with other flags if given.
@@ -237,9 +259,9 @@ impl Drop for Node {
 const READY_MAX: Duration = Duration::from_secs(120);
 
 fn spawn(launch: &Launch, ports: Addresses) -> io::Result<(Child, Addresses)> {
-    let Launch { prefix, environment, data, log, flags } = launch;
+    let Launch { program, prefix, environment, data, log, flags } = launch;
     let errors = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-    let mut words = prefix.iter().map(PathBuf::from).chain([novax()]);
+    let mut words = prefix.iter().map(PathBuf::from).chain([program.clone()]);
     let mut child = Command::new(words.next().unwrap_or_default())
         .args(words)
         .arg("serve")

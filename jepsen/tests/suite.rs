@@ -24,6 +24,7 @@ fn run_on(nodes: u64, workload: &str, nemesis: &str, time_ms: u64) -> (Report, P
         faults: faults::named(nemesis).expect("known"),
         time: Duration::from_millis(time_ms),
         nodes,
+        other: None,
         lanes: 6,
         seed: now_ms(),
         pace: (Duration::from_millis(200), Duration::from_millis(700)),
@@ -100,6 +101,14 @@ fn a_cluster_keeps_its_promises_when_its_leaders_are_lost() {
         for log in ["n1.log", "n2.log", "n3.log"] {
             assert!(evidence.join(log).exists(), "{log}");
         }
+    }
+}
+
+/// Nodes leave for good and others come in their place; nodes are stopped and started by their operator.
+#[test]
+fn a_cluster_keeps_its_promises_when_its_nodes_are_replaced() {
+    for fault in ["members", "replace-disk", "upgrade"] {
+        check_passes_on(3, "bank", fault, 3_000);
     }
 }
 

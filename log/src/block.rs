@@ -15,6 +15,13 @@ impl Block {
     pub const ZERO: Block = Block([0; BLOCK_BYTES]);
 }
 
+/// What a ring writes of it.
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl std::fmt::Debug for Block {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Block(4096 bytes)")

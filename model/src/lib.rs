@@ -4,6 +4,7 @@
 //! taken for a driver's. Nothing here does I/O, reads a clock or knows a protocol.
 //!
 //! * [`ids`]: partitions, stations, sessions, accounts, transfers
+//! * [`conn`]: the name of a socket
 //! * [`units`]: watts, watt-hours, volts, amperes, temperature, state of charge
 //! * [`money`]: currencies and amounts in integer minor units
 //! * [`micros`]: prices in millionths of a major unit
@@ -11,6 +12,7 @@
 //! * [`meter`]: the six measurands of a device tick
 //! * [`seeded`]: bugs on purpose, for tests of the tests
 
+pub mod conn;
 pub mod ids;
 mod iso4217;
 pub mod meter;
@@ -20,6 +22,7 @@ pub mod seeded;
 pub mod time;
 pub mod units;
 
+pub use conn::ConnId;
 pub use ids::{
     AccountId, ConnectorRef, Identity, InvalidIdentity, NodeId, PartitionId, SessionId, TokenUid,
     TransferKey,

@@ -1,6 +1,6 @@
 //! The node: rings under the shards of `novax-shard`, and the control plane.
 //!
-//! Floors, top first: `commands` > `node` > `http` > `ring`. Beside them: `cli`, `config`, `doctor` and
+//! Floors, top first: `commands` > `node` > `http`. Beside them: `cli`, `config`, `doctor` and
 //! `store` and `tariffs` (while no node runs), `audit` (for auditors), `fleet` and `report` (clients; `report`
 //! and `cluster` go over `ask`); `pricing` is below `http`, `statements` and `tariffs`; `statements` is below
 //! `http`.
@@ -20,7 +20,6 @@ pub mod node;
 pub mod payments;
 pub mod pricing;
 pub mod report;
-pub mod ring;
 pub mod statements;
 pub mod store;
 pub mod tariffs;

@@ -8,7 +8,7 @@ use super::mesh::MeshMessage;
 use super::reads::Read;
 use super::waiter::Waiter;
 use super::{Shard, TimerKey};
-use crate::conn::ConnId;
+use crate::ConnId;
 use crate::port::{CallFailed, hash_password};
 use novax_charging::{Command, DirectoryKind, Protocol};
 use novax_model::{Identity, PartitionId, Timestamp};
@@ -230,7 +230,7 @@ impl Shard {
         let tag = u64::from(self.mesh.me()) << 48 | self.token();
         self.place(conn, Handoff { tag, ..handoff });
         if self.stopping {
-            self.close_with(conn, 1001, "the hub is restarting");
+            self.send_away(conn);
         }
     }
 
@@ -559,7 +559,22 @@ impl Shard {
         let open: Vec<ConnId> =
             self.connections.iter().flatten().map(|connection| connection.id).collect();
         for conn in open {
-            self.close_with(conn, 1001, "the hub is restarting");
+            self.send_away(conn);
+        }
+    }
+
+    /// Tells a socket to come back, in the language it speaks by now.
+    fn send_away(&mut self, conn: ConnId) {
+        const WHY: &str = "the hub is restarting";
+        let Some(connection) = self.connection(conn) else { return };
+        match &connection.phase {
+            Phase::Open(_) => self.close_with(conn, 1001, WHY),
+            Phase::Asking(handoff) if handoff.open => self.close_with(conn, 1001, WHY),
+            Phase::Handshake(_) | Phase::Asking(_) => {
+                self.refuse_handshake(conn, 503, WHY, &[("Retry-After", "5")]);
+            }
+            // Told where it arrives; or it has been told something already.
+            Phase::Leaving(_) | Phase::Ending => {}
         }
     }
 }

@@ -11,6 +11,8 @@
 //!
 //! **Invariants**
 //! * A waiter is answered once: by an outcome, or by hearing that nothing is known.
+//! * A batch goes into an entry of the term in which its leader was given it, or into none: when a later term has
+//!   begun, the node that sent it has taken it back.
 //! * What waits is bounded, here and at the leader.
 
 use super::waiter::Waiter;
@@ -38,8 +40,8 @@ pub struct Batches {
     last_token: u64,
     commands: Vec<Command>,
     waiters: Vec<Waiter>,
-    /// Of other nodes, for the next entry of this leader.
-    theirs: VecDeque<(Origin, Vec<Command>)>,
+    /// Of other nodes, for the next entry of this leader, each with the term in which it was taken.
+    theirs: VecDeque<(u64, Origin, Vec<Command>)>,
     theirs_len: usize,
     /// In an entry, or with the leader.
     out: BTreeMap<u64, Out>,
@@ -107,17 +109,22 @@ impl Batches {
         self.waiters.insert(0, waiter);
     }
 
-    /// Takes a batch of another node, if this one leads and has room.
+    /// Takes a batch of another node, if this one, which leads in `term`, has room.
     ///
     /// # Errors
     /// [`Turned`]: that node is to be told.
-    pub fn accept(&mut self, origin: Origin, commands: Vec<Command>) -> Result<(), Turned> {
+    pub fn accept(
+        &mut self,
+        term: u64,
+        origin: Origin,
+        commands: Vec<Command>,
+    ) -> Result<(), Turned> {
         assert_eq!(origin.count as usize, commands.len(), "an origin counts its commands");
         if self.theirs_len + commands.len() > COMMANDS_WAITING_MAX {
             return Err(Turned);
         }
         self.theirs_len += commands.len();
-        self.theirs.push_back((origin, commands));
+        self.theirs.push_back((term, origin, commands));
         Ok(())
     }
 
@@ -156,7 +163,8 @@ impl Batches {
             entry.origins.push(origin);
             entry.commands = commands;
         }
-        while let Some((origin, commands)) = self.theirs.front_mut() {
+        while let Some((taken_in, origin, commands)) = self.theirs.front_mut() {
+            assert_eq!(*taken_in, term, "what an earlier lead took is turned away first");
             let empty = entry.commands.is_empty();
             if !empty && entry.commands.len() + commands.len() > COMMANDS_PER_ENTRY_MAX {
                 break;
@@ -230,9 +238,19 @@ impl Batches {
     }
 
     /// Batches of other nodes that were taken while this one led, and that it cannot serve any more.
-    pub fn take_theirs(&mut self) -> VecDeque<(Origin, Vec<Command>)> {
-        self.theirs_len = 0;
-        std::mem::take(&mut self.theirs)
+    pub fn take_theirs(&mut self) -> Vec<(Origin, Vec<Command>)> {
+        self.take_theirs_before(u64::MAX)
+    }
+
+    /// Batches of other nodes that were taken in an earlier lead of this one, which was lost and won again since: their
+    /// nodes may have taken them back, and may have sent them again.
+    pub fn take_theirs_before(&mut self, term: u64) -> Vec<(Origin, Vec<Command>)> {
+        // Terms only grow, so those of earlier ones are in front.
+        let stale = self.theirs.partition_point(|(taken_in, ..)| *taken_in < term);
+        let taken = self.theirs.drain(..stale).map(|(_, origin, commands)| (origin, commands));
+        let taken: Vec<_> = taken.collect();
+        self.theirs_len -= taken.iter().map(|(_, commands)| commands.len()).sum::<usize>();
+        taken
     }
 
     /// The outcomes of an entry's commands, to whoever waits for them here.
@@ -334,7 +352,7 @@ mod tests {
             other.submit(Command::Tick, Waiter::Nobody).expect("room");
         }
         let (origin, commands) = other.next_batch(NOW, 1).expect("a batch");
-        leader.accept(origin, commands).expect("room");
+        leader.accept(1, origin, commands).expect("room");
         let entry = leader.next_entry(NOW, 1).expect("an entry");
         assert_eq!(entry.commands.len(), 4);
         let outcomes = || vec![Outcome::Parked, Outcome::Done, Outcome::Done, Outcome::Parked];
@@ -425,6 +443,40 @@ mod tests {
     }
 
     #[test]
+    fn a_lead_that_was_lost_and_won_again_serves_no_batch_of_the_one_before() {
+        let mut leader = Batches::new(node(1), 7);
+        let mut other = Batches::new(node(2), 9);
+        let send = |other: &mut Batches, term| {
+            other.submit(Command::Tick, Waiter::Nobody).expect("room");
+            let (origin, commands) = other.next_batch(NOW, term).expect("a batch");
+            let request = Bytes::from(vec![u8::try_from(origin.token).expect("small")]);
+            other.sent(origin.token, request);
+            (origin, commands)
+        };
+        let (early, commands) = send(&mut other, 1);
+        leader.accept(1, early, commands).expect("room");
+        // Another led in term 2, whose first entry the other node has seen: it takes back what it sent, and sends
+        // it to whoever leads in term 3.
+        let (sent, _) = other.lost_before(2);
+        assert_eq!(sent.len(), 1);
+        assert!(other.take_back(early, vec![Command::Tick]).is_empty());
+        let (again, commands) = other.next_batch(NOW, 3).expect("it waits again");
+        leader.accept(3, again, commands).expect("room");
+
+        let stale = leader.take_theirs_before(3);
+        assert_eq!(stale.iter().map(|(origin, _)| *origin).collect::<Vec<_>>(), [early]);
+        let entry = leader.next_entry(NOW, 3).expect("an entry");
+        assert_eq!(entry.origins, [again]);
+        assert!(!leader.is_waiting());
+        // It is turned away, and nobody there waits for it any more.
+        assert!(other.take_back(early, vec![Command::Tick]).is_empty());
+        let mut told = Vec::new();
+        other.complete(&entry.origins, vec![Outcome::Done], &mut told);
+        assert_eq!(told.len(), 1);
+        assert!(other.is_idle());
+    }
+
+    #[test]
     fn the_leader_takes_no_more_of_others_than_its_bound() {
         let mut leader = Batches::new(node(1), 7);
         let batch = |token| {
@@ -435,7 +487,7 @@ mod tests {
         let mut taken = 0;
         while let Ok(()) = {
             let (origin, commands) = batch(taken);
-            leader.accept(origin, commands)
+            leader.accept(1, origin, commands)
         } {
             taken += 1;
         }

@@ -32,11 +32,12 @@ impl Shard {
     fn propose_here(&mut self, partition: PartitionId) {
         let slot = self.slots.get_mut(&partition).expect("a group of this shard");
         slot.leaderless_since = None;
-        if self.writing || slot.stalled || !self.raft.has_room(partition) {
-            return;
+        let stale = slot.batches.take_theirs_before(self.raft.term(partition));
+        if !self.writing && !slot.stalled && self.raft.has_room(partition) {
+            let refused = slot.propose(self.now, &mut self.raft);
+            self.refuse(partition, refused);
         }
-        let refused = slot.propose(self.now, &mut self.raft);
-        self.refuse(partition, refused);
+        self.turn_away(partition, stale);
     }
 
     /// Batches that will be in no entry: their nodes are told, and those who wait here.
@@ -284,7 +285,7 @@ impl Shard {
         let Some(slot) = self.slots.get_mut(&partition) else { return false };
         if !leads {
             self.turn_away(partition, [(origin, commands)]);
-        } else if slot.batches.accept(origin, commands).is_err() {
+        } else if slot.batches.accept(term, origin, commands).is_err() {
             self.refuse(partition, vec![origin]);
         }
         true

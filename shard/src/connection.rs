@@ -5,7 +5,7 @@
 //! * At most one call to the station is out; the others wait, bounded.
 //! * A station that may not work yet (`pending`) can boot and nothing else.
 
-use crate::conn::ConnId;
+use crate::ConnId;
 use crate::gateway::OutgoingCall;
 use crate::port::{CallFailed, StationReply};
 use novax_charging::Protocol;

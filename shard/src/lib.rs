@@ -5,8 +5,8 @@
 //! or reads a clock; stores and log are reached through the seams of `engine` and `log`.
 //!
 //! Floors, top first: `lib` with `accept`, `stations`, `requests`, `outbound`, `transfers` (all of them parts of one
-//! [`Shard`]) > `mesh`, `slot` > `states`, `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`, `counters`,
-//! `conn`. Beside them `control`, the way in from other threads, which uses `port` and `counters`.
+//! [`Shard`]) > `mesh`, `slot` > `states`, `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`,
+//! `counters`. Beside them `control`, the way in from other threads, which uses `port` and `counters`.
 //!
 //! **Invariants**
 //! * A reply leaves only after its entry is committed and applied.
@@ -17,7 +17,6 @@ mod accept;
 pub mod batches;
 mod calls;
 mod cluster;
-mod conn;
 pub mod connection;
 pub mod control;
 pub mod counters;
@@ -41,7 +40,7 @@ pub mod timers;
 pub mod transfers;
 pub mod waiter;
 
-pub use conn::ConnId;
+pub use novax_model::ConnId;
 
 use connection::{Connection, Handoff};
 use counters::Counters;

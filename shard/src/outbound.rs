@@ -2,9 +2,9 @@
 
 use super::connection::{CALLS_WAITING_MAX, Call, Calls, OpenCall, Purpose, Report};
 use super::waiter::Waiter;
+use crate::ConnId;
 use crate::Shard;
 use crate::calls::CallReply;
-use crate::conn::ConnId;
 use crate::gateway;
 use crate::port::Asked;
 use crate::port::{CallFailed, StationCall, StationReply};

@@ -10,7 +10,7 @@
 use super::Shard;
 use super::mesh::MeshMessage;
 use super::waiter::Job;
-use crate::conn::ConnId;
+use crate::ConnId;
 use crate::port::{Unavailable, View};
 use novax_charging::DirectoryKind;
 use novax_model::PartitionId;

@@ -270,12 +270,15 @@ impl Slot {
     }
 
     fn write_rows(&mut self, rows: &RowWrites, mark: Option<u64>) {
-        for row in rows.iter() {
-            match row.value {
-                Some(value) => self.batch.put(row.keyspace as u8, row.key, value),
-                None if seeded::is("delete-not-stored") => {}
-                None => self.batch.delete(row.keyspace as u8, row.key),
+        if seeded::is("delete-not-stored") {
+            for row in rows.iter() {
+                row.value
+                    .iter()
+                    .for_each(|value| self.batch.put(row.keyspace as u8, row.key, value));
             }
+        } else {
+            let lengths = rows.lengths().map(|(keyspace, key, value)| (keyspace as u8, key, value));
+            self.batch.extend_packed(rows.bytes(), lengths);
         }
         if let Some(mark) = mark {
             self.batch.set_mark(mark);

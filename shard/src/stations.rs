@@ -2,8 +2,8 @@
 
 use super::connection::{CALLS_OPEN_MAX, REPORT_BYTES_MAX};
 use super::waiter::{Job, StationReplyTo, Waiter};
+use crate::ConnId;
 use crate::Shard;
-use crate::conn::ConnId;
 use crate::gateway::{self, EndIntent, Intent, Phase, ReplyKind, StartIntent, TransactionEvent};
 use crate::port::{StationReply, Unavailable, digest};
 use novax_charging::command::PayerRef;

@@ -465,6 +465,27 @@ fn a_newer_socket_of_an_identity_closes_the_older() {
 }
 
 #[test]
+fn a_hub_that_stops_tells_each_socket_in_the_language_it_speaks() {
+    let mut world = World::new();
+    world.provision();
+    let open = world.connect("CP");
+    let silent = world.accept();
+    let half = world.accept();
+    world.receive(half, b"GET /ocpp/CP HTTP/1.1\r\nHost: hub\r\n");
+    world.settle();
+    world.heard(open);
+    world.shard.handle_stop();
+    world.settle();
+    for conn in [silent, half] {
+        let answer = String::from_utf8(world.sent[&conn].clone()).expect("text, not a frame");
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("Retry-After"), "{answer}");
+    }
+    let frame = &world.sent[&open];
+    assert_eq!((frame[0], &frame[2..4]), (0x88, &1001_u16.to_be_bytes()[..]), "a close: go away");
+    assert_eq!(world.closed.len(), 3);
+}
+
+#[test]
 fn more_sockets_than_allowed_are_told_to_come_back() {
     let mut world = World::new();
     let conns: Vec<ConnId> = (0..17).map(|_| world.accept()).collect();

@@ -1,6 +1,6 @@
 //! Who waits for the outcome of a command, and what they are told.
 
-use crate::conn::ConnId;
+use crate::ConnId;
 use crate::gateway::ReplyKind;
 use crate::port::Unavailable;
 use novax_charging::{Outcome, RequestStart, StartTransaction};

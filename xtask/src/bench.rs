@@ -20,9 +20,19 @@ pub(crate) fn run_bench(arguments: &[String]) -> Result {
             let charts = text(&root().join("docs/charts"))?;
             of_the_node(&[arguments, &["--peers".into(), "--charts".into(), charts]].concat())
         }
+        Some("start-charge") => {
+            let python = text(&setup::ocpp()?)?;
+            of_the_node(&[arguments, &["--python".into(), python]].concat())
+        }
+        Some("connections") => {
+            let charts = text(&root().join("docs/charts"))?;
+            of_the_node(&[arguments, &["--charts".into(), charts]].concat())
+        }
+        Some("runtime") => beside_runtimes(arguments),
         Some(_) => of_the_node(arguments),
         None => {
-            Err("which one? start-charge, connections, replication, engine, tsdb or ledger".into())
+            let names = "start-charge, connections, replication, runtime, engine, tsdb or ledger";
+            Err(format!("which one? {names}"))
         }
     }
 }
@@ -34,6 +44,19 @@ fn of_the_node(arguments: &[String]) -> Result {
     let mut bench = command(&text(&release.join("novax-benches"))?, &[]);
     bench.args(arguments).arg("--novax").arg(release.join("novax"));
     run_command(&mut bench)
+}
+
+/// Measures the ring and echo servers on other runtimes, which are a workspace of their own.
+fn beside_runtimes(arguments: &[String]) -> Result {
+    run("cargo", &["build", "-q", "--release", "-p", "novax-benches"])?;
+    let folder = target().join("peers/runtimes");
+    let manifest = "benches/runtimes/Cargo.toml";
+    let mut peers =
+        command("cargo", &["build", "-q", "--locked", "--release", "--manifest-path", manifest]);
+    run_command(peers.env("CARGO_TARGET_DIR", &folder))?;
+    let mut bench = command(&text(&target().join("release/novax-benches"))?, &[]);
+    bench.args(arguments).arg("--runtimes").arg(folder.join("release"));
+    run_command(bench.arg("--charts").arg(root().join("docs/charts")))
 }
 
 /// Measures a component and its peers, and draws the charts. Built alone: the query engine is not part of it.

@@ -19,7 +19,7 @@ cargo xtask <command>
 
   demo [--chargers N] [--exit-after S]   build, start a node and a fleet, show them live
   test                                   install what the tests need and run all of them
-  bench <name> [options]                 print figures: start-charge, connections; replication, engine, tsdb, ledger (with peers)
+  bench <name> [options]                 print figures: start-charge, connections; replication, runtime, engine, tsdb, ledger (with peers)
   jepsen [--kills N] [--seed S]          kill a node under load, restart it, check every promise
   jepsen --workload W [--nemesis F] [--nodes 3]
                                          break nodes in every other way under load, and check; --list shows how

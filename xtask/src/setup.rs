@@ -39,6 +39,12 @@ pub(crate) fn postgres() -> Result {
     if programs.any(|initdb| initdb.is_file()) { Ok(()) } else { install(&["postgresql"]) }
 }
 
+/// The Python that has the package `ocpp`.
+pub(crate) fn ocpp() -> Result<PathBuf> {
+    python_packages()?;
+    Ok(python())
+}
+
 /// etcd and its command, which the benchmark of replication starts itself.
 pub(crate) fn etcd() -> Result {
     let programs = [("etcd", "--version", "etcd-server"), ("etcdctl", "version", "etcd-client")];

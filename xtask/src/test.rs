@@ -4,7 +4,7 @@ use crate::shell::{self, command, run_command, step, target};
 use crate::{Result, setup};
 
 /// Crates whose clippy run needs no second build of the query engine's dependencies.
-const LINTED: [&str; 22] = [
+const LINTED: [&str; 23] = [
     "novax-model",
     "novax-log",
     "novax-engine",
@@ -20,6 +20,7 @@ const LINTED: [&str; 22] = [
     "novax-charging",
     "novax-raft",
     "novax-peer",
+    "novax-ring",
     "novax-shard",
     "novax-cold",
     "novax-console",
@@ -60,6 +61,7 @@ pub(crate) fn lint_everything() -> Result {
 fn rustfmt() -> Result {
     shell::run("cargo", &["fmt", "--all", "--check"])?;
     shell::run("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
+    shell::run("cargo", &["fmt", "--manifest-path", "benches/runtimes/Cargo.toml", "--check"])?;
     shell::run("cargo", &["fmt", "--manifest-path", "tariff/oracle/Cargo.toml", "--check"])
 }
 

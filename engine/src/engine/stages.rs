@@ -139,7 +139,7 @@ impl Engine {
         }
         // A view that nobody else holds must not make the next writes copy.
         self.let_go_of_snapshot();
-        let run = FlushRun::Frozen(self.memtable.freeze());
+        let run = FlushRun::Frozen(self.memtable.freeze(&self.shared.options));
         let version = Arc::clone(&self.version);
         let (mark, clock_s) = (self.mark, self.clock_s);
         self.start_flush(Box::new(Flush { run, mark, clock_s, version, built: None }))

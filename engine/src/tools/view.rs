@@ -134,7 +134,6 @@ impl View {
             options: Arc::new(options),
             runs: Vec::new(),
             fetches: Fetches::default(),
-            trash: Arc::new(crate::trash::Trash::default()),
             version: Arc::new(self.version()?),
         }))
     }

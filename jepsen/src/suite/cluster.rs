@@ -4,6 +4,7 @@
 //! * Addresses stay the same over all restarts.
 //! * A node that ends by itself is remembered as such, unless a fault said that it might.
 
+use super::members::Left;
 use crate::harness::HarnessError;
 use crate::http::Client;
 use crate::nemesis::clock::Clock;
@@ -89,6 +90,24 @@ pub trait Cluster: std::fmt::Debug {
     /// Delays what goes between clients and a node; `false` when nothing is in between.
     fn delay(&mut self, node: NodeId, direction: Direction, delay: Delay) -> bool;
 
+    /// A node leaves the cluster for good, with all that is on its disk.
+    ///
+    /// # Errors
+    /// When the others do not let it go.
+    fn leave(&mut self, node: NodeId, how: Left) -> Result<(), HarnessError>;
+
+    /// A node that left comes back as a new one, with the votes that it had.
+    ///
+    /// # Errors
+    /// When the others do not take it.
+    fn come_back(&mut self, node: NodeId) -> Result<(), HarnessError>;
+
+    /// Stops a node as its operator does, and starts it from the other binary. Says which.
+    ///
+    /// # Errors
+    /// When it does not stop, or does not become ready.
+    fn upgrade(&mut self, node: NodeId) -> Result<PathBuf, HarnessError>;
+
     /// A node's data directory.
     fn data(&self, node: NodeId) -> Option<PathBuf>;
 
@@ -122,6 +141,8 @@ pub struct Layout {
     pub partitions: u16,
     /// Where their data and logs are.
     pub folder: PathBuf,
+    /// What nodes are upgraded to, and back from; what they run anyway where nothing is said.
+    pub other: Option<PathBuf>,
     /// Decides what proxies do by chance.
     pub seed: u64,
 }

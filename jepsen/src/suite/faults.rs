@@ -1,6 +1,7 @@
 //! The faults of a run, by name: what each breaks, and how it is healed.
 
 use super::cluster::{Cluster, Needs};
+use super::members::Left;
 use crate::folder::copy_folder;
 use crate::harness::{Doing as _, HarnessError};
 use crate::nemesis::Outcome;
@@ -8,6 +9,7 @@ use crate::nemesis::grudge::{self, Grudge};
 use crate::nemesis::proxy::{Delay, Direction};
 use crate::random::Random;
 use novax_model::NodeId;
+use std::path::Path;
 use std::time::Duration;
 
 /// A kind of fault.
@@ -37,6 +39,12 @@ pub enum Fault {
     DiskPowerCut,
     /// A node's disk is slow.
     DiskSlow,
+    /// A node is taken out, and comes back as a new one.
+    Members,
+    /// A node's disk is lost, and a new node takes its place.
+    ReplaceDisk,
+    /// Nodes go over to another binary, one after the other.
+    Upgrade,
     /// A node's data goes back to what it was the first time: a node that forgets. A node alone must fail with it,
     /// which shows that a workload notices.
     Forget,
@@ -75,7 +83,7 @@ pub enum Shape {
 }
 
 /// All faults by name, and what they do in a sentence.
-pub const FAULTS: [(&str, Fault, &str); 23] = [
+pub const FAULTS: [(&str, Fault, &str); 26] = [
     ("kill-one", Fault::Kill(Share::One), "one node is killed and started again"),
     ("kill-leader", Fault::Kill(Share::Leader), "who leads is killed"),
     ("kill-minority", Fault::Kill(Share::Minority), "as many as can be spared are killed"),
@@ -98,6 +106,9 @@ pub const FAULTS: [(&str, Fault, &str); 23] = [
     ("disk-read-only", Fault::DiskReadOnly, "a node's disk becomes read-only"),
     ("disk-power-cut", Fault::DiskPowerCut, "a node's disk loses what was not synced"),
     ("disk-slow", Fault::DiskSlow, "a node's disk is slow"),
+    ("members", Fault::Members, "a node is taken out and comes back as a new one"),
+    ("replace-disk", Fault::ReplaceDisk, "a disk is lost, a new node takes its place"),
+    ("upgrade", Fault::Upgrade, "nodes go over to another binary, one by one"),
     (
         "forget",
         Fault::Forget,
@@ -127,7 +138,12 @@ impl Fault {
     pub fn needs(self) -> Needs {
         let none = Needs::default();
         match self {
-            Fault::Kill(_) | Fault::Pause(_) | Fault::Forget => none,
+            Fault::Kill(_)
+            | Fault::Pause(_)
+            | Fault::Members
+            | Fault::ReplaceDisk
+            | Fault::Upgrade
+            | Fault::Forget => none,
             Fault::Partition(_) | Fault::CutClients | Fault::Loss | Fault::SlowCable => {
                 Needs { network: true, ..none }
             }
@@ -163,6 +179,9 @@ pub fn install(fault: Fault, cluster: &mut dyn Cluster, random: &mut Random) -> 
     };
     if matches!(fault, Fault::Partition(_)) && nodes.len() < 2 {
         return skipped("one node has nobody to be parted from");
+    }
+    if matches!(fault, Fault::Members | Fault::ReplaceDisk) && nodes.len() < 3 {
+        return skipped("a majority must be left without it");
     }
     let needs = fault.needs();
     let first = victims.first().copied();
@@ -204,9 +223,11 @@ fn victims(
         Fault::Kill(Share::Minority) | Fault::Pause(Share::Minority) => spared.max(1),
         Fault::Kill(Share::Majority) | Fault::Pause(Share::Majority) => spared + 1,
         // Shapes are of all nodes, in an order by chance.
-        Fault::Kill(Share::All) | Fault::Pause(Share::All) | Fault::Loss | Fault::Partition(_) => {
-            nodes.len()
-        }
+        Fault::Kill(Share::All)
+        | Fault::Pause(Share::All)
+        | Fault::Loss
+        | Fault::Partition(_)
+        | Fault::Upgrade => nodes.len(),
         _ => 1,
     };
     nodes.truncate(count.min(nodes.len()));
@@ -263,6 +284,13 @@ impl InForce {
                 self.break_disks(cluster)?;
                 list(&self.victims)
             }
+            Fault::Members => self.leave(cluster, Left::Removed)?,
+            Fault::ReplaceDisk => self.leave(cluster, Left::Lost)?,
+            // One of them; the others when it is healed, so that both binaries run side by side meanwhile.
+            Fault::Upgrade => match self.victims.first() {
+                Some(first) => upgraded(*first, &cluster.upgrade(*first)?),
+                None => String::new(),
+            },
             Fault::Forget => self.forget(cluster)?,
         };
         Ok(Outcome::Installed(detail))
@@ -311,6 +339,13 @@ impl InForce {
         Ok(())
     }
 
+    fn leave(&self, cluster: &mut dyn Cluster, how: Left) -> Result<String, HarnessError> {
+        for node in &self.victims {
+            cluster.leave(*node, how)?;
+        }
+        Ok(list(&self.victims))
+    }
+
     /// The first time, keeps what a node has; after that, gives it back.
     fn forget(&self, cluster: &mut dyn Cluster) -> Result<String, HarnessError> {
         let mut words = Vec::new();
@@ -351,6 +386,16 @@ impl InForce {
                 let mut down = self.victims.clone();
                 down.retain(|node| !cluster.is_up(*node));
                 cluster.start(&down)?;
+            }
+            Fault::Members | Fault::ReplaceDisk => {
+                for node in &self.victims {
+                    cluster.come_back(*node)?;
+                }
+            }
+            Fault::Upgrade => {
+                for node in self.victims.iter().skip(1) {
+                    cluster.upgrade(*node)?;
+                }
             }
             Fault::Pause(_) => each(&self.victims, |node| cluster.resume(node))?,
             Fault::Partition(_) | Fault::CutClients | Fault::Loss | Fault::SlowCable => {
@@ -408,6 +453,10 @@ fn each(
         went = went.and(act(*node));
     }
     went
+}
+
+fn upgraded(node: NodeId, program: &Path) -> String {
+    format!("n{} runs {}", node.get(), program.display())
 }
 
 fn list(nodes: &[NodeId]) -> String {
@@ -527,6 +576,18 @@ mod tests {
             false
         }
 
+        fn leave(&mut self, node: NodeId, _how: Left) -> Result<(), HarnessError> {
+            self.note("leave", node)
+        }
+
+        fn come_back(&mut self, node: NodeId) -> Result<(), HarnessError> {
+            self.note("come back", node)
+        }
+
+        fn upgrade(&mut self, node: NodeId) -> Result<std::path::PathBuf, HarnessError> {
+            self.note("upgrade", node).map(|()| "other".into())
+        }
+
         fn data(&self, _node: NodeId) -> Option<std::path::PathBuf> {
             None
         }
@@ -546,6 +607,18 @@ mod tests {
         let count =
             |done: &[String], what| done.iter().filter(|line| line.starts_with(what)).count();
         assert_eq!((count(&cluster.done, "kill"), count(&cluster.done, "start")), (3, 3));
+        let mut done = |fault| {
+            let mut cluster = Pretended::default();
+            let (outcome, in_force) = install(fault, &mut cluster, &mut random);
+            assert!(matches!(outcome, Outcome::Installed(_)), "{outcome:?}");
+            in_force.heal(&mut cluster).expect("healed");
+            let words = |line: &String| line.rsplit_once(' ').map(|(what, _)| what.to_owned());
+            cluster.done.iter().filter_map(words).collect::<Vec<_>>()
+        };
+        for fault in [Fault::Members, Fault::ReplaceDisk] {
+            assert_eq!(done(fault), ["leave", "come back"]);
+        }
+        assert_eq!(done(Fault::Upgrade), ["upgrade"; 3]);
         for fault in [Fault::Loss, Fault::DiskFull, Fault::ClockJump, Fault::Delay] {
             let (outcome, _) = install(fault, &mut cluster, &mut random);
             assert!(matches!(outcome, Outcome::Skipped(_)), "{fault:?}: {outcome:?}");

@@ -6,6 +6,7 @@
 
 use super::cluster::{Cluster, Endpoint, Layout};
 use super::leads;
+use super::members::{self, Left};
 use crate::form::{Founder, form};
 use crate::harness::{Doing as _, HarnessError};
 use crate::http::Client;
@@ -15,13 +16,15 @@ use crate::nemesis::net::{Network, Place};
 use crate::nemesis::process;
 use crate::nemesis::proxy::{Delay, Direction, Proxy};
 use crate::nemesis::tag::Tag;
-use crate::node::{Addresses, Launch, Node};
+use crate::node::{Addresses, Launch, Node, novax};
 use novax_model::NodeId;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// A node that is asked to stop hands its leads away and ends.
+const STOP_MAX: Duration = Duration::from_secs(30);
 /// The size of a node's own disk.
 const DISK_BYTES: u64 = 768 << 20;
 
@@ -32,6 +35,8 @@ pub struct Processes {
     nodes: BTreeMap<NodeId, One>,
     network: Option<Network>,
     unexpected: Vec<String>,
+    /// What nodes run, and what they run after an upgrade.
+    binaries: [PathBuf; 2],
 }
 
 #[derive(Debug)]
@@ -41,6 +46,11 @@ struct One {
     clock: Option<Clock>,
     disk: Option<Disk>,
     client: Client,
+    /// Its number in the cluster: another one after it has left and come back.
+    number: u64,
+    /// Where the others call it.
+    links: String,
+    left: Option<Left>,
 }
 
 impl Processes {
@@ -61,9 +71,9 @@ impl Processes {
             .filter_map(NodeId::new)
             .map(|node| Stand::make(layout, &tag, node, network.as_ref()))
             .collect::<Result<_, _>>()?;
+        let founders = founders(&stands, network.as_ref())?;
         if stands.len() > 1 {
-            form(&founders(&stands, network.as_ref())?, layout.partitions)
-                .doing(|| "forming a cluster".to_owned())?;
+            form(&founders, layout.partitions).doing(|| "forming a cluster".to_owned())?;
         }
         let network_ref = network.as_ref();
         let started = std::thread::scope(|scope| {
@@ -77,7 +87,25 @@ impl Processes {
                 starting.into_iter().map(|one| one.join().unwrap_or_else(panicked)).collect();
             started.into_iter().collect::<Result<BTreeMap<NodeId, One>, _>>()
         });
-        Ok(Processes { nodes: started?, network, unexpected: Vec::new() })
+        let mut nodes = started?;
+        for Founder { node, address, .. } in founders {
+            if let Some(one) = nodes.get_mut(&node) {
+                one.links = address;
+            }
+        }
+        let other = layout.other.clone().unwrap_or_else(novax);
+        Ok(Processes { nodes, network, unexpected: Vec::new(), binaries: [novax(), other] })
+    }
+
+    /// Somebody else, who is up.
+    fn other_than(&mut self, node: NodeId) -> Result<&Node, HarnessError> {
+        let up = |(other, one): (&NodeId, &mut One)| {
+            (*other != node && matches!(one.process.ended(), Ok(None))).then_some(*other)
+        };
+        let found = self.nodes.iter_mut().find_map(up);
+        let nobody = || HarnessError::Scene(format!("node {} is the last one", node.get()));
+        let other = found.ok_or_else(nobody)?;
+        Ok(&self.one(other)?.process)
     }
 
     fn one(&mut self, node: NodeId) -> Result<&mut One, HarnessError> {
@@ -120,6 +148,7 @@ impl Stand {
             flags.extend(["--partitions".to_owned(), layout.partitions.to_string()]);
         }
         let launch = Launch {
+            program: novax(),
             prefix: place.map(Place::prefix).unwrap_or_default(),
             environment: clock.as_ref().map(Clock::environment).unwrap_or_default(),
             data: disk.as_ref().map_or(folder.as_path(), Disk::folder).join("data"),
@@ -146,7 +175,8 @@ impl Stand {
         };
         let mut client = process.client();
         client.address = seen(&proxies, process.addresses).http;
-        Ok((node, One { process, proxies, clock, disk, client }))
+        let (number, links, left) = (node.get(), String::new(), None);
+        Ok((node, One { process, proxies, clock, disk, client, number, links, left }))
     }
 }
 
@@ -212,7 +242,8 @@ impl Cluster for Processes {
             return self.nodes.keys().next().copied();
         }
         let clients: Vec<Client> = self.nodes.values().map(|one| one.client.clone()).collect();
-        leads::most(&leads::ask(&clients))
+        let most = leads::most(&leads::ask(&clients))?.get();
+        self.nodes.iter().find(|(_, one)| one.number == most).map(|(node, _)| *node)
     }
 
     fn start(&mut self, nodes: &[NodeId]) -> Result<Duration, HarnessError> {
@@ -291,6 +322,51 @@ impl Cluster for Processes {
             proxy.set(direction, delay);
         }
         true
+    }
+
+    fn leave(&mut self, node: NodeId, how: Left) -> Result<(), HarnessError> {
+        let number = self.one(node)?.number.to_string();
+        if how == Left::Removed {
+            members::order(self.other_than(node)?, &["remove", &number])?;
+        }
+        self.put_down(node)?;
+        let one = self.one(node)?;
+        one.left = Some(how);
+        members::wipe(one.process.data())
+    }
+
+    fn come_back(&mut self, node: NodeId) -> Result<(), HarnessError> {
+        let invitation = members::order(self.other_than(node)?, &["invite"])?;
+        let one = self.one(node)?;
+        let before = one.number.to_string();
+        one.number = members::join(&one.process, &one.links, &invitation)?;
+        let (number, left) = (one.number.to_string(), one.left.take());
+        self.start(&[node])?;
+        let order = match left {
+            Some(Left::Lost) => vec!["replace", &before, &number],
+            Some(Left::Removed) | None => vec!["move", "--to", &number],
+        };
+        members::order(self.other_than(node)?, &order)?;
+        let mut voters: Vec<u64> = self.nodes.values().map(|one| one.number).collect();
+        voters.sort_unstable();
+        members::until_voters(self.other_than(node)?, &voters)
+    }
+
+    fn upgrade(&mut self, node: NodeId) -> Result<PathBuf, HarnessError> {
+        let [first, second] = self.binaries.clone();
+        let one = self.one(node)?;
+        let doing = || format!("stopping node {}", node.get());
+        let program = if one.process.launch().program == first { second } else { first };
+        match one.process.interrupt(STOP_MAX).doing(doing)? {
+            Some(status) if status.success() => {}
+            ended => {
+                let said = format!("it was asked to stop: {ended:?}");
+                return Err(HarnessError::NodeDown { node: node.get(), said });
+            }
+        }
+        one.process.set_program(program.clone());
+        self.start(&[node])?;
+        Ok(program)
     }
 
     fn data(&self, node: NodeId) -> Option<PathBuf> {

@@ -39,6 +39,8 @@ pub struct Plan {
     pub time: Duration,
     /// How many nodes.
     pub nodes: u64,
+    /// What nodes are upgraded to.
+    pub other: Option<PathBuf>,
     /// How many clients.
     pub lanes: usize,
     /// Decides who does what, as far as a plan can.
@@ -354,7 +356,15 @@ fn layout(plan: &Plan) -> Layout {
     }
     let flags = ["--shards", "2", "--log-segment-bytes", "4MiB"].map(str::to_owned).to_vec();
     let folder = plan.evidence.join("nodes");
-    Layout { nodes: plan.nodes, needs, flags, partitions: PARTITIONS, folder, seed: plan.seed }
+    Layout {
+        nodes: plan.nodes,
+        needs,
+        flags,
+        partitions: PARTITIONS,
+        folder,
+        other: plan.other.clone(),
+        seed: plan.seed,
+    }
 }
 
 /// Reads the history back, judges it, and writes what is to be kept.

@@ -34,6 +34,7 @@ pub(crate) fn form(folder: &Path) {
 pub(crate) fn launch(folder: &Path, number: usize) -> Launch {
     let data = folder.join(format!("n{number}"));
     Launch {
+        program: novax_jepsen::node::novax(),
         prefix: Vec::new(),
         environment: Vec::new(),
         log: data.with_extension("log"),

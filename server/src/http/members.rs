@@ -177,13 +177,13 @@ async fn move_votes(
     }
     let mut orders = plans(&api, body.partition, (from, to)).await?;
     for _ in 0..STANDINGS_HEARD_TRIES {
-        if orders.is_ok() {
+        if !orders.as_ref().is_err_and(NoMove::may_pass) {
             break;
         }
         tokio::time::sleep(TRY_AGAIN_AFTER).await;
         orders = plans(&api, body.partition, (from, to)).await?;
     }
-    let orders = orders.map_err(|words| Problem::conflict("no_move", words))?;
+    let orders = orders.map_err(|why| Problem::conflict("no_move", why.to_string()))?;
     // Checked for all before anything is ordered.
     let mut partitions = Vec::new();
     for (partition, voters) in orders {
@@ -194,12 +194,38 @@ async fn move_votes(
     Ok((StatusCode::ACCEPTED, Json(MoveView { partitions })))
 }
 
-/// Who should vote in which partition after a move, or in words why that must not be.
+/// Why votes of a partition must not move as was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum NoMove {
+    /// The asker's fault: there is nothing to take away.
+    #[error("node {node} has no vote in partition {partition}")]
+    NoVote { node: u64, partition: u16 },
+    /// The new voter is away, or was not heard yet.
+    #[error("node {node} does not follow partition {partition}: is it up and linked?")]
+    NotUp { node: u64, partition: u16 },
+    /// Too many of the others are away, or were not heard yet.
+    #[error("partition {partition} would have {up} of {votes} votes up, which is no majority")]
+    NoMajority { partition: u16, up: usize, votes: usize },
+}
+
+impl NoMove {
+    /// Whether hearing more of the other nodes could change it.
+    fn may_pass(&self) -> bool {
+        match self {
+            NoMove::NoVote { .. } => false,
+            NoMove::NotUp { .. } => true,
+            // Nobody is left to be heard.
+            NoMove::NoMajority { votes, .. } => *votes > 0,
+        }
+    }
+}
+
+/// Who should vote in which partition after a move, or why that must not be.
 async fn plans(
     api: &Api,
     partition: Option<u16>,
     nodes: (Option<NodeId>, Option<NodeId>),
-) -> Result<Result<Vec<(PartitionId, Vec<NodeId>)>, String>, Problem> {
+) -> Result<Result<Vec<(PartitionId, Vec<NodeId>)>, NoMove>, Problem> {
     let all = api.control().replicas().await?;
     let is_asked = |replica: &&Replica| partition.is_none_or(|of| replica.partition.0 == of);
     let asked: Vec<&Replica> = all.iter().filter(is_asked).collect();
@@ -210,21 +236,21 @@ async fn plans(
     Ok(asked.into_iter().filter_map(plan).collect())
 }
 
-/// Who should vote in a partition after the move; nobody new where it is none of its business. Or in words why
-/// that must not be.
+/// Who should vote in a partition after the move; nobody new where it is none of its business. Or why that
+/// must not be.
 fn plan(
     me: NodeId,
     replica: &Replica,
     (from, to): (Option<NodeId>, Option<NodeId>),
     is_named: bool,
-) -> Result<Option<(PartitionId, Vec<NodeId>)>, String> {
-    let number = replica.partition.0;
+) -> Result<Option<(PartitionId, Vec<NodeId>)>, NoMove> {
+    let partition = replica.partition.0;
     let now = replica.wanted.as_deref().unwrap_or(replica.members.voters());
     let votes = |node: Option<NodeId>| node.is_some_and(|node| now.contains(&node));
     if let Some(from) = from.filter(|_| !votes(from)) {
         let done = to.is_none() || votes(to);
         if is_named && !done {
-            return Err(format!("node {} has no vote in partition {number}", from.get()));
+            return Err(NoMove::NoVote { node: from.get(), partition });
         }
         // Said before, perhaps: then it is under way or done.
         let again = done && replica.wanted.is_some();
@@ -237,15 +263,11 @@ fn plan(
         *node == me || said.is_some_and(|other| other.age_ms <= UP_MS)
     };
     if let Some(to) = to.filter(|to| !fresh(to)) {
-        let to = to.get();
-        return Err(format!("node {to} does not follow partition {number}: is it up and linked?"));
+        return Err(NoMove::NotUp { node: to.get(), partition });
     }
     let up = voters.iter().filter(|node| fresh(node)).count();
     if up <= voters.len() / 2 {
-        return Err(format!(
-            "partition {number} would have {up} of {} votes up, which is no majority",
-            voters.len()
-        ));
+        return Err(NoMove::NoMajority { partition, up, votes: voters.len() });
     }
     Ok(Some((replica.partition, voters.into_iter().collect())))
 }
@@ -333,7 +355,7 @@ mod tests {
                 let planned = planned.map(|(_, voters)| voters).unwrap_or_default();
                 assert_eq!(planned, nodes(voters));
             }
-            (Err(words), Err(word)) => assert!(words.contains(word), "{words}"),
+            (Err(why), Err(word)) => assert!(why.to_string().contains(word), "{why}"),
             (planned, _) => panic!("{planned:?}, not {expected:?}"),
         }
     }
@@ -360,5 +382,17 @@ mod tests {
         check(&replica(&[1, 2, 3], None, &[2]), 3, 4, Err("follow"));
         check(&replica(&[1, 2, 3], None, &[2, 4]), 5, 4, Err("no vote"));
         check(&replica(&[1], None, &[]), 1, 0, Err("0 of 0"));
+    }
+
+    #[test]
+    fn only_a_refusal_that_hearing_others_could_change_is_looked_at_again() {
+        for (why, may_pass) in [
+            (NoMove::NoVote { node: 5, partition: 5 }, false),
+            (NoMove::NotUp { node: 4, partition: 5 }, true),
+            (NoMove::NoMajority { partition: 5, up: 1, votes: 2 }, true),
+            (NoMove::NoMajority { partition: 5, up: 0, votes: 0 }, false),
+        ] {
+            assert_eq!(why.may_pass(), may_pass, "{why}");
+        }
     }
 }

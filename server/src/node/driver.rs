@@ -5,12 +5,12 @@
 use super::states::States;
 use crate::cluster::Keeper;
 use crate::control::Request;
-use crate::ring::{Completion, FileBlock, Ring, RingHandle};
 use crossbeam_queue::ArrayQueue;
 use novax_model::{Duration, Timestamp};
 use novax_peer::Message;
 use novax_peer::net::Links;
 use novax_raft::Block;
+use novax_ring::{Completion, Ring, RingHandle};
 use novax_shard::peers::{FromPeer, Lane, PeerSend};
 use novax_shard::{Effects, Shard};
 use std::io;
@@ -51,12 +51,6 @@ pub struct Driver {
 impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Driver").field("shard", &self.shard).finish_non_exhaustive()
-    }
-}
-
-impl FileBlock for Block {
-    fn bytes(&self) -> &[u8] {
-        &self.0
     }
 }
 

@@ -10,7 +10,6 @@ use crate::config::Config;
 use crate::control::{Control, Freshness, Request, ShardPort};
 use crate::http;
 use crate::payments::Payments;
-use crate::ring::{Ring, RingConfig, RingHandle};
 use crossbeam_queue::ArrayQueue;
 use data::DataDir;
 use driver::Driver;
@@ -23,6 +22,7 @@ use novax_model::{Duration, Identity, NodeId, PartitionId};
 use novax_peer::net::Links;
 use novax_query::{Source, SourceError, View};
 use novax_raft::{GroupSpec, LogConfig, MultiRaft, RaftConfig, Recovered};
+use novax_ring::{Ring, RingConfig, RingHandle};
 use novax_shard::counters::Counters;
 use novax_shard::mesh::{Mesh, MeshMessage};
 use novax_shard::peers::FromPeer;
@@ -594,6 +594,7 @@ impl Starter<'_> {
             let birth = Birth {
                 number,
                 pinned,
+                recv_buffers: recv_buffers(shards, cores()),
                 config: config.clone(),
                 log: LogConfig {
                     dir: self.data.log(number),
@@ -670,6 +671,7 @@ struct Birth {
     /// Whether it stays on one core, so that its caches stay warm. A hint: where it is not allowed, the shard
     /// runs wherever it is put.
     pinned: bool,
+    recv_buffers: u16,
     config: ShardConfig,
     log: LogConfig,
     recovered: Arc<Recovered>,
@@ -726,9 +728,10 @@ impl Birth {
         wiring: &std::sync::mpsc::Receiver<Wiring>,
     ) -> Result<(), NodeError> {
         if self.pinned {
-            crate::ring::pin_to_core(usize::from(self.number));
+            novax_ring::pin_to_core(usize::from(self.number));
         }
-        let ring = Ring::new(RingConfig::default()).map_err(system("make an io_uring"))?;
+        let sizes = RingConfig { recv_buffers: self.recv_buffers, ..RingConfig::default() };
+        let ring = Ring::new(sizes).map_err(system("make an io_uring"))?;
         let _started = made.send(ring.handle());
         let Ok(Wiring { rings, mesh }) = wiring.recv() else { return Ok(()) };
         let wake = waker(ring.handle());
@@ -779,7 +782,30 @@ impl Birth {
     }
 }
 
+/// Buffers that a shard receives into. Shards that share a core share out what one alone would have: only so many
+/// are filled while a core gets round to them, and each that was ever used stays in memory.
+fn recv_buffers(shards: u16, cores: usize) -> u16 {
+    const LEAST: u16 = 256;
+    let sharing = usize::from(shards).div_ceil(cores.max(1)).next_power_of_two();
+    let sharing = u16::try_from(sharing).unwrap_or(u16::MAX);
+    (RingConfig::default().recv_buffers / sharing).max(LEAST)
+}
+
 /// Of those that this process may use.
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_that_share_a_core_share_its_buffers() {
+        let of = |shards, cores| recv_buffers(shards, cores);
+        assert_eq!([of(1, 2), of(2, 2), of(3, 2), of(8, 2)], [2_048, 2_048, 1_024, 512]);
+        assert_eq!([of(256, 2), of(256, 0), of(u16::MAX, 1)], [256, 256, 256]);
+        let sizes = RingConfig { recv_buffers: recv_buffers(u16::MAX, 3), ..RingConfig::default() };
+        assert!(sizes.check().is_ok(), "a power of two, whatever the numbers");
+    }
 }

@@ -4,8 +4,8 @@
 //! [`Ring::submit_and_wait`] once per loop turn, and works through the [`Completion`]s it gets. Nothing here
 //! blocks except that call. Why a ring of our own: `docs/decisions/0001-ring.md`.
 //!
-//! This is the only place of the server with `unsafe`. The memory that the kernel may touch behind the
-//! compiler's back, and the rule that keeps each piece alive:
+//! All `unsafe` of the network is here. The memory that the kernel may touch behind the compiler's back, and the rule
+//! that keeps each piece alive:
 //!
 //! * **Receive buffers** live in one `BufferPool`. A buffer is the kernel's from the moment it is
 //!   provided until a completion names it; then it is a [`RecvBuf`], exclusively ours until that is dropped, which
@@ -46,7 +46,6 @@ mod wake;
 
 pub use buffers::RecvBuf;
 pub use completion::{Completion, RingConfig, RingStats};
-pub use files::FileBlock;
 pub use ids::{ConnId, TRANSFER_TAG_MAX};
 pub use pin::pin_to_core;
 pub use state::Ring;

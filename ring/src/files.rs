@@ -17,24 +17,6 @@ const WRITE_BYTES_MAX: usize = 1 << 30;
 /// bytes to the same place may simply be written again, this often.
 const RETRIES_MAX: u8 = 3;
 
-/// A piece of what a write takes: typically a block with the alignment that direct I/O wants.
-pub trait FileBlock: Send + 'static {
-    /// The bytes to write.
-    fn bytes(&self) -> &[u8];
-}
-
-impl FileBlock for Vec<u8> {
-    fn bytes(&self) -> &[u8] {
-        self
-    }
-}
-
-impl FileBlock for Box<[u8]> {
-    fn bytes(&self) -> &[u8] {
-        self
-    }
-}
-
 impl Ring {
     /// Writes the blocks one after the other at the offset and waits for the disk (`RWF_DSYNC`);
     /// [`Completion::Written`] brings the outcome and the blocks back. Blocks that lie next to each other in memory
@@ -42,7 +24,10 @@ impl Ring {
     ///
     /// Refused through the same completion: an empty write, one of more than 1 GiB or 1,024 separate pieces, or the
     /// 65th in flight.
-    pub fn write_file<B: FileBlock>(&mut self, token: u64, fd: RawFd, offset: u64, blocks: Vec<B>) {
+    pub fn write_file<B>(&mut self, token: u64, fd: RawFd, offset: u64, blocks: Vec<B>)
+    where
+        B: AsRef<[u8]> + Send + 'static,
+    {
         let blocks = Box::new(blocks);
         let pieces = gather(&blocks);
         let length = pieces.iter().map(|piece| piece.iov_len).sum();
@@ -99,9 +84,9 @@ impl Ring {
 }
 
 /// The blocks' bytes as the kernel wants them, neighbours joined.
-fn gather<B: FileBlock>(blocks: &[B]) -> Box<[libc::iovec]> {
+fn gather<B: AsRef<[u8]>>(blocks: &[B]) -> Box<[libc::iovec]> {
     let mut pieces: Vec<libc::iovec> = Vec::with_capacity(1);
-    for bytes in blocks.iter().map(FileBlock::bytes).filter(|bytes| !bytes.is_empty()) {
+    for bytes in blocks.iter().map(AsRef::as_ref).filter(|bytes| !bytes.is_empty()) {
         let start = bytes.as_ptr().expose_provenance();
         match pieces.last_mut() {
             Some(last) if last.iov_base.addr() + last.iov_len == start => {
@@ -123,8 +108,8 @@ mod tests {
     #[test]
     fn neighbouring_blocks_are_written_as_one_piece() {
         struct Block([u8; 512]);
-        impl FileBlock for Block {
-            fn bytes(&self) -> &[u8] {
+        impl AsRef<[u8]> for Block {
+            fn as_ref(&self) -> &[u8] {
                 &self.0
             }
         }

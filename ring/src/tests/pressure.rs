@@ -276,3 +276,17 @@ fn more_requests_than_the_queue_holds_are_all_done() {
         assert!(reply == pattern(u64::from(conn.index()), 500));
     }
 }
+
+#[test]
+fn connections_that_come_within_one_turn_wait_for_it() {
+    let (mut ring, address) = listening(small());
+    // None is accepted before the first turn. One more than the queue holds would be told nothing for a second.
+    let clients: Vec<TcpStream> = (0..400)
+        .map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(900)).unwrap())
+        .collect();
+    let mut accepted = 0;
+    run_until(&mut ring, |_, completion| {
+        accepted += usize::from(matches!(completion, Completion::Accepted { .. }));
+        accepted == clients.len()
+    });
+}

@@ -52,8 +52,7 @@ impl RingConfig {
     }
 }
 
-/// Something that happened, in the order it happened per connection.
-#[non_exhaustive]
+/// Something that happened, in the order it happened per connection. The owner answers to each of them.
 pub enum Completion {
     /// A new connection; receiving is already armed.
     Accepted {

@@ -1,6 +1,5 @@
 //! Durable writes.
 
-use super::super::FileBlock;
 use super::*;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd as _;
@@ -10,8 +9,8 @@ use std::path::PathBuf;
 #[repr(C, align(4096))]
 struct Block([u8; 4096]);
 
-impl FileBlock for Block {
-    fn bytes(&self) -> &[u8] {
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }

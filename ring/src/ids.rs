@@ -4,7 +4,7 @@
 //! `op << 56 | tag` for a connection handed over by another ring. A file descriptor or slot number alone is
 //! never a name: the kernel reuses both before we have seen the last completion of their earlier user.
 
-pub use novax_shard::ConnId;
+pub use novax_model::ConnId;
 
 /// The largest tag that [`Ring::transfer`](super::Ring::transfer) carries: 56 bits travel with the socket.
 pub const TRANSFER_TAG_MAX: u64 = (1 << 56) - 1;

@@ -13,11 +13,17 @@ use std::time::{Duration, Instant};
 /// How long a listener rests after an accept failed or the table was full.
 const BACKOFF: Duration = Duration::from_millis(50);
 
+/// Connections that wait for their accept, at most; the kernel cuts it to `net.core.somaxconn`. The 128 of the standard
+/// library are fewer than come within one turn when a site's network is back, and who finds the queue full waits for
+/// a second and more.
+const BACKLOG: libc::c_int = 4_096;
+
 /// Listeners over the life of a ring; each has a slot of its own.
 const LISTENERS_MAX: usize = 256;
 
 impl Ring {
-    /// Accepts connections, announced with the tag. They get `TCP_NODELAY` from the listener.
+    /// Accepts connections, announced with the tag. They get `TCP_NODELAY` from the listener, and its queue becomes as
+    /// long as the system allows.
     ///
     /// # Errors
     /// If the option cannot be set, or after too many listeners.
@@ -26,6 +32,7 @@ impl Ring {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many listeners"));
         }
         set_nodelay(&listener)?;
+        set_backlog(&listener)?;
         self.listeners.push(Listener {
             socket: Some(listener),
             tag,
@@ -149,5 +156,12 @@ fn set_nodelay(listener: &TcpListener) -> io::Result<()> {
             length,
         )
     };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Listening again on a socket that listens changes nothing but the length of its queue.
+fn set_backlog(listener: &TcpListener) -> io::Result<()> {
+    // SAFETY: no pointers, and the socket is open as long as `listener`.
+    let result = unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,6 +1,5 @@
 //! A ring that is dropped in the middle of everything.
 
-use super::super::FileBlock;
 use super::*;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -28,8 +27,8 @@ impl Drop for Counted {
     }
 }
 
-impl FileBlock for Counted {
-    fn bytes(&self) -> &[u8] {
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
