@@ -20,6 +20,8 @@ pub(crate) struct Node {
     data: Option<tempfile::TempDir>,
     ocpp: SocketAddr,
     http: SocketAddr,
+    /// Where apps start charges, if it was told to serve them.
+    starts: Option<SocketAddr>,
     key: String,
 }
 
@@ -33,12 +35,7 @@ pub(crate) struct Starting {
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Node {
-    /// Starts it and waits until it is ready.
-    pub(crate) fn start(common: &Common) -> Result<Node> {
-        Node::start_with(common, |_| ())
-    }
-
-    /// As [`Node::start`], changed as the caller wants it.
+    /// Starts it, its command changed as the caller wants it, and waits until it is ready.
     pub(crate) fn start_with(common: &Common, change: impl FnOnce(&mut Command)) -> Result<Node> {
         let data = data_dir(common)?;
         let mut command = command(common, data.path());
@@ -101,15 +98,25 @@ impl Starting {
             text.parse::<SocketAddr>().map_err(|_| said())
         };
         let (ocpp, http) = (address("ocpp")?, address("http")?);
+        let starts = addresses.contains_key("starts").then(|| address("starts")).transpose()?;
         let key = std::fs::read_to_string(data.join("api.key"));
         let key = key.during("reading the API key")?.trim().to_owned();
-        Ok(Node { child, threads: Threads::default(), data: None, ocpp, http, key })
+        Ok(Node { child, threads: Threads::default(), data: None, ocpp, http, starts, key })
     }
 }
 
 impl Node {
     pub(crate) fn ocpp(&self) -> SocketAddr {
         self.ocpp
+    }
+
+    pub(crate) fn starts(&self) -> Result<SocketAddr> {
+        let nowhere = || BenchError::Node("it does not start charges for apps".into());
+        self.starts.ok_or_else(nowhere)
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     /// A connection of its own to the HTTP API.

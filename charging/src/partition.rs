@@ -15,6 +15,8 @@ use crate::stations::Boot;
 use crate::writes::RowWrites;
 use novax_audit::TreeHead;
 use novax_model::{Amount, ConnectorRef, Currency, Identity, Measurand, SessionId, Timestamp};
+use novax_settlement::RevenueContract;
+use std::sync::Arc;
 
 /// One partition's replica.
 #[derive(Debug)]
@@ -189,6 +191,12 @@ impl Partition {
     pub fn session(&self, session: SessionId) -> Option<&SessionRow> {
         let live = self.state.sessions.get(&session).map(|session| &*session.row);
         live.or_else(|| self.state.finished.recent(session))
+    }
+
+    /// The contract by which a session's revenue is split.
+    #[must_use]
+    pub fn contract_of(&self, session: &SessionRow) -> Arc<RevenueContract> {
+        self.state.terms.contract(session.deal.contract)
     }
 
     /// The live session on a connector; one that runs before one that is starting.

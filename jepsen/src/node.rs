@@ -43,6 +43,8 @@ pub struct Addresses {
     pub ocpp: SocketAddr,
     /// The API.
     pub http: SocketAddr,
+    /// Charges of apps, if the shards serve them.
+    pub starts: Option<SocketAddr>,
     /// SQL.
     pub sql: SocketAddr,
 }
@@ -84,7 +86,7 @@ impl Node {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let data = directory.path().join("data");
         let any = "127.0.0.1:0".parse().expect("an address");
-        let ports = Addresses { ocpp: any, http: any, sql: any };
+        let ports = Addresses { ocpp: any, http: any, starts: None, sql: any };
         let launch = Launch {
             program: novax(),
             prefix: Vec::new(),
@@ -303,7 +305,7 @@ fn spawn(launch: &Launch, ports: Addresses) -> io::Result<(Child, Addresses)> {
 }
 
 fn read_addresses(lines: &mut impl io::BufRead) -> io::Result<Addresses> {
-    let (mut ocpp, mut http, mut sql) = (None, None, None);
+    let (mut ocpp, mut http, mut starts, mut sql) = (None, None, None, None);
     for line in lines.lines() {
         let line = line?;
         if line == "ready" {
@@ -314,12 +316,13 @@ fn read_addresses(lines: &mut impl io::BufRead) -> io::Result<Addresses> {
         match what {
             Some("ocpp") => ocpp = address,
             Some("http") => http = address,
+            Some("starts") => starts = address,
             Some("sql") => sql = address,
             _ => {}
         }
     }
     match (ocpp, http, sql) {
-        (Some(ocpp), Some(http), Some(sql)) => Ok(Addresses { ocpp, http, sql }),
+        (Some(ocpp), Some(http), Some(sql)) => Ok(Addresses { ocpp, http, starts, sql }),
         _ => Err(io::Error::other("not ready")),
     }
 }

@@ -116,6 +116,9 @@ fn announce(node: &Node) -> std::io::Result<()> {
     writeln!(out, "listening ocpp {}", node.addresses.ocpp)?;
     writeln!(out, "listening http {}", node.addresses.http)?;
     writeln!(out, "listening sql {}", node.addresses.sql)?;
+    if let Some(starts) = node.addresses.starts {
+        writeln!(out, "listening starts {starts}")?;
+    }
     writeln!(out, "ready")?;
     out.flush()
 }

@@ -33,7 +33,7 @@ impl Shard {
         self.connection(conn).and_then(Connection::station)
     }
 
-    fn insert_connection(&mut self, connection: Connection) {
+    pub(super) fn insert_connection(&mut self, connection: Connection) {
         let index = Self::slot_index(connection.id);
         if self.connections.len() <= index {
             self.connections.resize_with(index + 1, || None);
@@ -79,6 +79,15 @@ impl Shard {
                 self.read_handshake(conn);
             }
             Phase::Open(_) => self.read_messages(conn, data),
+            Phase::App(app) => {
+                let full = app.take(data);
+                if full {
+                    self.counters.slow_readers_closed.increment();
+                    self.effects.closes.push(conn);
+                    return;
+                }
+                self.read_app(conn);
+            }
         }
     }
 
@@ -539,7 +548,8 @@ impl Shard {
                 self.counters.connections_timed_out.increment();
                 self.effects.closes.push(conn);
             }
-            Phase::Open(_) if connection.closing => self.effects.closes.push(conn),
+            Phase::Open(_) | Phase::App(_) if connection.closing => self.effects.closes.push(conn),
+            Phase::App(_) => self.check_app(conn),
             Phase::Open(_) => {
                 let idle_at = connection.heard.saturating_add(idle_timeout);
                 if idle_at <= now {
@@ -573,6 +583,7 @@ impl Shard {
             Phase::Handshake(_) | Phase::Asking(_) => {
                 self.refuse_handshake(conn, 503, WHY, &[("Retry-After", "5")]);
             }
+            Phase::App(_) => self.send_app_away(conn),
             // Told where it arrives; or it has been told something already.
             Phase::Leaving(_) | Phase::Ending => {}
         }

@@ -1,4 +1,4 @@
-//! One socket: the handshake, then a station that speaks OCPP.
+//! One socket: the handshake, then a station that speaks OCPP; or an app that starts charges.
 //!
 //! **Invariants**
 //! * At most one send is in flight; what else there is to say waits in `out`, bounded.
@@ -6,6 +6,7 @@
 //! * A station that may not work yet (`pending`) can boot and nothing else.
 
 use crate::ConnId;
+use crate::apps::App;
 use crate::gateway::OutgoingCall;
 use crate::port::{CallFailed, StationReply};
 use novax_charging::Protocol;
@@ -54,6 +55,8 @@ pub enum Phase {
     Leaving(Box<Leaving>),
     /// Talks OCPP.
     Open(Box<Station>),
+    /// An app's, which starts charges.
+    App(Box<App>),
     /// Refused or closed; only `out` is still sent.
     Ending,
 }

@@ -6,6 +6,7 @@
 //! operations that touch two partitions (an id's directory row and its home), each written so that a
 //! crash between the two leaves something that the same request, sent again, completes.
 
+use crate::apps::request_key;
 use crate::counters::Counters;
 pub use crate::port::{
     CallFailed, Freshness, Order, Other, Replica, Request, StartCharge, StationCall, StationReply,
@@ -398,9 +399,8 @@ impl Control {
         let Some(partition) = self.locate(DirectoryKind::Station, station).await? else {
             return Err(ControlError::Refused(Refusal::UnknownStation));
         };
-        let digest = digest(&["start", &request.key]);
-        self.put_directory(DirectoryKind::RequestKey, &format!("s{digest:032x}"), partition)
-            .await?;
+        let (kind, id) = request_key(&request);
+        self.put_directory(kind, &id, partition).await?;
         let shard = self.shard_of(partition);
         let outcome =
             self.ask(shard, |reply| Request::StartCharge { partition, request, reply }).await??;

@@ -76,6 +76,10 @@ counters! {
     connections_accepted: counter,
     /// Handshakes refused: bad request, wrong path, wrong password, overload.
     handshakes_refused: counter,
+    /// Requests of apps on `http.starts_listen`.
+    app_requests: counter,
+    /// Requests of apps there that got no session.
+    app_requests_refused: counter,
     /// Sockets closed because a newer one of the same identity came.
     connections_superseded: counter,
     /// Sockets closed because nothing was heard within the idle limit, or the handshake took too long.

@@ -4,7 +4,7 @@
 //! driver turns both into ring operations, the simulator into events of its world. Nothing in here blocks
 //! or reads a clock; stores and log are reached through the seams of `engine` and `log`.
 //!
-//! Floors, top first: `lib` with `accept`, `stations`, `requests`, `outbound`, `transfers` (all of them parts of one
+//! Floors, top first: `lib` with `accept`, `stations`, `apps`, `requests`, `outbound`, `transfers` (all of them parts of one
 //! [`Shard`]) > `mesh`, `slot` > `states`, `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`,
 //! `counters`. Beside them `control`, the way in from other threads, which uses `port` and `counters`.
 //!
@@ -14,6 +14,7 @@
 //! * What one socket does never stops another.
 
 mod accept;
+pub mod apps;
 pub mod batches;
 mod calls;
 mod cluster;
@@ -173,6 +174,8 @@ pub struct Shard {
     stopping: bool,
     /// Told of identities nobody provisioned.
     unknown_stations: Option<tokio::sync::mpsc::Sender<novax_model::Identity>>,
+    /// How apps are read and answered, where they are served.
+    apps: Option<Arc<dyn apps::AppApi>>,
     /// Takes what payment providers are asked.
     payments: Option<tokio::sync::mpsc::Sender<Asked>>,
 }
@@ -243,6 +246,7 @@ impl Shard {
             now,
             stopping: false,
             unknown_stations,
+            apps: None,
             payments: None,
         };
         let partitions: Vec<PartitionId> = shard.slots.keys().copied().collect();
@@ -268,6 +272,11 @@ impl Shard {
     /// Gives it the way to the payment provider. Without one, what providers are asked waits.
     pub fn set_payments(&mut self, payments: tokio::sync::mpsc::Sender<Asked>) {
         self.payments = Some(payments);
+    }
+
+    /// Has it serve apps. Without this it takes no sockets of theirs.
+    pub fn set_apps(&mut self, apps: Arc<dyn apps::AppApi>) {
+        self.apps = Some(apps);
     }
 
     /// Whether every partition's state is as new as its log.
@@ -597,6 +606,11 @@ impl Shard {
                 Err(_) => self.begin_life(partition),
             },
             Waiter::Held { job, home } => self.job_held(*job, home, outcome),
+            Waiter::AppKey { start, home } => self.app_key_kept(start, home, outcome),
+            Waiter::App(to) => self.app_started(to, outcome),
+            Waiter::AppStation(_) | Waiter::AppElsewhere(_) => {
+                unreachable!("these ask other shards, and propose nothing")
+            }
             Waiter::Job(_) => unreachable!("jobs ask where and whether, which are no commands"),
         }
     }

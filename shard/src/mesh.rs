@@ -3,8 +3,9 @@
 //! Requests may be refused when a queue is full; answers and sockets may not be lost, so what does not
 //! fit waits on the sender's side, bounded by the requests that are out.
 
+use super::apps::AppError;
 use super::connection::Handoff;
-use crate::port::Unavailable;
+use crate::port::{StartCharge, Unavailable};
 use crossbeam_queue::ArrayQueue;
 use novax_charging::{Command, DirectoryKind, Outcome, Refusal, Roster};
 use novax_model::{Amount, Currency, PartitionId};
@@ -71,6 +72,24 @@ pub enum MeshMessage {
         token: u64,
         /// Why not, if not.
         refusal: Option<Refusal>,
+    },
+    /// Start a charge for an app.
+    StartApp {
+        /// Who asks.
+        from: u16,
+        /// The asker's token.
+        token: u64,
+        /// The station's partition, on the receiver.
+        partition: PartitionId,
+        /// What.
+        request: Box<StartCharge>,
+    },
+    /// The answer to `StartApp`.
+    AppStarted {
+        /// The asker's token.
+        token: u64,
+        /// The body of the answer, or why not.
+        result: Result<Vec<u8>, AppError>,
     },
     /// The nodes of the cluster, from the shard of partition 0.
     Roster(Arc<Roster>),

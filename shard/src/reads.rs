@@ -8,12 +8,13 @@
 //! Invariant: each is answered once, and no later than Raft gives the question up.
 
 use super::Shard;
+use super::apps::{AppError, AppStart, AppTo};
 use super::mesh::MeshMessage;
 use super::waiter::Job;
 use crate::ConnId;
 use crate::port::{Unavailable, View};
 use novax_charging::DirectoryKind;
-use novax_model::PartitionId;
+use novax_model::{PartitionId, SessionId};
 use novax_raft::ReadId;
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
@@ -32,6 +33,10 @@ pub(super) enum Read {
     Token(Box<Job>),
     /// A station's handshake looks for the station.
     Handshake(ConnId),
+    /// An app's start looks for its station.
+    AppStation(Box<AppStart>),
+    /// An app waits for the row of its session, which another node has applied.
+    AppSession { to: AppTo, session: SessionId },
     /// A view of all partitions; its number.
     View(u64),
 }
@@ -125,6 +130,15 @@ impl Shard {
                 self.job_located(*job, home);
             }
             Read::Handshake(conn) => self.directory_answered(conn, partition),
+            Read::AppStation(start) => {
+                let station = start.request.station.as_str();
+                let home = self.locate_here(partition, DirectoryKind::Station, station);
+                self.app_station_located(start, Ok(home));
+            }
+            Read::AppSession { to, session } => {
+                let answer = self.app_session(session).ok_or(AppError::Unavailable);
+                self.answer_app_to(to, answer);
+            }
             Read::View(number) => {
                 let Some(viewing) = self.reads.views.get_mut(&number) else { return };
                 viewing.left -= 1;
@@ -150,6 +164,8 @@ impl Shard {
                 let later = [("Retry-After", "5")];
                 self.refuse_handshake(conn, 503, "the hub cannot tell now; come back", &later);
             }
+            Read::AppStation(start) => self.answer_app(start.conn, Err(AppError::Unavailable)),
+            Read::AppSession { to, .. } => self.answer_app_to(to, Err(AppError::Unavailable)),
             Read::View(number) => {
                 self.reads.views.remove(&number);
             }

@@ -1,5 +1,6 @@
 //! What the control plane and other shards ask, and the starts that wait for a payer's partition.
 
+use super::apps::AppTo;
 use super::mesh::MeshMessage;
 use super::reads::Read;
 use super::waiter::{Job, Waiter};
@@ -11,7 +12,6 @@ use novax_charging::{
     Command, DirectoryKind, Funding, Outcome, PeerCommand, PlaceHold, Refusal, RequestStart,
 };
 use novax_model::{Amount, Currency, PartitionId, SessionId, TokenUid};
-use tokio::sync::oneshot;
 
 impl Shard {
     /// Takes requests of the control plane, at most a quantum.
@@ -39,7 +39,7 @@ impl Shard {
                 }
             }
             Request::StartCharge { partition, request, reply } => {
-                self.start_app(partition, request, reply);
+                self.start_app(partition, request, Waiter::Control(reply));
             }
             Request::Call { partition, station, call, reply } => {
                 self.call_for_admin(partition, &station, &call, reply);
@@ -103,10 +103,11 @@ impl Shard {
             }
             MeshMessage::Located { token, home } => {
                 let waiter = self.asked.remove(&token).expect("an answer to what was asked");
-                let Waiter::Job(job) = waiter else { unreachable!("only jobs ask where") };
-                match home {
-                    Ok(home) => self.job_located(*job, home),
-                    Err(Unavailable) => self.job_unavailable(*job),
+                match (waiter, home) {
+                    (Waiter::Job(job), Ok(home)) => self.job_located(*job, home),
+                    (Waiter::Job(job), Err(Unavailable)) => self.job_unavailable(*job),
+                    (Waiter::AppStation(start), home) => self.app_station_located(start, home),
+                    (other, _) => unreachable!("{other:?} does not ask where"),
                 }
             }
             MeshMessage::CheckToken { from, token, partition, uid, required } => {
@@ -117,6 +118,17 @@ impl Shard {
                 let waiter = self.asked.remove(&token).expect("an answer to what was asked");
                 let Waiter::Job(job) = waiter else { unreachable!("only jobs check tokens") };
                 self.job_checked(*job, refusal);
+            }
+            MeshMessage::StartApp { from, token, partition, request } => {
+                let to = AppTo::There { shard: from, token };
+                self.start_app(partition, *request, Waiter::App(to));
+            }
+            MeshMessage::AppStarted { token, result } => {
+                let waiter = self.asked.remove(&token).expect("an answer to what was asked");
+                let Waiter::AppElsewhere(conn) = waiter else {
+                    unreachable!("only sockets of apps start elsewhere")
+                };
+                self.answer_app(conn, result);
             }
             MeshMessage::Roster(roster) => self.take_in_roster(roster),
             MeshMessage::Handoff(handoff) => self.handle_handoff(handoff),
@@ -134,11 +146,11 @@ impl Shard {
     }
 
     /// An app's charge: the session's id comes from the request's key, its payload is remembered.
-    fn start_app(
+    pub(super) fn start_app(
         &mut self,
         partition: PartitionId,
         request: StartCharge,
-        reply: oneshot::Sender<Result<Outcome, Unavailable>>,
+        reply: Waiter,
     ) {
         let StartCharge { key, station, connector, token } = request;
         let payload = digest(&[station.as_str(), &connector.to_string(), token.as_str()]);
@@ -155,9 +167,9 @@ impl Shard {
         let known =
             self.slots.get(&partition).is_some_and(|slot| slot.machine.session(session).is_some());
         if known {
-            self.submit(partition, Command::RequestStart(start), Waiter::Control(reply));
+            self.submit(partition, Command::RequestStart(start), reply);
         } else {
-            self.locate_token(Job::App { reply, partition, start });
+            self.locate_token(Job::App { reply: Box::new(reply), partition, start });
         }
     }
 
@@ -248,9 +260,7 @@ impl Shard {
 
     pub(super) fn job_unavailable(&mut self, job: Job) {
         match job {
-            Job::App { reply, .. } => {
-                let _ = reply.send(Err(Unavailable));
-            }
+            Job::App { reply, .. } => self.complete(*reply, Err(Unavailable)),
             Job::Card { reply, .. } | Job::Authorize { reply, .. } => {
                 self.reply_outcome(&reply, &Err(Unavailable));
             }
@@ -261,9 +271,7 @@ impl Shard {
         match job {
             // A station's transaction runs, allowed or not: it is recorded and told no.
             Job::Card { .. } => self.job_propose(job, PayerRef::Refused(refusal)),
-            Job::App { reply, .. } => {
-                let _ = reply.send(Ok(Outcome::Refused(refusal)));
-            }
+            Job::App { reply, .. } => self.complete(*reply, Ok(Outcome::Refused(refusal))),
             Job::Authorize { reply, .. } => {
                 self.reply_outcome(&reply, &Ok(Outcome::Refused(refusal)));
             }
@@ -278,7 +286,7 @@ impl Shard {
             }
             Job::App { reply, partition, mut start } => {
                 start.payer = payer;
-                self.submit(partition, Command::RequestStart(start), Waiter::Control(reply));
+                self.submit(partition, Command::RequestStart(start), *reply);
             }
             Job::Authorize { .. } => unreachable!("an authorisation proposes nothing"),
         }

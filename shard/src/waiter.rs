@@ -1,6 +1,7 @@
 //! Who waits for the outcome of a command, and what they are told.
 
 use crate::ConnId;
+use crate::apps::{AppStart, AppTo};
 use crate::gateway::ReplyKind;
 use crate::port::Unavailable;
 use novax_charging::{Outcome, RequestStart, StartTransaction};
@@ -41,6 +42,19 @@ pub enum Waiter {
     },
     /// A station whose socket has just opened: if the hub cannot note it, the station must come again.
     Connected(ConnId),
+    /// An app's start that waits for its station's partition.
+    AppStation(Box<AppStart>),
+    /// An app's start whose idempotency key is being kept.
+    AppKey {
+        /// The start.
+        start: Box<AppStart>,
+        /// The station's partition.
+        home: PartitionId,
+    },
+    /// An app's start in a partition of this shard.
+    App(AppTo),
+    /// An app's start in a partition of another shard.
+    AppElsewhere(ConnId),
     /// The first command of this life of the node: the state is as new as it.
     CaughtUp(PartitionId),
     /// A start or an authorisation that asks another shard where or whether.
@@ -80,7 +94,7 @@ pub enum Job {
     /// An app-started charge.
     App {
         /// Who asked.
-        reply: oneshot::Sender<Result<Outcome, Unavailable>>,
+        reply: Box<Waiter>,
         /// The station's partition.
         partition: PartitionId,
         /// What to propose in the end; `payer` is filled in on the way.

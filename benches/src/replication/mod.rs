@@ -13,7 +13,7 @@ use crate::error::{During as _, Result};
 use crate::figures::Figures;
 use crate::node::data_dir;
 use crate::provision;
-use crate::start_charge::{self, Load, Shape};
+use crate::start_charge::{self, Cards, Load, Shape};
 use crate::station::{check_open_files, open_among};
 use cluster::Cluster;
 use probe::{Probe, Start};
@@ -62,7 +62,7 @@ fn throughput(cluster: &Cluster, shape: Shape, figures: &mut Figures) -> Result<
     load.starts(0)?;
     load.stops()?;
     cluster.nodes.iter().try_for_each(crate::node::Node::rest)?;
-    let measured = start_charge::measure(&cluster.nodes, &mut load, shape)?;
+    let measured = start_charge::measure(&cluster.nodes, &mut load, shape, &mut Cards)?;
     figures.add("replicated_tps", measured.per_s, "1/s");
     figures.add("replicated_p50_ms", measured.ms(500), "ms");
     figures.add("replicated_p99_ms", measured.ms(990), "ms");

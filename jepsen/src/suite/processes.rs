@@ -166,7 +166,7 @@ impl Stand {
     ) -> Result<(NodeId, One), HarnessError> {
         let Stand { node, launch, host, clock, disk } = self;
         let any = SocketAddr::new(host, 0);
-        let addresses = Addresses { ocpp: any, http: any, sql: any };
+        let addresses = Addresses { ocpp: any, http: any, starts: None, sql: any };
         let doing = || format!("starting node {}", node.get());
         let process = Node::start_at(launch, addresses).doing(doing)?;
         let proxies = match layout.needs.proxies {
@@ -216,7 +216,7 @@ fn proxies(
 fn seen(proxies: &Option<[Proxy; 3]>, own: Addresses) -> Addresses {
     match proxies {
         Some([ocpp, http, sql]) => {
-            Addresses { ocpp: ocpp.address, http: http.address, sql: sql.address }
+            Addresses { ocpp: ocpp.address, http: http.address, starts: None, sql: sql.address }
         }
         None => own,
     }

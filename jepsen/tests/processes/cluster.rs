@@ -56,7 +56,7 @@ pub(crate) fn start(folder: &Path) -> Vec<Node> {
 
 fn start_with(folder: &Path, flags: &[&str]) -> Vec<Node> {
     let any = "127.0.0.1:0".parse().expect("an address");
-    let ports = Addresses { ocpp: any, http: any, sql: any };
+    let ports = Addresses { ocpp: any, http: any, starts: None, sql: any };
     std::thread::scope(|scope| {
         let starting: Vec<_> = (1..=3)
             .map(|number| {

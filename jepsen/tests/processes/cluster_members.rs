@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 fn any() -> Addresses {
     let any = "127.0.0.1:0".parse().expect("an address");
-    Addresses { ocpp: any, http: any, sql: any }
+    Addresses { ocpp: any, http: any, starts: None, sql: any }
 }
 
 fn join(data: &Path, invitation: &str) -> Output {

@@ -1,5 +1,6 @@
 //! Claims about the `novax` binary, each proved by running it.
 
+mod apps;
 mod audit;
 mod bad_input;
 mod charging;

@@ -103,6 +103,14 @@ pub const KEYS: &[Key] = &[
         doc: "Where the HTTP API and the console are.",
     },
     Key {
+        name: "http.starts_listen",
+        flag: "starts",
+        kind: Kind::Address,
+        default: None,
+        doc: "Where apps start charges by the thousand a second: `POST /v1/sessions` as on \
+              `http.listen`, by token only, served by the shards themselves. Unset: not at all.",
+    },
+    Key {
         name: "http.api_key",
         flag: "api-key",
         kind: Kind::Secret { min: 16 },

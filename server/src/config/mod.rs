@@ -80,6 +80,8 @@ pub struct OcppConfig {
 pub struct HttpConfig {
     /// Where the API and the console are.
     pub listen: SocketAddr,
+    /// Where the shards start charges for apps, if they do.
+    pub starts_listen: Option<SocketAddr>,
     /// The key, if it is not in the data directory.
     pub api_key: Option<Secret>,
     /// Longest request body.
@@ -259,6 +261,7 @@ pub fn load(sources: &Sources) -> Result<Resolved, ConfigError> {
         },
         http: HttpConfig {
             listen: reader.address("http.listen"),
+            starts_listen: reader.address_if_any("http.starts_listen"),
             api_key: reader.secret("http.api_key"),
             body_bytes_max: reader.sized("http.body_bytes_max"),
             requests_max: reader.sized("http.requests_max"),
@@ -391,6 +394,13 @@ impl Reader<'_> {
             panic!("{name} is an address with a default")
         };
         *address
+    }
+
+    fn address_if_any(&self, name: &str) -> Option<SocketAddr> {
+        match self.get(name)? {
+            Value::Address(address) => Some(*address),
+            other => panic!("{name} is an address, not {other:?}"),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

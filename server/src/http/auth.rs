@@ -57,7 +57,13 @@ impl ApiKey {
     #[must_use]
     pub fn admits(&self, headers: &HeaderMap) -> bool {
         let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some((scheme, key)) = shown.and_then(|text| text.split_once(' ')) else {
+        self.is_shown(shown)
+    }
+
+    /// As [`ApiKey::admits`], for the header's text.
+    #[must_use]
+    pub(super) fn is_shown(&self, authorization: Option<&str>) -> bool {
+        let Some((scheme, key)) = authorization.and_then(|text| text.split_once(' ')) else {
             return false;
         };
         scheme.eq_ignore_ascii_case("bearer") && self.equals(key.trim())

@@ -90,14 +90,19 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
+    let value = headers.get("idempotency-key");
+    checked_key(value.map(|value| value.to_str().unwrap_or_default()))
+}
+
+/// The key in the header's text, or what is wrong with it.
+pub(super) fn checked_key(header: Option<&str>) -> Result<String, Problem> {
+    let Some(text) = header else {
         return Err(Problem::bad_request(
             "idempotency_key_missing",
             "this request needs an Idempotency-Key header: a text of its own, the same when it \
              is sent again",
         ));
     };
-    let text = value.to_str().unwrap_or_default();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let graphic = text.bytes().all(|byte| byte.is_ascii_graphic());
     if text.is_empty() || text.len() > KEY_CHARS_MAX || !graphic {

@@ -98,11 +98,7 @@ async fn key(State(api): State<Api>, request: Request, next: Next) -> Result<Res
         return Ok(next.run(request).await);
     }
     api.0.counts.unauthorised.fetch_add(1, Ordering::Relaxed);
-    Err(Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorised",
-        "send the API key as Authorization: Bearer KEY",
-    ))
+    Err(Problem::unauthorised())
 }
 
 async fn bounded_work(
@@ -115,10 +111,7 @@ async fn bounded_work(
         return Err(Problem::overloaded("too many requests are under way"));
     };
     let limit = api.0.limits.request_time_max;
-    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| {
-        let detail = "the node did not answer in time; what was asked for may yet happen";
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)
-    })
+    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| Problem::overdue())
 }
 
 /// Sockets open at once; a further client waits in the kernel's queue.

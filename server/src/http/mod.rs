@@ -40,6 +40,7 @@ pub mod problem;
 mod read;
 mod sessions;
 mod sites;
+pub mod starts;
 mod stations;
 mod status;
 mod tariffs;

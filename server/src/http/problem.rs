@@ -10,6 +10,7 @@ use crate::control::{CallFailed, ControlError, Unavailable};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use novax_charging::Refusal;
+use novax_shard::apps::AppProblem;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -80,6 +81,16 @@ impl Problem {
         Problem { retry_after_s: Some(RETRY_AFTER_S), ..problem }
     }
 
+    pub(super) fn unauthorised() -> Problem {
+        let detail = "send the API key as Authorization: Bearer KEY";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorised", detail)
+    }
+
+    pub(super) fn overdue() -> Problem {
+        let detail = "the node did not answer in time; what was asked for may yet happen";
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)
+    }
+
     /// The word for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -88,15 +99,7 @@ impl Problem {
 
     /// The whole response, once the request's id is known.
     pub(super) fn render(&self, request_id: &str) -> Response {
-        let body = ProblemBody {
-            kind: format!("urn:novax:problem:{}", self.code),
-            title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
-            status: self.status.as_u16(),
-            detail: self.detail.clone(),
-            code: self.code.to_owned(),
-            request_id: request_id.to_owned(),
-        };
-        let body = serde_json::to_vec(&body).expect("texts and a number always serialise");
+        let body = problem_body(self.status, self.code, &self.detail, request_id);
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
@@ -108,6 +111,31 @@ impl Problem {
         }
         response
     }
+}
+
+impl From<Problem> for AppProblem {
+    fn from(problem: Problem) -> AppProblem {
+        let Problem { status, code, detail, retry_after_s } = problem;
+        AppProblem { status: status.as_u16(), code, detail, retry_after_s }
+    }
+}
+
+/// The body of an error.
+pub(super) fn problem_body(
+    status: StatusCode,
+    code: &str,
+    detail: &str,
+    request_id: &str,
+) -> Vec<u8> {
+    let body = ProblemBody {
+        kind: format!("urn:novax:problem:{code}"),
+        title: status.canonical_reason().unwrap_or("Error").to_owned(),
+        status: status.as_u16(),
+        detail: detail.to_owned(),
+        code: code.to_owned(),
+        request_id: request_id.to_owned(),
+    };
+    serde_json::to_vec(&body).expect("texts and a number always serialise")
 }
 
 impl IntoResponse for Problem {

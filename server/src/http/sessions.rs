@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use novax_charging::Keyspace;
 use novax_charging::rows::{self, ConnectorRow, DriverRow, SessionRow, TermsRow};
-use novax_model::{Identity, SessionId, TokenUid};
+use novax_model::{ConnectorRef, Identity, SessionId, TokenUid};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -141,7 +141,7 @@ async fn session(api: &Api, id: SessionId) -> Result<SessionView, Problem> {
 /// `connector`, or an OCPP 1.6 `connector`. Who pays: a `token` or a `driver`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Start {
+pub(super) struct Start {
     /// The station's OCPP identity.
     #[schema(value_type = String, example = "CP-0001")]
     station: Identity,
@@ -157,6 +157,39 @@ struct Start {
     driver: Option<Identity>,
 }
 
+/// Who pays for a charge.
+pub(super) enum Payer {
+    Token(TokenUid),
+    Driver(Identity),
+}
+
+/// A charge without who pays for it.
+pub(super) struct Charge {
+    key: String,
+    station: Identity,
+    connector: ConnectorRef,
+}
+
+impl Charge {
+    pub(super) fn with(self, token: TokenUid) -> StartCharge {
+        let Charge { key, station, connector } = self;
+        StartCharge { key, station, connector, token }
+    }
+}
+
+impl Start {
+    /// What it asks for under an idempotency key.
+    pub(super) fn charge(self, key: &str) -> Result<(Charge, Payer), Problem> {
+        let connector = connector_ref(self.evse, self.connector)?;
+        let payer = match (self.token, self.driver) {
+            (Some(token), None) => Payer::Token(token),
+            (None, Some(driver)) => Payer::Driver(driver),
+            _ => return Err(Problem::unprocessable("name either a token or a driver")),
+        };
+        Ok((Charge { key: of_caller(key), station: self.station, connector }, payer))
+    }
+}
+
 /// Starts a charge: the money is held and the station is told. 202 means under way: read the session to see
 /// how it goes on. The same key and request again give the same session; a start that was refused
 /// is tried again.
@@ -169,13 +202,10 @@ async fn start(
     IdempotencyKey(key): IdempotencyKey,
     Body(body): Body<Start>,
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
-    let connector = connector_ref(body.evse, body.connector)?;
-    let token = match (body.token, body.driver) {
-        (Some(token), None) => token,
-        (None, Some(driver)) => first_token(&api, driver).await?,
-        _ => return Err(Problem::unprocessable("name either a token or a driver")),
+    let request = match body.charge(&key)? {
+        (request, Payer::Token(token)) => request.with(token),
+        (request, Payer::Driver(driver)) => request.with(first_token(&api, driver).await?),
     };
-    let request = StartCharge { key: of_caller(&key), station: body.station, connector, token };
     let id = api.control().start_charge(request).await.map_err(keyed)?;
     Ok((StatusCode::ACCEPTED, Json(session(&api, id).await?)))
 }

@@ -22,6 +22,11 @@ use std::time::{Instant, SystemTime};
 /// After the order to stop, sockets have this long to read their close frames.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Tags of the listeners: who comes there.
+pub const STATIONS: u8 = 0;
+/// See [`STATIONS`].
+pub const APPS: u8 = 1;
+
 /// What a shard's loop works with.
 pub struct Driver {
     /// The shard.
@@ -40,8 +45,8 @@ pub struct Driver {
     pub states: Arc<States>,
     /// Hears who the nodes of the cluster are; none on a node that stands alone.
     pub keeper: Option<Arc<Keeper>>,
-    /// Taken once every shard's state is as new as its log.
-    pub listener: Option<TcpListener>,
+    /// With their tags. Taken once every shard's state is as new as its log.
+    pub listeners: Vec<(TcpListener, u8)>,
     /// How many shards are not there yet.
     pub behind: Arc<AtomicUsize>,
     /// The time last used, and when that was.
@@ -77,10 +82,10 @@ impl Driver {
                 self.behind.fetch_sub(1, Ordering::SeqCst);
                 self.rings.iter().for_each(RingHandle::wake);
             }
-            if self.behind.load(Ordering::SeqCst) == 0
-                && let Some(listener) = self.listener.take()
-            {
-                self.ring.listen(listener, 0)?;
+            if self.behind.load(Ordering::SeqCst) == 0 {
+                for (listener, tag) in self.listeners.drain(..) {
+                    self.ring.listen(listener, tag)?;
+                }
             }
             if self.shard.is_stopping() {
                 let now = self.now();
@@ -142,6 +147,7 @@ impl Driver {
 
     fn handle(shard: &mut Shard, completion: Completion) {
         match completion {
+            Completion::Accepted { conn, listener: APPS } => shard.handle_app_accepted(conn),
             Completion::Accepted { conn, .. } => shard.handle_accepted(conn),
             Completion::Received { conn, mut data } => shard.handle_received(conn, &mut data),
             Completion::Sent { conn, buffer } => shard.handle_sent(conn, buffer),

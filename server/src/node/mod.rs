@@ -9,6 +9,7 @@ use crate::cluster::{ClusterError, ClusterFile, Host, INBOX_MAX, Inbox, Keeper, 
 use crate::config::Config;
 use crate::control::{Control, Freshness, Request, ShardPort};
 use crate::http;
+use crate::http::starts::Starts;
 use crate::payments::Payments;
 use crossbeam_queue::ArrayQueue;
 use data::DataDir;
@@ -120,6 +121,8 @@ pub struct Addresses {
     pub ocpp: SocketAddr,
     /// The API and the console.
     pub http: SocketAddr,
+    /// Charges that apps start, if the shards serve them.
+    pub starts: Option<SocketAddr>,
     /// SQL.
     pub sql: SocketAddr,
 }
@@ -257,7 +260,14 @@ impl Node {
         let ocpp = listen(config.ocpp.listen, "stations")?;
         let http = listen(config.http.listen, "HTTP")?;
         let sql = listen(config.sql.listen, "SQL")?;
-        let addresses = Addresses { ocpp: local(&ocpp)?, http: local(&http)?, sql: local(&sql)? };
+        let starts = config.http.starts_listen.map(|addr| listen(addr, "charges of apps"));
+        let starts = starts.transpose()?;
+        let addresses = Addresses {
+            ocpp: local(&ocpp)?,
+            http: local(&http)?,
+            starts: starts.as_ref().map(local).transpose()?,
+            sql: local(&sql)?,
+        };
         // Tells this life of the node from others.
         let run = driver::now().0;
         let Recovery { recovered, slots, worker, options } =
@@ -286,6 +296,8 @@ impl Node {
             states: states.clone(),
             recovered,
             ocpp,
+            apps: starts
+                .map(|listener| Apps { listener, api: Starts::new(api_key.clone()).into() }),
             unknown,
             payments,
         };
@@ -511,6 +523,19 @@ impl Source for ControlSource {
     }
 }
 
+/// Where apps start charges, and the words in which they do.
+struct Apps {
+    listener: TcpListener,
+    api: Arc<Starts>,
+}
+
+impl Apps {
+    fn try_clone(&self) -> Result<Apps, NodeError> {
+        let listener = self.listener.try_clone().map_err(system("share the apps' listener"))?;
+        Ok(Apps { listener, api: self.api.clone() })
+    }
+}
+
 struct Starter<'a> {
     config: &'a Config,
     data: &'a DataDir,
@@ -522,6 +547,7 @@ struct Starter<'a> {
     states: Arc<States>,
     recovered: Recovered,
     ocpp: TcpListener,
+    apps: Option<Apps>,
     unknown: mpsc::Sender<Identity>,
     payments: Option<mpsc::Sender<Asked>>,
 }
@@ -604,6 +630,7 @@ impl Starter<'_> {
                 recovered: recovered.clone(),
                 slots,
                 listener: self.ocpp.try_clone().map_err(system("share the OCPP listener"))?,
+                apps: self.apps.as_ref().map(Apps::try_clone).transpose()?,
                 requests: Arc::new(ArrayQueue::new(REQUESTS_MAX)),
                 peers: Arc::new(ArrayQueue::new(INBOX_MAX)),
                 links: self.links.clone(),
@@ -677,6 +704,7 @@ struct Birth {
     recovered: Arc<Recovered>,
     slots: Vec<Slot>,
     listener: TcpListener,
+    apps: Option<Apps>,
     requests: Arc<ArrayQueue<Request>>,
     peers: Arc<ArrayQueue<FromPeer>>,
     links: Arc<OnceLock<Links>>,
@@ -760,6 +788,11 @@ impl Birth {
         if let Some(payments) = self.payments {
             shard.set_payments(payments);
         }
+        let mut listeners = vec![(self.listener, driver::STATIONS)];
+        if let Some(Apps { listener, api }) = self.apps {
+            shard.set_apps(api);
+            listeners.push((listener, driver::APPS));
+        }
         if let Some(keeper) = &self.keeper {
             shard.set_founders(keeper.file().founder_rows());
         }
@@ -772,7 +805,7 @@ impl Birth {
             links: self.links,
             states: self.states,
             keeper: self.keeper,
-            listener: Some(self.listener),
+            listeners,
             behind: self.behind,
             clock: (driver::now(), std::time::Instant::now()),
         };

@@ -1,18 +1,11 @@
-//! Card starts: the whole path from a StartTransaction on a socket to its committed, held, accepted answer.
+//! The generator: stations with one call out at a time, on one thread.
 //!
-//! Round by round every station starts its connectors, one after the other, with one call out at a time;
-//! the clock runs while starts are outstanding. Then, off the clock, everything is stopped. One driver
-//! in five has the wallet in another partition than the station, so its start crosses partitions.
-//!
-//! The generator shares the machine with the node, so it does as little as it can: one thread, one
-//! poll, frames made before the clock starts (masked with the key 0, which is legal and free), answers
-//! searched for the two things that matter. An answer that is not "Accepted" ends the benchmark.
+//! It shares the machine with the node, so it does as little as it can: one poll, frames made before the clock starts
+//! (masked with the key 0, which is legal and free), answers searched for the two things that matter. An answer that
+//! is not "Accepted" ends the benchmark.
 
-use crate::Common;
+use super::apps::App;
 use crate::error::{BenchError, During, Result};
-use crate::figures::{Figures, per_mille};
-use crate::node::Node;
-use crate::station::{check_open_files, open_all};
 use crate::{provision, station};
 use memchr::memmem;
 use mio::net::TcpStream;
@@ -23,116 +16,15 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How much.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    pub(crate) chargers: u32,
-    pub(crate) connectors: u16,
-    pub(crate) seconds: u64,
-}
-
 /// A round that takes longer hangs.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
-const ROUNDS_MAX: u32 = 10_000;
 const READ_BYTES: usize = 16 * 1_024;
-
-pub(crate) fn run(common: &Common, shape: Shape) -> Result<Figures> {
-    check_open_files(u64::from(shape.chargers) + 200)?;
-    let node = Node::start(common)?;
-    let starts = u64::from(shape.chargers) * u64::from(shape.connectors);
-    eprintln!("provisioning {} stations, {starts} drivers", shape.chargers);
-    let homes = provision::stations(&node, shape.chargers)?;
-    provision::drivers(&node, &homes, shape.connectors, common.partitions)?;
-    let mut load = Load::new(open_all(node.ocpp(), shape.chargers)?, shape.connectors)?;
-    // The first round makes the rows of the connectors; it is not what a day looks like.
-    load.starts(0)?;
-    load.stops()?;
-    node.settle()?;
-    let measured = measure(std::slice::from_ref(&node), &mut load, shape)?;
-    drop(load);
-    node.stop()?;
-    let mut figures = Figures::default();
-    figures.add("start_charge_tps", measured.per_s, "1/s");
-    figures.add("start_charge_p50_ms", measured.ms(500), "ms");
-    figures.add("start_charge_p99_ms", measured.ms(990), "ms");
-    figures.add("start_charge_p999_ms", measured.ms(999), "ms");
-    figures.add("start_charge_cpu_us", measured.cpu_us, "us");
-    figures.add("start_charge_log_writes_per_s", measured.log_writes_per_s, "1/s");
-    Ok(figures)
-}
-
-/// What was found.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) per_s: f64,
-    /// Processor time of a start, of all nodes.
-    pub(crate) cpu_us: f64,
-    pub(crate) log_writes_per_s: f64,
-    /// Ascending.
-    latencies_us: Vec<u32>,
-}
-
-impl Measured {
-    /// The latency that so many of a thousand starts did not exceed.
-    pub(crate) fn ms(&self, per_thousand: usize) -> f64 {
-        f64::from(per_mille(&self.latencies_us, per_thousand)) / 1_000.0
-    }
-}
-
-fn cpu(nodes: &[Node]) -> Result<Duration> {
-    nodes.iter().map(Node::cpu).sum()
-}
-
-fn log_writes(nodes: &[Node]) -> Result<u64> {
-    nodes.iter().map(|node| node.metric("novax_log_writes_total")).sum()
-}
-
-/// Starts in rounds on the sockets of a load, whichever nodes they are at.
-pub(crate) fn measure(nodes: &[Node], load: &mut Load, shape: Shape) -> Result<Measured> {
-    let target = Duration::from_secs(shape.seconds);
-    let (mut timed, mut theirs, mut own_cpu) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let (mut written, mut latencies_us) = (0, Vec::new());
-    for round in 1..=ROUNDS_MAX {
-        let before = (cpu(nodes)?, log_writes(nodes)?, own_cpu_time()?);
-        let elapsed = load.starts(round)?;
-        timed += elapsed;
-        theirs += cpu(nodes)?.saturating_sub(before.0);
-        own_cpu += own_cpu_time()?.saturating_sub(before.2);
-        written += log_writes(nodes)?.saturating_sub(before.1);
-        latencies_us.append(&mut load.latencies_us);
-        let per_s = load.per_round() as f64 / elapsed.as_secs_f64();
-        eprintln!("round {round}: {per_s:.0} starts/s");
-        load.stops()?;
-        if timed >= target {
-            break;
-        }
-        // Captures in the drivers' partitions go on after the answers: they belong to the stops.
-        nodes.iter().try_for_each(Node::rest)?;
-    }
-    latencies_us.sort_unstable();
-    let starts = latencies_us.len() as f64;
-    let seconds = timed.as_secs_f64();
-    eprintln!("generator: {:.1} us of CPU a start", own_cpu.as_secs_f64() * 1e6 / starts);
-    Ok(Measured {
-        per_s: starts / seconds,
-        cpu_us: theirs.as_secs_f64() * 1e6 / starts,
-        log_writes_per_s: written as f64 / seconds,
-        latencies_us,
-    })
-}
-
-fn own_cpu_time() -> Result<Duration> {
-    let text =
-        std::fs::read_to_string("/proc/thread-self/schedstat").during("reading schedstat")?;
-    let nanoseconds = text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
-    Ok(Duration::from_nanos(nanoseconds))
-}
 
 /// One station on its socket.
 #[derive(Debug)]
-struct Station {
+pub(super) struct Station {
     socket: TcpStream,
-    number: u32,
+    pub(super) number: u32,
     /// The frames still to be sent in this phase.
     frames: VecDeque<Vec<u8>>,
     /// A call is out since then.
@@ -141,23 +33,29 @@ struct Station {
     input: Vec<u8>,
     /// 1.6 numbers of its transactions, by connector.
     transactions: Vec<i32>,
+    /// When an app asked for a charge on a connector, from 1, that the hub has not called for yet.
+    pub(super) asked: Vec<Option<Instant>>,
 }
 
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Load {
-    poll: Poll,
-    stations: Vec<Station>,
-    connectors: u16,
-    latencies_us: Vec<u32>,
-    /// Calls whose answer is still to come, sent or not.
-    outstanding: usize,
+    pub(super) poll: Poll,
+    events: Events,
+    chunk: Vec<u8>,
+    pub(super) stations: Vec<Station>,
+    pub(super) connectors: u16,
+    pub(super) latencies_us: Vec<u32>,
+    /// What is still to come: answers to calls, sent or not; or answers and calls of the hub for what apps asked.
+    pub(super) outstanding: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Starts,
     Stops,
+    /// Apps ask, and the hub calls the stations.
+    Apps,
 }
 
 impl Load {
@@ -177,12 +75,15 @@ impl Load {
                 sent: None,
                 input: Vec::new(),
                 transactions: Vec::new(),
+                asked: vec![None; usize::from(connectors)],
             });
         }
-        Ok(Load { poll, stations, connectors, latencies_us: Vec::new(), outstanding: 0 })
+        let (events, chunk) = (Events::with_capacity(1_024), vec![0; READ_BYTES]);
+        let latencies_us = Vec::new();
+        Ok(Load { poll, events, chunk, stations, connectors, latencies_us, outstanding: 0 })
     }
 
-    fn per_round(&self) -> usize {
+    pub(super) fn per_round(&self) -> usize {
         self.stations.len() * usize::from(self.connectors)
     }
 
@@ -207,6 +108,10 @@ impl Load {
         Ok(elapsed)
     }
 
+    pub(super) fn take_latencies(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.latencies_us)
+    }
+
     /// Stops everything.
     pub(crate) fn stops(&mut self) -> Result<()> {
         let at = now();
@@ -226,24 +131,45 @@ impl Load {
 
     /// Sends every frame that waits, each station's next one once the one before was answered.
     fn play(&mut self, phase: Phase) -> Result<Duration> {
-        let mut events = Events::with_capacity(1_024);
-        let mut chunk = vec![0; READ_BYTES];
         self.outstanding = self.stations.iter().map(|station| station.frames.len()).sum();
         let began = Instant::now();
         for station in &mut self.stations {
             station.send_next()?;
         }
         while self.outstanding > 0 {
-            self.poll.poll(&mut events, Some(Duration::from_secs(1))).during("polling")?;
-            for event in &events {
-                self.read(event.token().0, phase, &mut chunk)?;
-            }
-            if began.elapsed() > ROUND_TIMEOUT {
-                let left = self.outstanding;
-                return Err(BenchError::Answer(format!("{left} calls were never answered")));
-            }
+            self.turn(phase, began, &mut [], &mut Vec::new())?;
         }
         Ok(began.elapsed())
+    }
+
+    /// Waits for something to come and reads it. Sockets of apps come after those of the stations; places of those
+    /// that were answered go into `idle`.
+    pub(super) fn turn(
+        &mut self,
+        phase: Phase,
+        began: Instant,
+        apps: &mut [App],
+        idle: &mut Vec<usize>,
+    ) -> Result<()> {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let mut chunk = std::mem::take(&mut self.chunk);
+        self.poll.poll(&mut events, Some(Duration::from_secs(1))).during("polling")?;
+        for event in &events {
+            let Some(at) = event.token().0.checked_sub(self.stations.len()) else {
+                self.read(event.token().0, phase, &mut chunk)?;
+                continue;
+            };
+            if apps.get_mut(at).expect("tokens are places in the list").read(&mut chunk)? {
+                self.outstanding -= 1;
+                idle.push(at);
+            }
+        }
+        (self.events, self.chunk) = (events, chunk);
+        if began.elapsed() > ROUND_TIMEOUT {
+            let left = self.outstanding;
+            return Err(BenchError::Answer(format!("{left} calls were never answered")));
+        }
+        Ok(())
     }
 
     fn read(&mut self, at: usize, phase: Phase, chunk: &mut [u8]) -> Result<()> {
@@ -258,6 +184,11 @@ impl Load {
             };
             station.input.extend_from_slice(chunk.get(..read).unwrap_or_default());
             while let Some(text) = take_text(&mut station.input)? {
+                if phase == Phase::Apps {
+                    self.latencies_us.push(station.called(&text)?);
+                    self.outstanding -= 1;
+                    continue;
+                }
                 if text.starts_with(b"[2,") {
                     // A call of the node, such as a limit: none is due without limits at the sites.
                     return Err(unexpected(station.number, &text));
@@ -291,6 +222,35 @@ impl Station {
         if written == frame.len() { Ok(()) } else { Err(whole) }
     }
 
+    /// The hub's call for a charge that an app asked for: accepted. Returns how long it took since the app asked, in
+    /// microseconds.
+    fn called(&mut self, text: &[u8]) -> Result<u32> {
+        const CALL: &[u8] = b"[2,\"";
+        let wrong = || unexpected(self.number, text);
+        let id = text.strip_prefix(CALL).ok_or_else(wrong)?;
+        let end = memmem::find(id, b"\",\"RemoteStartTransaction\",").ok_or_else(wrong)?;
+        let id = id.get(..end).ok_or_else(wrong)?;
+        let connector = number(text, b"\"connectorId\":").and_then(|number| number.checked_sub(1));
+        let place = usize::try_from(connector.ok_or_else(wrong)?).map_err(|_| wrong())?;
+        let asked = self.asked.get_mut(place).and_then(Option::take);
+        let since = asked.ok_or_else(|| unexpected(self.number, text))?;
+        let mut answer = Vec::with_capacity(64);
+        answer.extend_from_slice(b"[3,\"");
+        answer.extend_from_slice(id);
+        answer.extend_from_slice(b"\",{\"status\":\"Accepted\"}]");
+        let mut frame = Vec::with_capacity(72);
+        let answer = std::str::from_utf8(&answer).map_err(|_| unexpected(self.number, text))?;
+        ws::write_text(answer, Some([0; 4]), &mut frame);
+        let micros = since.elapsed().as_micros();
+        let written = self.socket.write(&frame).during("writing to the node")?;
+        let whole = BenchError::Machine("a socket buffer is smaller than a message".into());
+        if written == frame.len() {
+            Ok(u32::try_from(micros).unwrap_or(u32::MAX))
+        } else {
+            Err(whole)
+        }
+    }
+
     /// Every answer must be the right one.
     fn answered(&mut self, phase: Phase, text: &[u8]) -> Result<()> {
         let right = text.starts_with(b"[3,")
@@ -303,6 +263,7 @@ impl Station {
                     _ => false,
                 },
                 Phase::Stops => true,
+                Phase::Apps => unreachable!("stations call nobody while apps ask"),
             };
         if right { Ok(()) } else { Err(unexpected(self.number, text)) }
     }
@@ -318,8 +279,12 @@ pub(crate) fn accepted(text: &[u8]) -> bool {
 }
 
 pub(crate) fn transaction_id(text: &[u8]) -> Option<i32> {
-    const NAME: &[u8] = b"\"transactionId\":";
-    let at = memmem::find(text, NAME)? + NAME.len();
+    number(text, b"\"transactionId\":")
+}
+
+/// The number after a name.
+fn number(text: &[u8], name: &[u8]) -> Option<i32> {
+    let at = memmem::find(text, name)? + name.len();
     let digits = text.get(at..)?;
     let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
     std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()

@@ -1,7 +1,12 @@
-//! The HTTP upgrade that opens a WebSocket: RFC 6455 section 4, and where OCPP-J puts the identity.
+//! HTTP as stations and apps speak it. Here, the upgrade that opens a WebSocket: RFC 6455 section 4, and where OCPP-J
+//! puts the identity. Requests of API clients are in [`Request`].
 //!
 //! Invariants: a head longer than [`HEAD_BYTES_MAX`] is refused, never buffered further; a refusal
 //! names the HTTP status to answer with; nothing that a peer sent is repeated in a response head.
+
+mod request;
+
+pub use request::{BODY_BYTES_MAX, Request, parse_request, write_response};
 
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
@@ -86,6 +91,15 @@ pub enum HttpError {
     /// The head is longer than [`HEAD_BYTES_MAX`] or has more than [`HEADERS_MAX`] lines.
     #[error("the request head is too long")]
     HeadTooLong,
+    /// The body is longer than [`BODY_BYTES_MAX`].
+    #[error("the request body is too long")]
+    BodyTooLong,
+    /// The body's length is not said before it.
+    #[error("send a Content-Length: no transfer coding is taken")]
+    LengthRequired,
+    /// The client waits for leave to send its body.
+    #[error("send the body without asking for leave")]
+    ExpectationFailed,
     /// Client side: the server answered with another status than 101.
     #[error("the server refused the upgrade with status {status}")]
     Refused {
@@ -108,6 +122,9 @@ impl HttpError {
             HttpError::NotFound => 404,
             HttpError::MethodNotAllowed => 405,
             HttpError::UpgradeRequired(_) => 426,
+            HttpError::LengthRequired => 411,
+            HttpError::BodyTooLong => 413,
+            HttpError::ExpectationFailed => 417,
             HttpError::HeadTooLong => 431,
             HttpError::Refused { status, .. } => *status,
             HttpError::WrongAccept(_) => 101,
@@ -479,15 +496,25 @@ fn header(out: &mut Vec<u8>, name: &str, value: &str) {
 
 fn phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
+        202 => "Accepted",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         _ => "Refused",
     }
 }
