@@ -30,6 +30,11 @@ impl Http {
     }
 
     /// Makes something; the same again makes nothing, so a request may be repeated.
+    pub(crate) fn get(&mut self, path: &str) -> Result<Value> {
+        let text = self.get_text(path)?;
+        serde_json::from_str(&text).map_err(|_| BenchError::Answer(text))
+    }
+
     pub(crate) fn post(&mut self, path: &str, key: Option<&str>, body: &Value) -> Result<Value> {
         let answer = self.call("POST", path, key, &body.to_string())?;
         serde_json::from_slice(&answer)

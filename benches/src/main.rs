@@ -2,7 +2,7 @@
 //! `start-charge` and `connections` start a node of their own on fresh data and load it over real sockets; `engine`,
 //! `tsdb` and `ledger` set the store, the series and the books beside their peers, `runtime` the ring.
 //!
-//! Floors, top first: `replication` > `start_charge`, `connections` > `provision` > `station` (one socket) and `http` >
+//! Floors, top first: `replication`, `telemetry`, `soak` > `start_charge`, `connections` > `provision` > `station` (one socket) and `http` >
 //! `node` (the process); `runtime`, `peers::ocpp` > `start_charge`, `server`; `engine`, `tsdb`, `ledger` > `peers` >
 //! `chart`, `quiet`; all > `cpu`, `files`, `error`, `figures`.
 //! No figure is printed unless every answer was as it must be.
@@ -23,8 +23,10 @@ mod quiet;
 mod replication;
 mod runtime;
 mod server;
+mod soak;
 mod start_charge;
 mod station;
+mod telemetry;
 mod tsdb;
 
 use clap::{Parser, Subcommand};
@@ -69,6 +71,20 @@ enum Bench {
     /// A part of the stations of `connections`, which starts it.
     #[command(hide = true)]
     Stations(connections::stations::Task),
+    /// Meter values: what each costs, and what a flood of them does to starts.
+    Telemetry {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        shape: telemetry::Shape,
+    },
+    /// Half load for half an hour while stations come and go: does memory stand still?
+    Soak {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        shape: soak::Shape,
+    },
     /// Three nodes: card starts a second, beside etcd; how long nothing goes when one of them fails.
     Replication {
         #[command(flatten)]
@@ -192,6 +208,8 @@ fn run(bench: Bench) -> error::Result<Figures> {
             Ok(figures)
         }
         Bench::Connections { common, shape } => connections::run(&common, &shape),
+        Bench::Telemetry { common, shape } => telemetry::run(&common, &shape),
+        Bench::Soak { common, shape } => soak::run(&common, &shape),
         Bench::Stations(task) => connections::stations::serve(task).map(|()| Figures::default()),
         Bench::Replication { common, chargers, connectors, seconds, peers, charts } => {
             let shape = start_charge::Shape { chargers, connectors, seconds };

@@ -154,6 +154,13 @@ impl Node {
         kib.map(|kib| kib * 1_024).ok_or_else(|| BenchError::Node("it has ended".into()))
     }
 
+    /// How many files it has open; sockets of its rings are not among them.
+    pub(crate) fn open_files(&self) -> Result<u64> {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        let files = files.during("reading the node's open files")?;
+        Ok(files.count() as u64)
+    }
+
     /// Waits until it has little to do, for a few seconds at most.
     pub(crate) fn rest(&self) -> Result<()> {
         const TURN: Duration = Duration::from_millis(100);

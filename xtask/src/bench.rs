@@ -24,14 +24,14 @@ pub(crate) fn run_bench(arguments: &[String]) -> Result {
             let python = text(&setup::ocpp()?)?;
             of_the_node(&[arguments, &["--python".into(), python]].concat())
         }
-        Some("connections") => {
+        Some("connections" | "telemetry") => {
             let charts = text(&root().join("docs/charts"))?;
             of_the_node(&[arguments, &["--charts".into(), charts]].concat())
         }
         Some("runtime") => beside_runtimes(arguments),
         Some(_) => of_the_node(arguments),
         None => {
-            let names = "start-charge, connections, replication, runtime, engine, tsdb or ledger";
+            let names = "start-charge, telemetry, connections, soak, replication, runtime, engine, tsdb or ledger";
             Err(format!("which one? {names}"))
         }
     }

@@ -110,6 +110,14 @@ pub(crate) fn run(shape: &Shape) -> Result<Figures> {
     Ok(figures)
 }
 
+/// What a bare echo on the node's ring costs, for others to set their figures beside.
+pub(crate) fn echo_cpu_us() -> Result<f64> {
+    let shape = Shape { rounds: 3, seconds: 2, runtimes: None, charts: None };
+    let samples: Result<Vec<f64>> =
+        (0..shape.rounds).map(|_| measure(&shape, CELLS[0], OURS.1)).collect();
+    samples.map(median)
+}
+
 /// Processor time of the server for a message.
 fn measure(shape: &Shape, cell: Cell, program: &str) -> Result<f64> {
     let command = match &shape.runtimes {

@@ -118,7 +118,8 @@ impl Round for Apps {
                 let app = self.apps.get_mut(at).expect("idle ones are in the list");
                 app.send(&request)?;
             }
-            load.turn(Phase::Apps, began, &mut self.apps, &mut idle)?;
+            load.turn(Phase::Apps, Duration::from_secs(1), &mut self.apps, &mut idle)?;
+            load.check_hangs(began)?;
         }
         let elapsed = began.elapsed();
         assert_eq!(load.latencies_us.len(), load.per_round(), "each station was called");

@@ -14,6 +14,7 @@ use novax_model::Timestamp;
 use novax_wire::ws;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A round that takes longer hangs.
@@ -31,6 +32,12 @@ pub(super) struct Station {
     sent: Option<Instant>,
     /// Bytes of an answer that is not complete.
     input: Vec<u8>,
+    /// How many meter values were made for it.
+    metered: u32,
+    /// No value is of a later millisecond.
+    metered_to: u64,
+    /// How many of them were answered.
+    told: u64,
     /// 1.6 numbers of its transactions, by connector.
     transactions: Vec<i32>,
     /// When an app asked for a charge on a connector, from 1, that the hub has not called for yet.
@@ -46,6 +53,8 @@ pub(crate) struct Load {
     pub(super) stations: Vec<Station>,
     pub(super) connectors: u16,
     pub(super) latencies_us: Vec<u32>,
+    /// Stations that may send as soon as it is time, when the pace is given.
+    ready: Option<VecDeque<usize>>,
     /// What is still to come: answers to calls, sent or not; or answers and calls of the hub for what apps asked.
     pub(super) outstanding: usize,
 }
@@ -54,15 +63,26 @@ pub(crate) struct Load {
 pub(super) enum Phase {
     Starts,
     Stops,
+    /// Values of meters.
+    Meters,
     /// Apps ask, and the hub calls the stations.
     Apps,
 }
 
 impl Load {
     pub(crate) fn new(sockets: Vec<std::net::TcpStream>, connectors: u16) -> Result<Load> {
+        Load::numbered(sockets, 0, connectors)
+    }
+
+    /// As [`Load::new`]; stations are numbered from `first`.
+    pub(crate) fn numbered(
+        sockets: Vec<std::net::TcpStream>,
+        first: u32,
+        connectors: u16,
+    ) -> Result<Load> {
         let poll = Poll::new().during("making a poll")?;
         let mut stations = Vec::with_capacity(sockets.len());
-        for (number, socket) in (0_u32..).zip(sockets) {
+        for (number, socket) in (first..).zip(sockets) {
             socket.set_nonblocking(true).during("preparing a socket")?;
             let mut socket = TcpStream::from_std(socket);
             let token = Token(stations.len());
@@ -74,13 +94,25 @@ impl Load {
                 frames: VecDeque::new(),
                 sent: None,
                 input: Vec::new(),
+                metered: 0,
+                metered_to: 0,
+                told: 0,
                 transactions: Vec::new(),
                 asked: vec![None; usize::from(connectors)],
             });
         }
         let (events, chunk) = (Events::with_capacity(1_024), vec![0; READ_BYTES]);
         let latencies_us = Vec::new();
-        Ok(Load { poll, events, chunk, stations, connectors, latencies_us, outstanding: 0 })
+        Ok(Load {
+            poll,
+            events,
+            chunk,
+            stations,
+            connectors,
+            latencies_us,
+            ready: None,
+            outstanding: 0,
+        })
     }
 
     pub(super) fn per_round(&self) -> usize {
@@ -89,6 +121,21 @@ impl Load {
 
     /// Starts everything; how long that took.
     pub(crate) fn starts(&mut self, round: u32) -> Result<Duration> {
+        self.prepare_starts(round);
+        let elapsed = self.play(Phase::Starts)?;
+        assert_eq!(self.latencies_us.len(), self.per_round(), "each start was answered");
+        Ok(elapsed)
+    }
+
+    /// As [`Load::starts`], at so many a second; latencies count from when a start was due.
+    pub(crate) fn starts_paced(&mut self, round: u32, per_s: u32) -> Result<Duration> {
+        self.prepare_starts(round);
+        let elapsed = self.paced(Phase::Starts, per_s, None)?;
+        assert_eq!(self.latencies_us.len(), self.per_round(), "each start was answered");
+        Ok(elapsed)
+    }
+
+    fn prepare_starts(&mut self, round: u32) {
         self.latencies_us.clear();
         let at = now();
         for station in &mut self.stations {
@@ -103,17 +150,67 @@ impl Load {
             });
             station.frames = frames.collect();
         }
-        let elapsed = self.play(Phase::Starts)?;
-        assert_eq!(self.latencies_us.len(), self.per_round(), "each start was answered");
-        Ok(elapsed)
     }
 
-    pub(super) fn take_latencies(&mut self) -> Vec<u32> {
+    pub(crate) fn take_latencies(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.latencies_us)
     }
 
     /// Stops everything.
     pub(crate) fn stops(&mut self) -> Result<()> {
+        self.prepare_stops();
+        self.play(Phase::Stops).map(drop)
+    }
+
+    /// As [`Load::stops`], at so many a second.
+    pub(crate) fn stops_paced(&mut self, per_s: u32) -> Result<()> {
+        self.prepare_stops();
+        self.paced(Phase::Stops, per_s, None).map(drop)
+    }
+
+    /// Each station sends so many values of connector 1, one behind the other; how long that took.
+    pub(crate) fn meters(&mut self, each: u32) -> Result<Duration> {
+        self.prepare_meters(each);
+        self.play(Phase::Meters)
+    }
+
+    /// Values at so many a second until it is over, and how many were answered. Who was not answered yet sends nothing
+    /// more, so fewer may be taken than are asked for.
+    pub(crate) fn meters_paced(&mut self, per_s: u32, over: &AtomicBool) -> Result<u64> {
+        const EACH: u32 = 100;
+        let before: u64 = self.stations.iter().map(|station| station.told).sum();
+        while !over.load(Ordering::Relaxed) {
+            self.prepare_meters(EACH);
+            self.paced(Phase::Meters, per_s, Some(over))?;
+        }
+        let after: u64 = self.stations.iter().map(|station| station.told).sum();
+        Ok(after - before)
+    }
+
+    /// How many values each station was told are kept.
+    pub(crate) fn values_told(&self) -> Vec<u64> {
+        self.stations.iter().map(|station| station.told).collect()
+    }
+
+    fn prepare_meters(&mut self, each: u32) {
+        let now = now_millis();
+        for station in &mut self.stations {
+            let first = station.metered;
+            station.metered += each;
+            // A millisecond apart, and never at the same time twice.
+            let base = now.max(station.metered_to + 1);
+            station.metered_to = base + u64::from(each);
+            station.frames = (first..first + each)
+                .map(|value| {
+                    let at = base + u64::from(value - first);
+                    let at = Timestamp::from_millis(at).to_rfc3339();
+                    frame(&meter_values(&format!("m{value}"), station.number, value, &at))
+                })
+                .collect();
+        }
+    }
+
+    fn prepare_stops(&mut self) {
         let at = now();
         for station in &mut self.stations {
             let transactions = std::mem::take(&mut station.transactions);
@@ -126,7 +223,42 @@ impl Load {
             });
             station.frames = frames.collect();
         }
-        self.play(Phase::Stops).map(drop)
+    }
+
+    /// Sends what waits at so many a second, or until it is over; how long that took until the last answer.
+    fn paced(&mut self, phase: Phase, per_s: u32, over: Option<&AtomicBool>) -> Result<Duration> {
+        let each = Duration::from_secs(1) / per_s;
+        let began = Instant::now();
+        let mut due = began;
+        self.ready = Some((0..self.stations.len()).collect());
+        self.outstanding = 0;
+        loop {
+            let now = Instant::now();
+            let ends = over.is_some_and(|over| over.load(Ordering::Relaxed));
+            while due <= now && !ends {
+                let Some(at) = self.ready.as_mut().and_then(VecDeque::pop_front) else { break };
+                let station = self.stations.get_mut(at).expect("places are in the list");
+                if station.frames.is_empty() {
+                    continue;
+                }
+                station.send_next()?;
+                // What could not go when it was due has waited since then.
+                station.sent = Some(due);
+                self.outstanding += 1;
+                due += each;
+            }
+            let nobody = self.ready.as_ref().is_none_or(VecDeque::is_empty);
+            if self.outstanding == 0 && (ends || nobody) {
+                break;
+            }
+            let wait =
+                if nobody || ends { Duration::from_secs(1) } else { due.duration_since(now) };
+            self.turn(phase, wait, &mut [], &mut Vec::new())?;
+            self.check_hangs(began)?;
+        }
+        self.ready = None;
+        self.stations.iter_mut().for_each(|station| station.frames.clear());
+        Ok(began.elapsed())
     }
 
     /// Sends every frame that waits, each station's next one once the one before was answered.
@@ -137,23 +269,24 @@ impl Load {
             station.send_next()?;
         }
         while self.outstanding > 0 {
-            self.turn(phase, began, &mut [], &mut Vec::new())?;
+            self.turn(phase, Duration::from_secs(1), &mut [], &mut Vec::new())?;
+            self.check_hangs(began)?;
         }
         Ok(began.elapsed())
     }
 
-    /// Waits for something to come and reads it. Sockets of apps come after those of the stations; places of those
+    /// Waits for something to come, but no longer than told, and reads it. Sockets of apps come after those of the stations; places of those
     /// that were answered go into `idle`.
     pub(super) fn turn(
         &mut self,
         phase: Phase,
-        began: Instant,
+        wait: Duration,
         apps: &mut [App],
         idle: &mut Vec<usize>,
     ) -> Result<()> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let mut chunk = std::mem::take(&mut self.chunk);
-        self.poll.poll(&mut events, Some(Duration::from_secs(1))).during("polling")?;
+        self.poll.poll(&mut events, Some(wait)).during("polling")?;
         for event in &events {
             let Some(at) = event.token().0.checked_sub(self.stations.len()) else {
                 self.read(event.token().0, phase, &mut chunk)?;
@@ -165,6 +298,10 @@ impl Load {
             }
         }
         (self.events, self.chunk) = (events, chunk);
+        Ok(())
+    }
+
+    pub(super) fn check_hangs(&self, began: Instant) -> Result<()> {
         if began.elapsed() > ROUND_TIMEOUT {
             let left = self.outstanding;
             return Err(BenchError::Answer(format!("{left} calls were never answered")));
@@ -201,7 +338,10 @@ impl Load {
                     self.latencies_us.push(u32::try_from(micros).unwrap_or(u32::MAX));
                 }
                 self.outstanding -= 1;
-                station.send_next()?;
+                match &mut self.ready {
+                    Some(ready) => ready.push_back(at),
+                    None => station.send_next()?,
+                }
             }
             if read < chunk.len() {
                 // Edge-triggered: a full chunk may have left something behind, a part did not.
@@ -263,6 +403,10 @@ impl Station {
                     _ => false,
                 },
                 Phase::Stops => true,
+                Phase::Meters => {
+                    self.told += 1;
+                    true
+                }
                 Phase::Apps => unreachable!("stations call nobody while apps ask"),
             };
         if right { Ok(()) } else { Err(unexpected(self.number, text)) }
@@ -314,10 +458,34 @@ pub(crate) fn take_text(input: &mut Vec<u8>) -> Result<Option<Vec<u8>>> {
     Ok(Some(text))
 }
 
+/// A MeterValues with six measurands, as compact as it gets; the value counts up.
+pub(crate) fn meter_values(id: &str, station: u32, value: u32, at: &str) -> String {
+    // A watt-hour in twenty milliseconds: as a strong charger's.
+    let (energy, wobble) = (1_000 + value / 20, (station + value) % 97);
+    format!(
+        "[2,\"{id}\",\"MeterValues\",{{\"connectorId\":1,\"meterValue\":[{{\"timestamp\":\"{at}\",\
+         \"sampledValue\":[{{\"value\":\"{energy}\"}},\
+         {{\"value\":\"{}\",\"measurand\":\"Power.Active.Import\"}},\
+         {{\"value\":\"{}.{}\",\"measurand\":\"Current.Import\"}},\
+         {{\"value\":\"{}.5\",\"measurand\":\"Voltage\"}},\
+         {{\"value\":\"{}\",\"measurand\":\"SoC\"}},\
+         {{\"value\":\"{}\",\"measurand\":\"Temperature\"}}]}}]}}]",
+        180_000 + wobble * 10,
+        260 + wobble % 10,
+        wobble % 10,
+        690 + wobble % 7,
+        20 + wobble % 60,
+        30 + wobble % 5,
+    )
+}
+
 pub(crate) fn now() -> String {
+    Timestamp::from_millis(now_millis()).to_rfc3339()
+}
+
+fn now_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = u64::try_from(since.as_millis()).unwrap_or(0);
-    Timestamp::from_millis(millis).to_rfc3339()
+    u64::try_from(since.as_millis()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 mod apps;
 mod load;
 
-pub(crate) use load::{Load, accepted, frame, now, take_text, transaction_id};
+pub(crate) use load::{Load, accepted, frame, meter_values, now, take_text, transaction_id};
 
 use crate::Common;
 use crate::error::{During, Result};
