@@ -16,6 +16,47 @@ pub struct Decimal {
 #[error("not a decimal number of at most 36 significant digits and an exponent from -64 to 64")]
 pub struct InvalidDecimal;
 
+/// Digits and at most one point between them, as meters write nearly always; `None` for all else, which may be a number
+/// too. Gives what the reader of any number gives: without zeros at the end.
+fn short(text: &[u8]) -> Option<Decimal> {
+    const LENGTH_MAX: usize = 18;
+    let (last, before) = text.split_last()?;
+    if text.len() > LENGTH_MAX || !last.is_ascii_digit() {
+        return None;
+    }
+    let (mut digits, mut places, mut after_point) = (0_i64, 0_i8, false);
+    for byte in before.iter().chain([last]) {
+        match byte {
+            b'0'..=b'9' => {
+                digits = digits * 10 + i64::from(byte - b'0');
+                places += i8::from(after_point);
+            }
+            b'.' if !after_point => after_point = true,
+            _ => return None,
+        }
+    }
+    if digits == 0 {
+        return Some(Decimal::default());
+    }
+    let mut exponent = -places;
+    while digits % 10 == 0 {
+        digits /= 10;
+        exponent += 1;
+    }
+    Some(Decimal { digits: i128::from(digits), exponent })
+}
+
+/// Digits times ten to the power of `shift`, rounded, where 64 bits are enough on the way; `None` where not.
+fn short_scaled(digits: i128, shift: i32) -> Option<i64> {
+    let digits = i64::try_from(digits).ok()?;
+    let power = 10_i64.checked_pow(shift.unsigned_abs())?;
+    if shift >= 0 {
+        return digits.checked_mul(power);
+    }
+    let half = if digits < 0 { -(power / 2) } else { power / 2 };
+    Some(digits.checked_add(half)? / power)
+}
+
 /// What fits an `i128` with room for scaling.
 const SIGNIFICANT_DIGITS_MAX: u32 = 36;
 const EXPONENT_MAX: i64 = 64;
@@ -36,6 +77,10 @@ impl Decimal {
     /// # Errors
     /// [`InvalidDecimal`] for anything else, and for more digits than fit.
     pub fn parse(text: &str) -> Result<Decimal, InvalidDecimal> {
+        short(text.as_bytes()).map_or_else(|| Decimal::parse_any(text), Ok)
+    }
+
+    fn parse_any(text: &str) -> Result<Decimal, InvalidDecimal> {
         let text = text.trim_matches([' ', '\t']);
         let (number, power) = match text.split_once(['e', 'E']) {
             Some((number, power)) => (number, parse_power(power)?),
@@ -81,6 +126,10 @@ impl Decimal {
     #[must_use]
     pub fn scaled(self, places: i8) -> Option<i64> {
         let shift = i32::from(self.exponent) + i32::from(places);
+        short_scaled(self.digits, shift).or_else(|| self.scaled_any(shift))
+    }
+
+    fn scaled_any(self, shift: i32) -> Option<i64> {
         let power = 10_i128.checked_pow(shift.unsigned_abs());
         let scaled = match (self.digits, shift >= 0, power) {
             (0, _, _) | (_, false, None) => 0,
@@ -211,6 +260,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn short_numbers_are_read_and_scaled_as_any(text in "-?[0-9]{0,10}\\.?[0-9]{0,10}", places in -20_i8..20) {
+            let any = Decimal::parse_any(&text);
+            prop_assert_eq!(Decimal::parse(&text), any);
+            if let Ok(number) = any {
+                let shift = i32::from(number.exponent) + i32::from(places);
+                prop_assert_eq!(number.scaled(places), number.scaled_any(shift));
+            }
+        }
+
         #[test]
         fn what_is_written_reads_back_to_the_same_value(digits in any::<i64>(), exponent in -30_i8..31) {
             let decimal = Decimal::new(digits, exponent);

@@ -92,6 +92,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
+            self.at += plain_bytes(self.text.as_bytes().get(self.at..).unwrap_or_default());
             match self.byte() {
                 Some(b'"') => {
                     let inner = self.since(start);
@@ -225,6 +226,28 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// How many bytes at the start can be passed over eight at a time: none of them is a quote, a backslash or a control
+/// character. There may be more.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = ONES << 7;
+    // A high bit for each byte below the bound, and wrongly perhaps for ones after it: good for finding the first.
+    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGHS;
+    let mut passed = 0;
+    let (words, _) = bytes.as_chunks::<8>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let special = below(word, 0x20) | quote | backslash;
+        if special != 0 {
+            return passed + (special.trailing_zeros() / 8) as usize;
+        }
+        passed += 8;
+    }
+    passed
+}
+
 /// One level deeper, up to the bound.
 pub(crate) fn deeper(depth: u32) -> Result<u32> {
     if depth >= DEPTH_MAX {
@@ -298,6 +321,22 @@ fn lone_surrogate() -> CallError {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn only_plain_bytes_are_passed_over_and_most_of_them_are(
+            bytes in prop::collection::vec(
+                prop::sample::select(vec![b'a', b'"', b'\\', 0x1f, 0x20, 0x21, 0x7f, 0x80, 0xff, 0]),
+                0..40,
+            ),
+        ) {
+            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            let first = bytes.iter().position(special).unwrap_or(bytes.len());
+            let passed = plain_bytes(&bytes);
+            prop_assert!(passed <= first, "{passed} of {bytes:?}");
+            prop_assert!(passed >= first.min(bytes.len() / 8 * 8), "{passed} of {bytes:?}");
+        }
+    }
 
     /// Text that is often JSON and often nearly so.
     fn json_like() -> impl Strategy<Value = String> {
