@@ -158,15 +158,20 @@ impl<'a> Output<'a> {
 
     fn writer(&mut self) -> Result<&mut TableWriter, Error> {
         if self.writer.is_none() {
-            // What a flush writes sinks soon; what stays in level 0 has a number given.
-            let is_flushed = self.target == Target::Level(0) && self.number.is_none();
+            // What a flush writes sinks soon; what stays in level 0 has a number given. Level 1 is written anew with
+            // each few flushes, and small.
+            let sinks_soon = match self.target {
+                Target::Level(0) => self.number.is_none(),
+                Target::Level(level) => level == 1,
+                Target::Window { .. } => false,
+            };
             let another = || self.shared.next_file.fetch_add(1, Ordering::AcqRel);
             let number = self.number.take().unwrap_or_else(another);
             self.names.push(file_name(number));
             let dir = self.shared.context.dir();
             let writer = TableWriter::create(self.shared.disk(), dir, number)?;
             let writer = self.writer.insert(writer);
-            if is_flushed {
+            if sinks_soon {
                 writer.leave_plain();
             }
         }

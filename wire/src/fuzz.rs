@@ -19,10 +19,11 @@ pub fn fuzz_one(data: &[u8]) {
     let Some((&[choice, cut_a, cut_b], stream)) = data.split_first_chunk::<3>() else { return };
     let role = if choice & 1 == 0 { Role::Server } else { Role::Client };
     let cuts = [usize::from(cut_a) + 1, usize::from(cut_b) + 1];
-    match choice >> 1 & 3 {
+    match choice >> 1 & 7 {
+        4 => api_request(stream, cuts),
         0 => upgrade_and_frames(stream, cuts),
         1 => frames(stream, role, cuts),
-        2 => text(&String::from_utf8_lossy(stream)),
+        2 | 6 => text(&String::from_utf8_lossy(stream)),
         _ => client_response(stream),
     }
 }
@@ -44,6 +45,36 @@ fn upgrade_and_frames(stream: &[u8], cuts: [usize; 2]) {
         }
         Ok(None) => assert!(stream.len() < http::HEAD_BYTES_MAX),
         Err(error) => http::refuse_response(error.status(), &error.to_string(), &[], &mut out),
+    }
+}
+
+/// Requests behind each other, as an app's socket brings them.
+fn api_request(mut stream: &[u8], cuts: [usize; 2]) {
+    loop {
+        let whole = http::parse_request(stream);
+        let cut = cuts[0].min(stream.len());
+        match (http::parse_request(&stream[..cut]), &whole) {
+            (Ok(None), _) => {}
+            // What a prefix settles, the rest must not unsettle.
+            (settled, whole) => assert_eq!(&settled, whole),
+        }
+        match whole {
+            Ok(Some(request)) => {
+                assert!(
+                    request.length <= stream.len() && request.body.len() <= http::BODY_BYTES_MAX
+                );
+                stream = &stream[request.length..];
+            }
+            Ok(None) => {
+                assert!(stream.len() < http::HEAD_BYTES_MAX + http::BODY_BYTES_MAX);
+                return;
+            }
+            Err(error) => {
+                let mut out = Vec::new();
+                http::write_response(error.status(), &[], true, b"", &mut out);
+                return;
+            }
+        }
     }
 }
 
