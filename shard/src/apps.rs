@@ -196,7 +196,7 @@ impl Shard {
         self.arm(conn, until);
         match read {
             Ok(request) => self.locate_app_station(Box::new(AppStart { conn, request })),
-            Err(problem) => self.answer_app(conn, Err(AppError::Problem(problem))),
+            Err(problem) => self.answer_app(conn, &Err(AppError::Problem(problem))),
         }
         true
     }
@@ -214,7 +214,7 @@ impl Shard {
         let to = self.shard_of(directory);
         if self.mesh.is_congested(to) {
             self.counters.commands_overloaded.increment();
-            self.answer_app(start.conn, Err(AppError::Unavailable));
+            self.answer_app(start.conn, &Err(AppError::Unavailable));
             return;
         }
         let (from, token, id) = (self.mesh.me(), self.token(), station.into());
@@ -233,9 +233,9 @@ impl Shard {
             Ok(Some(home)) => self.keep_app_key(start, home),
             Ok(None) => {
                 let error = AppError::Refused(Refusal::UnknownStation);
-                self.answer_app(start.conn, Err(error));
+                self.answer_app(start.conn, &Err(error));
             }
-            Err(Unavailable) => self.answer_app(start.conn, Err(AppError::Unavailable)),
+            Err(Unavailable) => self.answer_app(start.conn, &Err(AppError::Unavailable)),
         }
     }
 
@@ -250,15 +250,15 @@ impl Shard {
     /// The key is this request's, or not.
     pub(super) fn app_key_kept(
         &mut self,
-        start: Box<AppStart>,
+        start: AppStart,
         home: PartitionId,
         outcome: Result<Outcome, Unavailable>,
     ) {
-        let AppStart { conn, request } = *start;
+        let AppStart { conn, request } = start;
         match outcome {
-            Err(Unavailable) => self.answer_app(conn, Err(AppError::Unavailable)),
+            Err(Unavailable) => self.answer_app(conn, &Err(AppError::Unavailable)),
             Ok(Outcome::Refused(refusal)) => {
-                self.answer_app(conn, Err(AppError::Refused(refusal)));
+                self.answer_app(conn, &Err(AppError::Refused(refusal)));
             }
             Ok(_) if self.is_mine(home) => {
                 self.start_app(home, request, Waiter::App(AppTo::Here(conn)));
@@ -305,7 +305,7 @@ impl Shard {
 
     pub(super) fn answer_app_to(&mut self, to: AppTo, result: Result<Vec<u8>, AppError>) {
         match to {
-            AppTo::Here(conn) => self.answer_app(conn, result),
+            AppTo::Here(conn) => self.answer_app(conn, &result),
             AppTo::There { shard, token } => {
                 self.mesh.send(shard, MeshMessage::AppStarted { token, result });
             }
@@ -313,13 +313,13 @@ impl Shard {
     }
 
     /// Answers the request under way, if its app still waits, and goes on to the next.
-    pub(super) fn answer_app(&mut self, conn: ConnId, result: Result<Vec<u8>, AppError>) {
+    pub(super) fn answer_app(&mut self, conn: ConnId, result: &Result<Vec<u8>, AppError>) {
         let Some(app) = self.app(conn) else { return };
         let Some(request) = app.under_way.take() else { return };
         let ends =
             matches!(result, Err(AppError::Overdue | AppError::Stopping | AppError::Http(_)));
         let close = request.close || ends || self.stopping;
-        self.write_app_answer(conn, &result, &request.request_id, close);
+        self.write_app_answer(conn, result, &request.request_id, close);
         if close {
             self.finish_app(conn);
             return;
@@ -397,7 +397,7 @@ impl Shard {
         if due > now {
             self.arm(conn, due);
         } else if app.under_way.is_some() {
-            self.answer_app(conn, Err(AppError::Overdue));
+            self.answer_app(conn, &Err(AppError::Overdue));
         } else {
             self.counters.connections_timed_out.increment();
             self.effects.closes.push(conn);

@@ -606,7 +606,7 @@ impl Shard {
                 Err(_) => self.begin_life(partition),
             },
             Waiter::Held { job, home } => self.job_held(*job, home, outcome),
-            Waiter::AppKey { start, home } => self.app_key_kept(start, home, outcome),
+            Waiter::AppKey { start, home } => self.app_key_kept(*start, home, outcome),
             Waiter::App(to) => self.app_started(to, outcome),
             Waiter::AppStation(_) | Waiter::AppElsewhere(_) => {
                 unreachable!("these ask other shards, and propose nothing")

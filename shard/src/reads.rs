@@ -164,7 +164,7 @@ impl Shard {
                 let later = [("Retry-After", "5")];
                 self.refuse_handshake(conn, 503, "the hub cannot tell now; come back", &later);
             }
-            Read::AppStation(start) => self.answer_app(start.conn, Err(AppError::Unavailable)),
+            Read::AppStation(start) => self.answer_app(start.conn, &Err(AppError::Unavailable)),
             Read::AppSession { to, .. } => self.answer_app_to(to, Err(AppError::Unavailable)),
             Read::View(number) => {
                 self.reads.views.remove(&number);

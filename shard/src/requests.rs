@@ -128,7 +128,7 @@ impl Shard {
                 let Waiter::AppElsewhere(conn) = waiter else {
                     unreachable!("only sockets of apps start elsewhere")
                 };
-                self.answer_app(conn, result);
+                self.answer_app(conn, &result);
             }
             MeshMessage::Roster(roster) => self.take_in_roster(roster),
             MeshMessage::Handoff(handoff) => self.handle_handoff(handoff),
