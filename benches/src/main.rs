@@ -2,9 +2,9 @@
 //! `start-charge` and `connections` start a node of their own on fresh data and load it over real sockets; `engine`,
 //! `tsdb` and `ledger` set the store, the series and the books beside their peers, `runtime` the ring.
 //!
-//! Floors, top first: `replication`, `telemetry`, `soak` > `start_charge`, `connections` > `provision` > `station` (one socket) and `http` >
-//! `node` (the process); `runtime`, `peers::ocpp` > `start_charge`, `server`; `engine`, `tsdb`, `ledger` > `peers` >
-//! `chart`, `quiet`; all > `cpu`, `files`, `error`, `figures`.
+//! Floors, top first: `replication`, `telemetry`, `soak` > `start_charge`, `connections` > `provision` > `station` (one
+//! socket) and `http` > `node` (the process); `runtime`, `peers::ocpp` > `start_charge`, `server`; `engine`, `tsdb`,
+//! `ledger` > `peers` > `chart`, `quiet`; all > `cpu`, `files`, `error`, `figures`.
 //! No figure is printed unless every answer was as it must be.
 
 mod chart;

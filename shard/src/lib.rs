@@ -4,7 +4,7 @@
 //! driver turns both into ring operations, the simulator into events of its world. Nothing in here blocks
 //! or reads a clock; stores and log are reached through the seams of `engine` and `log`.
 //!
-//! Floors, top first: `lib` with `accept`, `stations`, `apps`, `requests`, `outbound`, `transfers` (all of them parts of one
+//! Floors, top first: `lib` with `accept`, `stations`, `apps`, `requests`, `outbound`, `transfers` (all parts of one
 //! [`Shard`]) > `mesh`, `slot` > `states`, `waiter`, `connection` > `gateway` > `port`, `stores`, `timers`,
 //! `counters`. Beside them `control`, the way in from other threads, which uses `port` and `counters`.
 //!

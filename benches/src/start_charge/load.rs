@@ -275,8 +275,8 @@ impl Load {
         Ok(began.elapsed())
     }
 
-    /// Waits for something to come, but no longer than told, and reads it. Sockets of apps come after those of the stations; places of those
-    /// that were answered go into `idle`.
+    /// Waits for something to come, but no longer than told, and reads it. Sockets of apps come after those of the
+    /// stations; places of those that were answered go into `idle`.
     pub(super) fn turn(
         &mut self,
         phase: Phase,
