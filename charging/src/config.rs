@@ -55,7 +55,8 @@ pub struct PartitionConfig {
     pub live_sessions_max: usize,
     /// Most outbox rows before new sessions are refused.
     pub outbox_max: usize,
-    /// How many finished sessions are remembered by id.
+    /// How many finished sessions are in memory by id, and as many holds for sessions of other partitions that are
+    /// over; the store has all.
     pub finished_sessions_max: usize,
     /// How many finished transactions of one station are remembered, for repeats.
     pub finished_per_station_max: usize,
@@ -65,15 +66,12 @@ pub struct PartitionConfig {
     pub segments_max: usize,
     /// How many finished sessions can be read in full without the store.
     pub recent_sessions_max: usize,
-    /// Most holds standing for sessions of other partitions, and as many resolved ones remembered.
+    /// Most holds standing for sessions of other partitions.
     pub payer_sessions_max: usize,
-    /// How long the ledger knows the keys of what it booked: a repeat after that would be booked again,
-    /// and what is older cannot be refunded.
-    pub keys_kept: Duration,
+    /// How many sets the ledger has in memory beside those whose holds are open; the store has all.
+    pub keys_max: usize,
     /// Most timers fired by one entry; the rest fire with the next.
     pub timers_per_entry_max: usize,
-    /// Most documents whose period is not longer over than `keys_kept`.
-    pub documents_max: usize,
     /// No session delivers more: a meter that says so is not believed.
     pub session_energy_max: WattHours,
     /// A vehicle stops charging below this, so a connector gets this much or nothing.
@@ -104,15 +102,14 @@ impl Default for PartitionConfig {
             tokens_per_driver_max: 64,
             live_sessions_max: 200_000,
             outbox_max: 400_000,
-            finished_sessions_max: 500_000,
+            finished_sessions_max: 20_000,
             finished_per_station_max: 64,
             parked_per_station_max: 16,
             segments_max: 16,
             recent_sessions_max: 1_024,
             payer_sessions_max: 200_000,
-            keys_kept: Duration::from_secs(180 * 24 * 60 * 60),
+            keys_max: 20_000,
             timers_per_entry_max: 1_000,
-            documents_max: 2_000_000,
             session_energy_max: WattHours(1_000_000),
             // 6 A at 230 V, the least a vehicle charges with (IEC 61851).
             connector_power_min: Watts(1_380),

@@ -8,22 +8,22 @@
 //! or lost; the same request gets the same document; what invoices have of a session is never more than
 //! it cost, and what credit notes have is never more than its invoice had too much.
 //!
-//! Memory goes back as far as the ledger knows its keys (`keys_kept`): for older sessions and periods
-//! nothing is issued any more.
+//! Memory has the next number of each series and nothing else: the sessions that a request names, and what
+//! was asked for by it before, are recalled from the store ([`crate::history`]).
 
 use crate::accounts::{Name, Purpose};
 use crate::accruals::Month;
 use crate::command::{Outcome, Refusal};
 use crate::document::{
     Billing, BillingRow, DOCUMENT_BYTES_MAX, DOCUMENT_SESSIONS_MAX, DocumentId, DocumentKind,
-    DocumentPart, DocumentRow, ENTITY_CHARS_MAX, HEAD, IssueDocument, RequestId, SERIES,
-    SUBJECT_BYTES_MAX, SeriesRow, document_facts_key, document_key, request_id, request_key,
-    series_row_key, session_document_key,
+    DocumentPart, DocumentRow, ENTITY_CHARS_MAX, IssueDocument, RequestId, SUBJECT_BYTES_MAX,
+    SeriesRow, document_facts_key, document_key, read_session_document, request_key,
+    series_row_key, session_document_key, session_documents_prefix,
 };
 use crate::hash::key128;
-use crate::lookup::Lookup;
+use crate::history::{History, stored};
 use crate::partition::Partition;
-use crate::rows::{self, Keyspace, SessionRow, SessionState, archive};
+use crate::rows::{Keyspace, SessionRow, SessionState, archive};
 use crate::state::State;
 use novax_ledger::Undone;
 use novax_model::{Amount, Currency, SessionId, Timestamp};
@@ -39,8 +39,6 @@ struct Bill {
     /// What it costs, tax included.
     gross: Amount,
     currency: Currency,
-    /// When it was last heard of: how long this is kept.
-    heard: Timestamp,
     /// Its true stop may yet come.
     estimated: bool,
     /// Of its gross, what stands on invoices.
@@ -63,17 +61,15 @@ struct Issued {
 #[derive(Debug, Default)]
 pub(crate) struct Documents {
     /// The number that comes next.
-    series: BTreeMap<Box<str>, u64>,
+    pub(crate) series: BTreeMap<Box<str>, u64>,
     /// Series whose row is to be written.
     touched: BTreeSet<Box<str>>,
+    /// Granted or recalled in this entry.
     by_request: BTreeMap<RequestId, Issued>,
-    /// Requests by the end of their period.
-    requests: BTreeSet<(Timestamp, RequestId)>,
-    bills: Lookup<SessionId, Bill>,
+    /// Recalled in this entry: as they were before it, with what it issued.
+    bills: BTreeMap<SessionId, Bill>,
     /// What this entry booked of sessions.
     booked: Vec<(SessionId, Billing, u32)>,
-    /// Bills by when they were heard of.
-    heard: BTreeSet<(Timestamp, SessionId)>,
 }
 
 fn payer_of(driver: &str) -> u128 {
@@ -98,7 +94,6 @@ impl Bill {
             payer: payer_of(driver.as_str()),
             gross: row.charges.total(),
             currency: row.deal.currency,
-            heard: row.heard,
             estimated: row.estimated,
             invoiced: 0,
             credited: 0,
@@ -120,80 +115,45 @@ impl Bill {
 }
 
 impl Documents {
-    /// A session's row was written: its bill is what the row says, with the documents it stands on.
-    pub(crate) fn note_bill(&mut self, row: &SessionRow) {
-        let before = self.bills.remove(&row.session);
-        if let Some(before) = &before {
-            self.heard.remove(&(before.heard, row.session));
-        }
-        let Some(mut bill) = Bill::of(row) else { return };
-        if let Some(before) = before {
-            (bill.invoiced, bill.credited) = (before.invoiced, before.credited);
-            bill.invoices = before.invoices;
-        }
-        self.heard.insert((bill.heard, row.session));
-        self.bills.insert(row.session, bill);
-    }
-
-    /// Takes a stored row in; bills are there, and invoices come before credit notes.
-    fn restore(&mut self, row: &DocumentRow, since: Timestamp) {
-        for part in &row.parts {
-            if let Some(bill) = self.bills.get_mut(&part.session) {
-                bill.take(row.kind, &row.id, part.amount);
-            }
-        }
-        // A bill may be remembered longer than the period it was booked in.
-        if row.until < since {
+    /// What was asked for before by the same request.
+    pub(crate) fn recall(&mut self, request: &RequestId, history: &mut dyn History) {
+        if self.by_request.contains_key(request) {
             return;
         }
-        let issued = Issued { id: row.id.clone(), content: row.content, issued: row.issued };
-        self.remember(row.request(), row.until, issued);
+        let Some(text) = history.get(Keyspace::Documents, &request_key(request)) else { return };
+        let text = String::from_utf8(text).unwrap_or_default();
+        let id = DocumentId::parse(&text).expect("the number that a request got");
+        let row: Option<DocumentRow> = stored(history, Keyspace::Documents, &document_key(&id));
+        let row = row.expect("a document that has its number");
+        let issued = Issued { id, content: row.content, issued: row.issued };
+        self.by_request.insert(*request, issued);
     }
 
-    fn remember(&mut self, request: RequestId, until: Timestamp, issued: Issued) {
-        self.requests.insert((until, request));
-        let before = self.by_request.insert(request, issued);
-        assert!(before.is_none(), "a request is granted once");
-    }
-
-    /// Whether each series has as many documents as it gave numbers.
-    fn is_whole(&self, rows: &[DocumentRow]) -> bool {
-        let mut counts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for row in rows {
-            let (count, last) = counts.entry(&row.id.series).or_default();
-            (*count, *last) = (*count + 1, row.id.number.max(*last));
+    /// How a session is billed, and which documents it stands on.
+    pub(crate) fn recall_bill(&mut self, session: SessionId, history: &mut dyn History) {
+        if self.bills.contains_key(&session) {
+            return;
         }
-        let given = self.series.iter().map(|(series, next)| (&**series, (next - 1, next - 1)));
-        counts.into_iter().eq(given)
+        let key = session.0.to_be_bytes();
+        let row: Option<SessionRow> = stored(history, Keyspace::Sessions, &key);
+        let Some(mut bill) = row.as_ref().and_then(Bill::of) else { return };
+        // Invoices come before credit notes.
+        for (key, amount) in history.under(Keyspace::Documents, &session_documents_prefix(session))
+        {
+            let (kind, id, amount) =
+                read_session_document(&key, &amount).expect("where a session stands");
+            bill.take(kind, &id, amount);
+        }
+        self.bills.insert(session, bill);
     }
 
-    /// Drops what is too old to be asked for: all of it, so that bounds count the same after a restart.
-    fn forget_before(&mut self, before: Timestamp) {
-        while let Some(&(heard, session)) = self.heard.first().filter(|old| old.0 < before) {
-            self.heard.remove(&(heard, session));
-            self.bills.remove(&session);
-        }
-        while let Some(&(until, request)) = self.requests.first().filter(|old| old.0 < before) {
-            self.requests.remove(&(until, request));
-            self.by_request.remove(&request);
-        }
-    }
-}
-
-impl DocumentRow {
-    fn request(&self) -> RequestId {
-        let (names, period) = ((&*self.entity, &*self.subject), (self.from, self.until));
-        request_id(self.kind, names, period, self.currency)
+    pub(crate) fn forget_recalled(&mut self) {
+        self.by_request.clear();
+        self.bills.clear();
     }
 }
 
 impl State {
-    /// Before this, nothing is known of sessions and periods any more.
-    pub(crate) fn documents_since(&self) -> Timestamp {
-        let kept_us = u64::try_from(self.config.keys_kept.as_micros()).unwrap_or(u64::MAX);
-        Timestamp(self.now().0.saturating_sub(kept_us))
-    }
-
     /// Issues a document, if the books confirm it.
     pub(crate) fn issue_document(&mut self, ask: &IssueDocument) -> Result<Outcome, Refusal> {
         self.check_form(ask)?;
@@ -210,9 +170,6 @@ impl State {
             DocumentKind::CreditNote => self.check_credit_note(ask)?,
             DocumentKind::SettlementStatement => self.check_settlement(ask)?,
         }
-        if self.documents.by_request.len() >= self.config.documents_max {
-            return Err(Refusal::Full);
-        }
         let id = self.allot_number(&ask.entity);
         self.write_document(ask, &id, content);
         for part in &ask.parts {
@@ -221,7 +178,8 @@ impl State {
         }
         let issued = self.now();
         let known = Issued { id: id.clone(), content, issued };
-        self.documents.remember(request, ask.until, known);
+        let before = self.documents.by_request.insert(request, known);
+        assert!(before.is_none(), "a request is granted once");
         Ok(Outcome::Issued { id, issued, is_new: true })
     }
 
@@ -257,16 +215,12 @@ impl State {
         if ask.from >= ask.until || ask.until > self.now() {
             return Err(bad("a document is of a period that is over"));
         }
-        if ask.until < self.documents_since() {
-            return Err(bad("the period was over so long ago that its books are closed for good"));
-        }
         Ok(())
     }
 
     /// The bill of a session, if it is in this currency and nothing else may still change it.
     fn bill_for(&self, session: SessionId, currency: Currency) -> Result<&Bill, Refusal> {
-        let since = self.documents_since();
-        let bill = self.documents.bills.get(&session).filter(|bill| bill.heard >= since);
+        let bill = self.documents.bills.get(&session);
         let bill = bill.ok_or_else(|| bad(format!("session {session} is not billed here")))?;
         if bill.currency != currency {
             return Err(bad(format!("session {session} is in {}", bill.currency)));
@@ -411,7 +365,7 @@ impl State {
         }
     }
 
-    /// Rows of series that gave numbers in this entry; what is too old is forgotten.
+    /// Rows of series that gave numbers in this entry.
     pub(crate) fn write_series(&mut self) {
         self.write_billings();
         for series in std::mem::take(&mut self.documents.touched) {
@@ -420,8 +374,6 @@ impl State {
             let row = SeriesRow { series, next };
             self.append(Keyspace::Documents, &key, &archive(&row));
         }
-        let since = self.documents_since();
-        self.documents.forget_before(since);
     }
 }
 
@@ -436,41 +388,6 @@ fn check_total(ask: &IssueDocument) -> Result<(), Refusal> {
             Err(bad(format!("its sessions come to {sum}, the document says {}", ask.total)))
         }
         Some(_) => Ok(()),
-    }
-}
-
-/// Rows of the keyspace, read but not yet put together.
-#[derive(Default)]
-pub(crate) struct StoredDocuments {
-    series: Vec<SeriesRow>,
-    rows: Vec<DocumentRow>,
-}
-
-impl StoredDocuments {
-    /// Takes a row in; what documents say is not needed here.
-    pub(crate) fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), rows::CorruptRow> {
-        match key.first() {
-            Some(&SERIES) => self.series.push(rows::read(value)?),
-            Some(&HEAD) => self.rows.push(rows::read(value)?),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// The state of it, beside bills that are there already. Says what is missing.
-    pub(crate) fn assemble(mut self, state: &mut State) -> Result<(), String> {
-        let since = state.documents_since();
-        for row in self.series {
-            state.documents.series.insert(row.series, row.next);
-        }
-        if !state.documents.is_whole(&self.rows) {
-            return Err("numbers were given to documents that are missing".to_owned());
-        }
-        self.rows.sort_by_key(|row| (row.kind, row.issued));
-        for row in &self.rows {
-            state.documents.restore(row, since);
-        }
-        Ok(())
     }
 }
 
@@ -494,13 +411,14 @@ pub struct Invoicing {
 }
 
 impl Partition {
-    /// How a billed session stands with its documents; `None` when it is not billed, nobody pays it or it
-    /// is older than the ledger's memory.
-    #[must_use]
-    pub fn invoicing(&self, session: SessionId) -> Option<Invoicing> {
-        let since = self.state.documents_since();
-        let bill = self.state.documents.bills.get(&session).filter(|bill| bill.heard >= since)?;
-        Some(Invoicing {
+    /// How a billed session stands with its documents; `None` when it is not billed, or nobody pays it.
+    pub fn invoicing(
+        &mut self,
+        session: SessionId,
+        history: &mut dyn History,
+    ) -> Option<Invoicing> {
+        self.state.recall_for_bill(session, history);
+        let found = self.state.documents.bills.get(&session).map(|bill| Invoicing {
             gross: bill.gross,
             refunded: self.state.refunded(session, bill.gross),
             invoiced: bill.invoiced,
@@ -508,6 +426,8 @@ impl Partition {
             creditable: self.state.creditable(session, bill),
             estimated: bill.estimated,
             invoices: bill.invoices.clone(),
-        })
+        });
+        self.state.forget_recalled();
+        found
     }
 }

@@ -111,6 +111,24 @@ pub(crate) struct Memory {
     in_past: bool,
     /// No longer among the newest of the partition.
     aged: bool,
+    /// Here for this entry alone.
+    recalled: bool,
+}
+
+impl Memory {
+    fn of(row: &SessionRow) -> Memory {
+        let is_mark = row.state == SessionState::Refused && &*row.reason == ASKED_BEFORE_KNOWN;
+        Memory {
+            payload_hash: row.payload_hash,
+            state: row.state,
+            transaction_id: transaction_id(row.transaction.as_ref()),
+            heard: row.heard,
+            tombstone: is_mark.then_some(row.hold_attempt),
+            in_past: false,
+            aged: false,
+            recalled: false,
+        }
+    }
 }
 
 /// Finished sessions by id, the newest ones.
@@ -118,6 +136,8 @@ pub(crate) struct Memory {
 pub(crate) struct Finished {
     by_id: BTreeMap<SessionId, Memory>,
     oldest_first: BTreeSet<(Timestamp, SessionId)>,
+    /// Sessions of which this entry needs to know.
+    recalled: Vec<SessionId>,
     recent: BTreeMap<SessionId, Box<SessionRow>>,
     recent_order: VecDeque<SessionId>,
 }
@@ -134,16 +154,7 @@ impl Finished {
 
     /// Remembers a row; `in_past` when its station does too.
     pub(crate) fn remember(&mut self, row: &SessionRow, max: usize, in_past: bool) {
-        let memory = Memory {
-            payload_hash: row.payload_hash,
-            state: row.state,
-            transaction_id: transaction_id(row.transaction.as_ref()),
-            heard: row.heard,
-            tombstone: (row.state == SessionState::Refused && &*row.reason == ASKED_BEFORE_KNOWN)
-                .then_some(row.hold_attempt),
-            in_past,
-            aged: false,
-        };
+        let memory = Memory { in_past, ..Memory::of(row) };
         if row.marked > Timestamp::ZERO {
             self.oldest_first.remove(&(row.marked, row.session));
         }
@@ -152,6 +163,22 @@ impl Finished {
             self.oldest_first.remove(&(before.heard, row.session));
         }
         self.keep_place(row.heard, row.session, max);
+    }
+
+    /// Takes one back that was forgotten, until [`Finished::forget_recalled`].
+    pub(crate) fn recall(&mut self, row: &SessionRow) {
+        let memory = Memory { recalled: true, ..Memory::of(row) };
+        let before = self.by_id.insert(row.session, memory);
+        assert!(before.is_none(), "what is remembered is not recalled");
+        self.recalled.push(row.session);
+    }
+
+    pub(crate) fn forget_recalled(&mut self) {
+        for session in self.recalled.drain(..) {
+            if self.by_id.get(&session).is_some_and(|memory| memory.recalled) {
+                self.by_id.remove(&session);
+            }
+        }
     }
 
     /// Takes a place among the newest; the oldest give way.
@@ -175,7 +202,7 @@ impl Finished {
     pub(crate) fn unmark(&mut self, session: SessionId) -> Timestamp {
         let Some(memory) = self.by_id.remove(&session) else { return Timestamp::ZERO };
         assert!(memory.tombstone.is_some(), "only a mark gives way to a session");
-        memory.heard
+        if memory.recalled { Timestamp::ZERO } else { memory.heard }
     }
 
     /// A station has forgotten a session.

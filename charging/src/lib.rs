@@ -27,6 +27,7 @@
 //! * `money`, `limits`, `series`, `outbox`: holds and bills, site limits, chunks, effects
 //! * `state`: the tables in memory and which rows changed
 //! * `fx`: wallets in another currency than the tariff
+//! * [`history`]: what has left memory and is needed again
 //! * `documents`: numbers for invoices and the like. `evidence`: what meters signed
 //! * `accruals`: what contracts earn by the month. `books`: periods, debts given up, what lies about
 //! * `nodes`, [`roster`]: the nodes of the cluster, and where votes should be
@@ -50,6 +51,7 @@ mod evidence;
 mod finished;
 mod fx;
 mod hash;
+pub mod history;
 mod limits;
 mod lookup;
 mod meter;
@@ -100,6 +102,7 @@ pub use document::{
     SeriesRow, Signed, SignedEnergy, SignedNature, SignedRow, SignedValue,
 };
 pub use documents::Invoicing;
+pub use history::History;
 pub use partition::{Applied, Partition, Totals};
 pub use payment::{
     Card, Funding, PaymentAnswer, PaymentKind, PaymentRow, PaymentState, ProviderEntry,

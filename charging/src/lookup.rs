@@ -58,6 +58,10 @@ impl<K: Hash + Eq + Ord, V> Lookup<K, V> {
         self.rows.remove(key)
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+    }
+
     /// All rows by their keys' order. Takes time in proportion to them.
     pub(crate) fn sorted(&self) -> impl Iterator<Item = &V> {
         let mut rows: Vec<(&K, &V)> = self.rows.iter().collect();

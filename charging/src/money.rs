@@ -19,9 +19,6 @@ use novax_model::{
 };
 use novax_settlement::{Base, Purpose as ShareOf, split};
 
-/// Keys of old sets that one entry forgets at most.
-const KEYS_FORGOTTEN_MAX: usize = 64;
-
 /// Where a session's hold lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HoldPlace {
@@ -75,13 +72,6 @@ impl State {
     /// Where and when the ledger books: the entry being applied.
     pub(crate) fn stamp(&self, effective_at: Timestamp) -> Stamp {
         Stamp { index: self.meta.applied_index, at: self.now(), effective_at }
-    }
-
-    /// Keys of sets so old that nobody repeats or undoes them leave memory, a few an entry.
-    pub(crate) fn forget_keys(&mut self) {
-        let kept_us = u64::try_from(self.config.keys_kept.as_micros()).unwrap_or(u64::MAX);
-        let before = Timestamp(self.now().0.saturating_sub(kept_us));
-        self.ledger.forget_keys(before, KEYS_FORGOTTEN_MAX);
     }
 
     pub(crate) fn available(&self, wallet: AccountId) -> Amount {

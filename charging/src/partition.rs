@@ -4,6 +4,7 @@ use crate::accounts::Purpose;
 use crate::command::{Command, CorruptEntry, Entry, Origin, Outcome, TransactionRef, decode_entry};
 use crate::config::PartitionConfig;
 use crate::finished::Past;
+use crate::history::History;
 use crate::payment::PaymentRow;
 use crate::roster::Roster;
 use crate::rows::{
@@ -73,14 +74,20 @@ impl Partition {
         Partition { state: State::new(config) }
     }
 
-    /// Applies a committed entry. An empty one (a new leader's) only moves the index.
+    /// Applies a committed entry. An empty one (a new leader's) only moves the index. `history` has the rows of
+    /// all entries before.
     ///
     /// # Errors
     /// [`CorruptEntry`] when the bytes are no entry of this build; nothing is changed.
     ///
     /// # Panics
     /// When the index does not grow, or the books do not balance.
-    pub fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Applied, CorruptEntry> {
+    pub fn apply(
+        &mut self,
+        index: u64,
+        entry: &[u8],
+        history: &mut dyn History,
+    ) -> Result<Applied, CorruptEntry> {
         let state = &mut self.state;
         let applied = state.meta.applied_index;
         assert!(index > applied, "entry {index} after {applied}: entries are applied in order");
@@ -97,10 +104,14 @@ impl Partition {
         state.meta.time = time.max(Timestamp(state.meta.time.0.saturating_add(1)));
         state.fire_timers();
         state.settle_months();
-        let outcomes = commands.into_iter().map(|command| state.execute(command)).collect();
-        state.forget_keys();
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for command in commands {
+            state.recall(&command, history);
+            outcomes.push(state.execute(command));
+        }
         state.ledger.assert_conserved();
         let rows = state.take_rows();
+        state.forget_recalled();
         let outbox = state.take_new_outbox();
         let sockets = state.take_sockets();
         Ok(Applied { outcomes, origins, rows, outbox, sockets })
@@ -275,12 +286,6 @@ impl Partition {
     #[must_use]
     pub fn refund_key(session: SessionId, n: u32) -> novax_model::TransferKey {
         Purpose::Refund.key(session, n)
-    }
-
-    /// Where the journal has the bill of a session: what a refund must bring along.
-    #[must_use]
-    pub fn bill(&self, session: SessionId) -> Option<novax_ledger::KeyRow> {
-        self.state.ledger.set(Purpose::Settle.key(session, 0))
     }
 
     /// A token and who owns it.

@@ -29,10 +29,6 @@ fn place_of(row: &PayerSessionRow) -> HoldPlace {
     HoldPlace { purpose, session: row.session, holds: row.hold_keys, held }
 }
 
-fn is_open(row: &PayerSessionRow) -> bool {
-    row.captured.is_none() && !row.released
-}
-
 impl State {
     /// A command of another partition.
     pub(crate) fn peer(&mut self, from: PartitionId, command: &PeerCommand) -> Outcome {
@@ -89,7 +85,8 @@ impl State {
 
     /// The card that pays, when nothing is held here for the session and its driver pays by card.
     fn card_of(&self, place: &PlaceHold) -> Result<Option<Outcome>, Refusal> {
-        let is_new = place.sequence == 0 && !self.payers.get(&place.session).is_some_and(is_open);
+        let is_new = place.sequence == 0
+            && !self.payers.get(&place.session).is_some_and(PayerSessionRow::is_open);
         let driver = self.tokens.get(&place.token).and_then(|row| self.drivers.get(&row.driver));
         let Some(row) = driver.filter(|_| is_new) else { return Ok(None) };
         let Funding::Card(card) = &row.funding else { return Ok(None) };
@@ -111,8 +108,7 @@ impl State {
         from: PartitionId,
         place: &PlaceHold,
     ) -> Result<PayerSessionRow, Refusal> {
-        let open = self.payers.len() - self.payers_resolved.len();
-        if open >= self.config.payer_sessions_max || !self.outbox_has_room() {
+        if self.open_payers() >= self.config.payer_sessions_max || !self.outbox_has_room() {
             return Err(Refusal::Full);
         }
         let owner = self.tokens.get(&place.token).ok_or(Refusal::UnknownToken)?;
@@ -190,7 +186,7 @@ impl State {
         let row = match self.payers.get(&session).cloned() {
             // A release of a try before comes again.
             Some(row) if row.attempt > attempt => return,
-            Some(row) if is_open(&row) => {
+            Some(row) if row.is_open() => {
                 self.void_hold(place_of(&row), Purpose::PeerRelease, row.attempt);
                 row
             }
@@ -256,7 +252,7 @@ impl State {
 
     /// A payer row is over; it stays to answer repeats, as long as there is room.
     fn resolve(&mut self, row: PayerSessionRow) {
-        assert!(!is_open(&row), "resolved by release or capture");
+        assert!(!row.is_open(), "resolved by release or capture");
         let (session, asked_at) = (row.session, row.ask_at);
         self.timers.remove(&(asked_at, Timer::AskSession(session)));
         self.payers_resolved.remove(&(asked_at, session));
@@ -265,10 +261,14 @@ impl State {
         self.remember_resolved(now, session);
     }
 
-    /// Bounds the resolved rows in memory; the store keeps them all.
+    /// A payer row is over.
     pub(crate) fn remember_resolved(&mut self, at: Timestamp, session: SessionId) {
         self.payers_resolved.insert((at, session));
-        while self.payers_resolved.len() > self.config.payer_sessions_max {
+    }
+
+    /// Bounds the resolved rows in memory. To be called when they are written: the store keeps them all.
+    pub(crate) fn forget_resolved(&mut self) {
+        while self.payers_resolved.len() > self.config.finished_sessions_max {
             let Some((_, oldest)) = self.payers_resolved.pop_first() else { break };
             self.payers.remove(&oldest);
         }
@@ -276,7 +276,7 @@ impl State {
 
     /// What a payer row waits for, when it is read back.
     pub(crate) fn index_payer(&mut self, row: &PayerSessionRow) {
-        if !is_open(row) {
+        if !row.is_open() {
             self.remember_resolved(row.ask_at, row.session);
         } else if !self.asking.contains(&row.session) {
             self.timers.insert((row.ask_at, Timer::AskSession(row.session)));
@@ -346,7 +346,7 @@ impl State {
 
     /// A hold is old: its session's partition is asked.
     pub(crate) fn ask_session(&mut self, session: SessionId) {
-        let Some(row) = self.payers.get(&session).filter(|row| is_open(row)) else { return };
+        let Some(row) = self.payers.get(&session).filter(|row| row.is_open()) else { return };
         let (to, attempt) = (row.partition, row.attempt);
         self.queue_peer(to, PeerCommand::AskSession { session, attempt });
     }
@@ -358,7 +358,7 @@ impl State {
         attempt: u32,
         state: Option<SessionState>,
     ) {
-        let Some(row) = self.payers.get(&session).filter(|row| is_open(row)) else { return };
+        let Some(row) = self.payers.get(&session).filter(|row| row.is_open()) else { return };
         match state {
             // The answer is about a try before this one.
             _ if row.attempt != attempt => self.ask_again(session),
@@ -411,7 +411,7 @@ impl State {
 
     /// The session lives, or its capture is on the way: ask again later.
     pub(crate) fn ask_again(&mut self, session: SessionId) {
-        let Some(row) = self.payers.get(&session).filter(|row| is_open(row)).cloned() else {
+        let Some(row) = self.payers.get(&session).filter(|row| row.is_open()).cloned() else {
             return;
         };
         let ask_at = self.now().saturating_add(self.config.hold_check_after);

@@ -1,25 +1,26 @@
 //! A partition from its rows: the same one as if it had never stopped.
 //!
 //! Rows come from one consistent snapshot of the store, in any order. What memory holds beyond rows
-//! is derived here: indices, timers, memories, counters.
+//! is derived here: indices, timers, memories, counters. Of what only the newest rows stay in memory, no more
+//! are held while they are read ([`Newest`], [`Ended`]).
 
 use crate::accruals::Month;
 use crate::config::PartitionConfig;
-use crate::documents::StoredDocuments;
+use crate::document::{SERIES, SeriesRow};
 use crate::finished::is_billed;
 use crate::partition::Partition;
 use crate::payment::PaymentRow;
 use crate::roster::Roster;
 use crate::rows::{
-    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryRow, DriverRow, FxRateRow, Keyspace,
-    MetaRow, OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow, SiteRow,
-    StationRow, TermsId, TermsRow, TokenRow, TreeHeadRow, read_head_key,
+    self, AccrualRow, ConnectorRow, CorruptRow, DirectoryKind, DirectoryRow, DriverRow, FxRateRow,
+    Keyspace, MetaRow, OutboxRow, PayerSessionRow, SeriesKey, SessionRow, SessionState, SignalRow,
+    SiteRow, StationRow, TermsId, TermsRow, TokenRow, TreeHeadRow, read_head_key,
 };
-use crate::state::{Session, Site, State, Station};
+use crate::state::{Counters, Session, Site, State, Station};
 use novax_ledger::{Account, Head, Hold, KeyRow, Ledger, LedgerError};
-use novax_model::{Timestamp, TransferKey};
+use novax_model::{Identity, SessionId, Timestamp, TransferKey};
 use novax_tsdb::OpenPart;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 /// Why a partition cannot be restored. All but the first mean that the store is damaged.
@@ -56,8 +57,61 @@ pub enum RestoreError {
     },
 }
 
+/// The rows with the greatest keys, so many and no more.
+struct Newest<K, T> {
+    rows: BTreeMap<K, T>,
+    max: usize,
+}
+
+impl<K: Ord, T> Newest<K, T> {
+    fn new(max: usize) -> Newest<K, T> {
+        Newest { rows: BTreeMap::new(), max }
+    }
+
+    fn insert(&mut self, key: K, row: T) {
+        self.rows.insert(key, row);
+        if self.rows.len() > self.max {
+            self.rows.pop_first();
+        }
+    }
+}
+
+/// By when it was last heard of.
+type EndedKey = (Timestamp, SessionId);
+
+/// Sessions that are over, as far as the partition or their station remembers them.
+struct Ended {
+    rows: BTreeMap<EndedKey, SessionRow>,
+    newest: BTreeSet<EndedKey>,
+    by_station: BTreeMap<Identity, BTreeSet<EndedKey>>,
+    /// Of the partition, and of a station.
+    max: (usize, usize),
+}
+
+impl Ended {
+    fn insert(&mut self, row: SessionRow) {
+        let key = (row.heard, row.session);
+        let here = self.by_station.entry(row.identity.clone()).or_default();
+        self.rows.insert(key, row);
+        let (partition_max, station_max) = self.max;
+        let left_station = add(here, key, station_max);
+        let left_newest = add(&mut self.newest, key, partition_max);
+        for key in left_station.into_iter().chain(left_newest) {
+            let is_of_station = |row: &SessionRow| self.by_station[&row.identity].contains(&key);
+            if !self.newest.contains(&key) && !self.rows.get(&key).is_some_and(is_of_station) {
+                self.rows.remove(&key);
+            }
+        }
+    }
+}
+
+/// Puts a key in; says which one is too many.
+fn add(newest: &mut BTreeSet<EndedKey>, key: EndedKey, max: usize) -> Option<EndedKey> {
+    newest.insert(key);
+    if newest.len() > max { newest.pop_first() } else { None }
+}
+
 /// Rows by kind, read but not yet put together.
-#[derive(Default)]
 struct Sorted {
     meta: Option<MetaRow>,
     directory: Vec<DirectoryRow>,
@@ -69,17 +123,25 @@ struct Sorted {
     rates: Vec<FxRateRow>,
     priced: std::collections::BTreeSet<Vec<u8>>,
     roster: Roster,
-    documents: StoredDocuments,
+    series_of_documents: Vec<SeriesRow>,
     stations: BTreeMap<u32, StationRow>,
     connectors: Vec<ConnectorRow>,
     drivers: Vec<DriverRow>,
     tokens: Vec<TokenRow>,
+    /// Those that go on.
     sessions: Vec<SessionRow>,
+    ended: Ended,
+    counters: Counters,
     accounts: Vec<Account>,
     holds: Vec<Hold>,
-    keys: Vec<(TransferKey, KeyRow)>,
+    /// Those whose holds are open.
+    keys_held: Vec<(TransferKey, KeyRow)>,
+    /// By the first journal row.
+    keys: Newest<u64, (TransferKey, KeyRow)>,
     outbox: Vec<OutboxRow>,
+    /// Those whose holds stand.
     payers: Vec<PayerSessionRow>,
+    payers_resolved: Newest<EndedKey, PayerSessionRow>,
     /// In order of session and number, as their keys are.
     payments: BTreeMap<Vec<u8>, PaymentRow>,
     /// The newest chunk of each series, with its key's time.
@@ -99,7 +161,7 @@ impl Partition {
         config: PartitionConfig,
         rows: impl Iterator<Item = Result<(Keyspace, Vec<u8>, Vec<u8>), E>>,
     ) -> Result<Self, RestoreError> {
-        let mut sorted = Sorted::default();
+        let mut sorted = Sorted::new(&config);
         for row in rows {
             let (keyspace, key, value) =
                 row.map_err(|error| RestoreError::Read(error.to_string()))?;
@@ -123,11 +185,55 @@ fn number<const N: usize>(keyspace: Keyspace, bytes: &[u8]) -> Result<[u8; N], R
 }
 
 impl Sorted {
+    fn new(config: &PartitionConfig) -> Sorted {
+        Sorted {
+            meta: None,
+            directory: Vec::new(),
+            sites: Vec::new(),
+            heads_of_tree: Vec::new(),
+            terms: Vec::new(),
+            signals: Vec::new(),
+            accruals: Vec::new(),
+            rates: Vec::new(),
+            priced: BTreeSet::new(),
+            roster: Roster::default(),
+            series_of_documents: Vec::new(),
+            stations: BTreeMap::new(),
+            connectors: Vec::new(),
+            drivers: Vec::new(),
+            tokens: Vec::new(),
+            sessions: Vec::new(),
+            ended: Ended {
+                rows: BTreeMap::new(),
+                newest: BTreeSet::new(),
+                by_station: BTreeMap::new(),
+                max: (config.finished_sessions_max, config.finished_per_station_max),
+            },
+            counters: Counters::default(),
+            accounts: Vec::new(),
+            holds: Vec::new(),
+            keys_held: Vec::new(),
+            keys: Newest::new(config.keys_max),
+            outbox: Vec::new(),
+            payers: Vec::new(),
+            payers_resolved: Newest::new(config.finished_sessions_max),
+            payments: BTreeMap::new(),
+            series: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            any: false,
+        }
+    }
+
     fn take(&mut self, keyspace: Keyspace, key: &[u8], value: Vec<u8>) -> Result<(), RestoreError> {
         self.any = true;
         match keyspace {
             Keyspace::Meta => self.meta = Some(archive(keyspace, &value)?),
-            Keyspace::Directory => self.directory.push(archive(keyspace, &value)?),
+            Keyspace::Directory => {
+                let row: DirectoryRow = archive(keyspace, &value)?;
+                if row.kind != DirectoryKind::RequestKey {
+                    self.directory.push(row);
+                }
+            }
             Keyspace::Sites => self.sites.push(archive(keyspace, &value)?),
             Keyspace::TreeHeads => self.heads_of_tree.push(archive(keyspace, &value)?),
             Keyspace::Terms => {
@@ -146,15 +252,26 @@ impl Sorted {
             Keyspace::Connectors => self.connectors.push(archive(keyspace, &value)?),
             Keyspace::Drivers => self.drivers.push(archive(keyspace, &value)?),
             Keyspace::Tokens => self.tokens.push(archive(keyspace, &value)?),
-            Keyspace::Sessions => self.sessions.push(archive(keyspace, &value)?),
+            Keyspace::Sessions => self.take_session(archive(keyspace, &value)?),
             Keyspace::Accounts => self.accounts.push(archive(keyspace, &value)?),
             Keyspace::Holds => self.holds.push(archive(keyspace, &value)?),
             Keyspace::Keys => {
                 let key = TransferKey(u128::from_be_bytes(number(keyspace, key)?));
-                self.keys.push((key, archive(keyspace, &value)?));
+                let row: KeyRow = archive(keyspace, &value)?;
+                if row.open_holds > 0 {
+                    self.keys_held.push((key, row));
+                }
+                self.keys.insert(row.first, (key, row));
             }
             Keyspace::Outbox => self.outbox.push(archive(keyspace, &value)?),
-            Keyspace::PayerSessions => self.payers.push(archive(keyspace, &value)?),
+            Keyspace::PayerSessions => {
+                let row: PayerSessionRow = archive(keyspace, &value)?;
+                if row.is_open() {
+                    self.payers.push(row);
+                } else {
+                    self.payers_resolved.insert((row.ask_at, row.session), row);
+                }
+            }
             Keyspace::Series => {
                 let key = SeriesKey::read(key).ok_or(RestoreError::Key(keyspace))?;
                 let newest = self.series.entry(key.series).or_default();
@@ -171,8 +288,9 @@ impl Sorted {
             }
             Keyspace::Accruals => self.accruals.push(archive(keyspace, &value)?),
             Keyspace::Documents => {
-                let read = self.documents.take(key, &value);
-                read.map_err(|error| RestoreError::Row { keyspace, error })?;
+                if key.first() == Some(&SERIES) {
+                    self.series_of_documents.push(archive(keyspace, &value)?);
+                }
             }
             Keyspace::FxRates => self.rates.push(archive(keyspace, &value)?),
             Keyspace::Nodes => self.roster = archive(keyspace, &value)?,
@@ -191,8 +309,20 @@ impl Sorted {
         Ok(())
     }
 
+    fn take_session(&mut self, row: SessionRow) {
+        if is_billed(&row) {
+            self.counters.count_ended(&row);
+        }
+        if row.state.is_live() || row.state == SessionState::Settling {
+            self.sessions.push(row);
+        } else {
+            self.ended.insert(row);
+        }
+    }
+
     fn assemble(self, config: PartitionConfig) -> Result<Partition, RestoreError> {
         let mut state = State::new(config);
+        state.counters = self.counters;
         match self.meta {
             Some(meta) => state.meta = meta,
             None if self.any => {
@@ -231,7 +361,11 @@ impl Sorted {
         state.tokens = self.tokens.into_iter().map(|row| (row.token.clone(), row)).collect();
         let head =
             Head { next_journal: state.meta.next_journal, closed_until: state.meta.closed_until };
-        let (accounts, holds, keys) = (self.accounts, self.holds, self.keys);
+        let (accounts, holds) = (self.accounts, self.holds);
+        let newest = self.keys.rows;
+        let held = self.keys_held.into_iter().filter(|(_, row)| !newest.contains_key(&row.first));
+        let held: Vec<(TransferKey, KeyRow)> = held.collect();
+        let keys = held.into_iter().chain(newest.into_values()).collect();
         for account in &accounts {
             if let Some(driver) = crate::accounts::debtor_of(&account.name) {
                 state.debts.entry(driver).or_default().insert(account.currency, account.id);
@@ -252,10 +386,13 @@ impl Sorted {
             state.cards_touched.insert(row.session);
             rows.push(row);
         }
-        state.restore_sessions(self.sessions)?;
-        self.documents.assemble(&mut state).map_err(RestoreError::Inconsistent)?;
+        let ended = self.ended.rows.into_values();
+        state.restore_sessions(self.sessions.into_iter().chain(ended).collect())?;
+        for row in self.series_of_documents {
+            state.documents.series.insert(row.series, row.next);
+        }
         state.forget_cards();
-        for row in self.payers {
+        for row in self.payers.into_iter().chain(self.payers_resolved.rows.into_values()) {
             state.payers.insert(row.session, row.clone());
             state.index_payer(&row);
         }
@@ -324,14 +461,7 @@ impl State {
     /// Sessions in the order in which they finished: memories keep the newest.
     fn restore_sessions(&mut self, mut sessions: Vec<SessionRow>) -> Result<(), RestoreError> {
         sessions.sort_by_key(|row| (row.heard, row.session));
-        let since = self.documents_since();
         for row in sessions {
-            if is_billed(&row) {
-                self.counters.count_ended(&row);
-            }
-            if row.heard >= since {
-                self.documents.note_bill(&row);
-            }
             let station = self.find_station(row.identity.as_str());
             let open = row.state.is_live() || row.state == SessionState::Settling;
             match station {

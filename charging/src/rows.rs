@@ -210,6 +210,20 @@ impl Keyspace {
         )
     }
 
+    /// Between which keys the rows lie that a partition is restored from.
+    #[must_use]
+    pub fn restored_keys(self) -> (&'static [u8], Option<&'static [u8]>) {
+        match self {
+            // Request keys come last, and are looked up.
+            Keyspace::Directory => (&[], Some(&[DirectoryKind::RequestKey as u8])),
+            // Series come first; of what was issued, memory knows nothing.
+            Keyspace::Documents => {
+                (&[crate::document::SERIES], Some(&[crate::document::SERIES + 1]))
+            }
+            _ => (&[], None),
+        }
+    }
+
     /// How many microseconds of rows lie together in windows that are dropped whole, where rows are
     /// kept by time. [`window_time`] says when a row's is.
     #[must_use]
@@ -1050,6 +1064,14 @@ pub struct PayerSessionRow {
     pub fx: Option<Rate>,
     /// With a rate: what is owed of the bill, in the wallet's currency.
     pub fx_owed: Amount,
+}
+
+impl PayerSessionRow {
+    /// Whether its hold is neither taken nor let go.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.captured.is_none() && !self.released
+    }
 }
 
 /// Something a person should look at: billing data without a session, a doubtful meter.

@@ -164,6 +164,8 @@ pub(crate) struct State {
     pub(crate) payers: Lookup<SessionId, PayerSessionRow>,
     /// Resolved payer rows, oldest first.
     pub(crate) payers_resolved: BTreeSet<(Timestamp, SessionId)>,
+    /// Payer rows that this entry needs.
+    pub(crate) payers_recalled: Vec<SessionId>,
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Sessions whose hold a peer is being asked to raise.
     pub(crate) raising: BTreeSet<SessionId>,
@@ -228,6 +230,7 @@ impl State {
             finished: Finished::default(),
             payers: Lookup::default(),
             payers_resolved: BTreeSet::new(),
+            payers_recalled: Vec::new(),
             outbox: BTreeMap::new(),
             raising: BTreeSet::new(),
             releasing: BTreeMap::new(),
@@ -585,19 +588,6 @@ impl State {
         }
     }
 
-    /// Sessions whose row changed may now stand on documents, or no more.
-    fn note_bills(&mut self, dirty: &[Dirty]) {
-        for session in dirty.iter().filter_map(|dirty| match dirty {
-            Dirty::Session(session) => Some(session),
-            _ => None,
-        }) {
-            let live = self.sessions.get(session).map(|session| &*session.row);
-            if let Some(row) = live.or_else(|| self.closing.get(session).map(|row| &**row)) {
-                self.documents.note_bill(row);
-            }
-        }
-    }
-
     fn take_ledger_rows(&mut self, out: &mut RowWrites) {
         let changes = self.ledger.take_changes();
         for account in changes.accounts() {
@@ -618,7 +608,7 @@ impl State {
             out.write_row(Keyspace::AccountEntries, &key, Some(entry));
         }
         for (key, row) in changes.keys() {
-            out.write_row(Keyspace::Keys, &key.0.to_be_bytes(), row.as_ref());
+            out.write_row(Keyspace::Keys, &key.0.to_be_bytes(), Some(&row));
         }
         self.heads.grow(self.config.partition, &mut self.meta, changes.journal(), out);
         let head = self.ledger.head();
@@ -633,7 +623,6 @@ impl State {
         out.clear();
         dirty.iter().for_each(|dirty| self.write_dirty(dirty, &mut out));
         self.take_ledger_rows(&mut out);
-        self.note_bills(&dirty);
         self.dirty.reuse(dirty);
         self.write_series();
         out.append(&mut self.appended);

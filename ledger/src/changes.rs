@@ -47,9 +47,8 @@ impl<'a> Changes<'a> {
         self.entries
     }
 
-    /// Sets booked, or changed by what became of their holds or by a refund (`Some`), and sets
-    /// whose keys are forgotten (`None`), each once, in order of key.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = (TransferKey, Option<KeyRow>)> + use<'a> {
+    /// Sets booked, or changed by what became of their holds or by a refund, each once, in order of key.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = (TransferKey, KeyRow)> + use<'a> {
         self.keys.taken()
     }
 

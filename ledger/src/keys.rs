@@ -5,15 +5,18 @@
 //! "already posted", "already voided" and "expired" stay distinct, on a restored replica as on one that never
 //! stopped, at no cost in rows.
 //!
-//! In memory a key costs 48 bytes in a slab, 4 in the queue of ages and 11 to 21 in the index that finds it:
-//! 63 to 77 bytes with the room both keep to grow. So keys are forgotten, oldest first, but never younger
-//! than [`KEY_AGE_MIN`]; one whose hold is still open stays until that is resolved. New keys stand side by
-//! side, and the index is cut in [`SHARDS`], so that growing it never stops the ledger for longer than one of
-//! them takes.
+//! The store keeps every key, as long as the journal. Memory keeps the newest and those whose holds are open:
+//! [`Keys::trim`] lets the others leave, [`Keys::recall`] takes one back for as long as somebody needs it. In
+//! memory a key costs 48 bytes in a slab, 4 in the queue of ages and 11 to 21 in the index that finds it: 63
+//! to 77 bytes with the room both keep to grow. New keys stand side by side, and the index is cut in
+//! [`SHARDS`], so that growing it never stops the ledger for longer than one of them takes.
+//!
+//! **Invariant**: which keys are in memory after [`Keys::trim`] follows from the rows and its bound alone, so
+//! it is the same on a replica that was restored.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use novax_model::{Amount, Duration, Timestamp, TransferKey};
+use novax_model::{Amount, Timestamp, TransferKey};
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::error::LedgerError;
@@ -21,10 +24,6 @@ use crate::index::{Index, hash};
 use crate::order::{Marked, Order, leading};
 use crate::slab::Slab;
 use crate::transfer::{HOLD_LEGS_MAX, HoldId};
-
-/// No key younger than this is forgotten, whatever is asked for: longer than a charger may have
-/// been offline, and than a bank may take to dispute a payment.
-pub const KEY_AGE_MIN: Duration = Duration::from_secs(60 * 24 * 3600);
 
 const SHARDS: usize = 256;
 
@@ -104,8 +103,6 @@ const _: () = assert!(size_of::<Known>() == 48, "as the file's head says");
 enum State {
     Clean,
     Dirty,
-    /// It changed by being forgotten: no longer found, but its key is still asked for.
-    Forgotten,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,24 +136,22 @@ pub(crate) struct NewKey {
     pub(crate) undone: Undone,
 }
 
-/// Keys of all sets that are remembered.
+/// Keys of the sets that are in memory.
 #[derive(Debug)]
 pub(crate) struct Keys {
     rows: Slab<Known>,
     shards: Box<[Index]>,
     refunded: BTreeMap<TransferKey, Amount>,
-    /// Slots, by number of the first journal row, which grows with each set.
+    /// Slots of the newest, by number of the first journal row, which grows with each set.
     oldest_first: VecDeque<u32>,
-    /// Old enough to be forgotten but for an open hold, by number of the first journal row.
-    kept: BTreeMap<u64, u32>,
+    /// The first journal row of any set that was ever too old to stay is below.
+    stay_from: u64,
+    /// Slots of sets that are too old to stay, and that nothing needs any more.
+    over: Vec<u32>,
     dirty: Vec<Marked>,
-    /// Since the changes were last taken.
-    forgotten: Vec<u32>,
     /// What was dirty when the changes were taken, in order of key.
     taken: Vec<Marked>,
-    taken_forgotten: Vec<u32>,
     order: Order,
-    newest: Timestamp,
     open_holds: usize,
 }
 
@@ -167,13 +162,11 @@ impl Default for Keys {
             shards: (0..SHARDS).map(|_| Index::default()).collect(),
             refunded: BTreeMap::new(),
             oldest_first: VecDeque::new(),
-            kept: BTreeMap::new(),
+            stay_from: 0,
+            over: Vec::new(),
             dirty: Vec::new(),
-            forgotten: Vec::new(),
             taken: Vec::new(),
-            taken_forgotten: Vec::new(),
             order: Order::default(),
-            newest: Timestamp::ZERO,
             open_holds: 0,
         }
     }
@@ -265,7 +258,6 @@ impl Keys {
         let is_it = |slot| rows.at(slot).key == known.key;
         self.shards[shard_of(hash)].insert(hash, slot, is_it);
         self.open_holds += usize::from(known.open_holds);
-        self.newest = self.newest.max(known.at);
         slot
     }
 
@@ -277,7 +269,7 @@ impl Keys {
         }
     }
 
-    /// Takes stored keys back.
+    /// Takes stored keys back: the newest, and those whose holds are open.
     ///
     /// # Errors
     /// When one stands there twice.
@@ -287,22 +279,7 @@ impl Keys {
             if self.slot(key).is_some() {
                 return Err(LedgerError::Inconsistent("a key stands there twice"));
             }
-            let slot = self.put(Known {
-                key,
-                first: row.first,
-                at: row.at,
-                fingerprint: row.fingerprint,
-                digest: row.digest,
-                fates: row.fates,
-                rows: row.rows,
-                open_holds: row.open_holds,
-                mark: Mark::of(row.undone),
-                state: State::Clean,
-            });
-            if let Undone::Refunded(amount) = row.undone {
-                self.refunded.insert(key, amount);
-            }
-            order.push((row.first, slot));
+            order.push((row.first, self.put_row(key, &row)));
         }
         order.sort_unstable();
         if order.windows(2).any(|pair| pair[0].0 == pair[1].0) {
@@ -310,6 +287,34 @@ impl Keys {
         }
         self.oldest_first = order.into_iter().map(|(_, slot)| slot).collect();
         Ok(())
+    }
+
+    /// Takes one back that has left memory, until the next [`Keys::trim`]. One that is here stays as it is.
+    pub(crate) fn recall(&mut self, key: TransferKey, row: &KeyRow) {
+        if self.slot(key).is_some() {
+            return;
+        }
+        assert!(row.open_holds == 0, "a key whose hold is open never leaves");
+        let slot = self.put_row(key, row);
+        self.over.push(slot);
+    }
+
+    fn put_row(&mut self, key: TransferKey, row: &KeyRow) -> u32 {
+        if let Undone::Refunded(amount) = row.undone {
+            self.refunded.insert(key, amount);
+        }
+        self.put(Known {
+            key,
+            first: row.first,
+            at: row.at,
+            fingerprint: row.fingerprint,
+            digest: row.digest,
+            fates: row.fates,
+            rows: row.rows,
+            open_holds: row.open_holds,
+            mark: Mark::of(row.undone),
+            state: State::Clean,
+        })
     }
 
     /// Remembers what became of a hold of the set in `slot`.
@@ -320,6 +325,9 @@ impl Keys {
         assert!(known.fates >> (2 * id.leg) & 3 == 0, "a hold is resolved once");
         known.fates |= (resolution as u32) << (2 * id.leg);
         known.open_holds = known.open_holds.checked_sub(1).expect("the hold was open");
+        if known.open_holds == 0 && known.first < self.stay_from {
+            self.over.push(slot);
+        }
         self.open_holds -= 1;
         self.mark(slot);
     }
@@ -335,94 +343,50 @@ impl Keys {
         self.mark(slot);
     }
 
-    /// Forgets at most `max` keys that were booked before `before`, oldest first.
-    pub(crate) fn forget(&mut self, before: Timestamp, max: usize) -> usize {
-        let age_us = u64::try_from(KEY_AGE_MIN.as_micros()).expect("days fit");
-        let before = before.min(Timestamp(self.newest.0.saturating_sub(age_us)));
-        let mut forgotten = 0;
-        forgotten += self.forget_kept(before, max);
-        while forgotten < max {
-            let Some(slot) = self.oldest_first.front().copied() else { break };
-            let known = *self.rows.at(slot);
-            if known.at >= before {
-                break;
-            }
-            self.oldest_first.pop_front();
+    /// Lets all but the newest `max` sets leave memory, and those whose holds are open. To be called when the
+    /// changes have been taken and stored.
+    pub(crate) fn trim(&mut self, max: usize) {
+        while let Some(slot) = self.over.pop() {
+            self.leave(slot);
+        }
+        while self.oldest_first.len() > max {
+            let Some(slot) = self.oldest_first.pop_front() else { break };
+            let known = self.rows.at(slot);
+            self.stay_from = known.first + 1;
             if known.open_holds == 0 {
-                self.drop_key(slot);
-                forgotten += 1;
-            } else {
-                self.kept.insert(known.first, slot);
+                self.leave(slot);
             }
         }
-        forgotten
     }
 
-    /// Those whose holds have been resolved since they were passed over.
-    fn forget_kept(&mut self, before: Timestamp, max: usize) -> usize {
-        let is_over = |known: &Known| known.open_holds == 0 && known.at < before;
-        let due: Vec<(u64, u32)> = self
-            .kept
-            .iter()
-            .filter(|(_, slot)| is_over(self.rows.at(**slot)))
-            .map(|(first, slot)| (*first, *slot))
-            .take(max)
-            .collect();
-        for (first, slot) in &due {
-            self.kept.remove(first);
-            self.drop_key(*slot);
-        }
-        due.len()
-    }
-
-    fn drop_key(&mut self, slot: u32) {
-        self.mark(slot);
-        let known = self.rows.at_mut(slot);
+    fn leave(&mut self, slot: u32) {
+        let known = self.rows.at(slot);
         assert!(known.open_holds == 0, "an open hold keeps its key");
-        known.state = State::Forgotten;
+        assert!(known.state == State::Clean, "what leaves is stored");
         let key = known.key;
         let hash = hash(key.0);
         self.shards[shard_of(hash)].remove(hash, slot);
         self.refunded.remove(&key);
-        self.forgotten.push(slot);
+        self.rows.give_back(slot);
     }
 
     /// What was added or changed since the last call is what [`Keys::taken`] gives from now on.
     pub(crate) fn take_changes(&mut self) {
-        for slot in self.taken_forgotten.drain(..) {
-            self.rows.give_back(slot);
-        }
-        std::mem::swap(&mut self.taken_forgotten, &mut self.forgotten);
         self.taken.clear();
         std::mem::swap(&mut self.taken, &mut self.dirty);
         let rows = &mut self.rows;
         // Before they are sorted: new ones stand side by side.
         for (_, slot) in &self.taken {
-            let known = rows.at_mut(*slot);
-            if known.state == State::Dirty {
-                known.state = State::Clean;
-            }
+            rows.at_mut(*slot).state = State::Clean;
         }
         self.order.sort(&mut self.taken, |slot| rows.at(slot).key);
-        // A key may be forgotten and used again at once: of its rows, the one that stands counts.
-        self.taken.dedup_by(|later, kept| {
-            if later.0 != kept.0 {
-                return false;
-            }
-            let (known, before) = (rows.at(later.1), rows.at(kept.1));
-            let is_same = known.key == before.key;
-            if is_same && known.state != State::Forgotten {
-                *kept = *later;
-            }
-            is_same
-        });
     }
 
-    /// In order of key, each once; `None` is forgotten.
-    pub(crate) fn taken(&self) -> impl ExactSizeIterator<Item = (TransferKey, Option<KeyRow>)> {
+    /// In order of key, each once.
+    pub(crate) fn taken(&self) -> impl ExactSizeIterator<Item = (TransferKey, KeyRow)> {
         self.taken.iter().map(|(_, slot)| {
             let known = self.rows.at(*slot);
-            (known.key, (known.state != State::Forgotten).then(|| self.row_of(known)))
+            (known.key, self.row_of(known))
         })
     }
 

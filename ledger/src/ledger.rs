@@ -60,7 +60,7 @@ pub struct Rows {
     pub accounts: Vec<Account>,
     /// The open holds.
     pub holds: Vec<Hold>,
-    /// All keys that are not forgotten.
+    /// The newest keys, and those whose holds are open.
     pub keys: Vec<(TransferKey, KeyRow)>,
 }
 
@@ -283,12 +283,21 @@ impl Ledger {
         expired
     }
 
-    /// Forgets at most `max` keys of sets booked before `before`, oldest first; says how many. A
-    /// repeat of such a set would be booked again, and the set can no longer be undone. Whatever is
-    /// asked for, no key younger than [`crate::KEY_AGE_MIN`] goes, counted back from the newest set,
-    /// and none whose hold is still open.
-    pub fn forget_keys(&mut self, before: Timestamp, max: usize) -> usize {
-        self.keys.forget(before, max)
+    /// Lets the keys of all but the newest `max` sets leave memory, beside those whose holds are open. To be
+    /// called when the changes have been taken and stored: the store keeps them, and who means one of them
+    /// says so first ([`Ledger::recall_key`]). A repeat of a set that has left would be booked again, and it
+    /// could not be undone.
+    pub fn trim_keys(&mut self, max: usize) {
+        self.keys.trim(max);
+    }
+
+    /// Takes back what the store has of a set that has left memory, until keys are trimmed again. A set that
+    /// is in memory stays as it is.
+    ///
+    /// # Panics
+    /// When a hold of it is open: those never leave.
+    pub fn recall_key(&mut self, key: TransferKey, row: &KeyRow) {
+        self.keys.recall(key, row);
     }
 
     /// Whether the key was used for a request with this fingerprint.

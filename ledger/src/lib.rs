@@ -37,7 +37,7 @@ pub use code::Code;
 pub use error::LedgerError;
 pub use fingerprint::{digest, fingerprint};
 pub use journal::{AccountEntry, EntryKind, JournalRow};
-pub use keys::{KEY_AGE_MIN, KeyRow, Undone};
+pub use keys::{KeyRow, Undone};
 pub use ledger::{Head, Ledger, Rows};
 pub use receipt::{Posted, Receipt, Touched};
 pub use transfer::{HOLD_LEGS_MAX, Hold, HoldId, LEGS_MAX, Leg, POST_ALL, RateId, Stamp};

@@ -3,7 +3,7 @@
 use super::batches::Batches;
 use super::standing::Others;
 use super::states;
-use super::stores::MEMBERS_KEY;
+use super::stores::{MEMBERS_KEY, Recall};
 use super::transfers::Transfers;
 use super::waiter::{StationReplyTo, Waiter};
 use novax_charging::rows::Keyspace;
@@ -247,7 +247,8 @@ impl Slot {
     /// log's.
     pub fn apply(&mut self, committed: &Committed) -> SlotApplied {
         assert_eq!(committed.partition, self.id, "an entry goes to its own partition");
-        let applied = match self.machine.apply(committed.index, &committed.data) {
+        let mut history = Recall::new(&mut self.engine);
+        let applied = match self.machine.apply(committed.index, &committed.data, &mut history) {
             Ok(applied) => applied,
             Err(error) => panic!("partition {} entry {}: {error}", self.id, committed.index),
         };

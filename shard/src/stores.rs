@@ -3,9 +3,10 @@
 //!
 //! Rows that are kept by time lie in windows of time, so that old ones leave whole; all others in levels.
 
+use novax_charging::history::{History, StoredRow};
 use novax_charging::rows::{Keyspace, window_time};
 use novax_charging::{Partition, PartitionConfig, RestoreError};
-use novax_engine::{Compaction, Engine, KeyspaceOptions, Options};
+use novax_engine::{Compaction, Engine, KeyspaceOptions, Options, Snapshot};
 use novax_raft::Members;
 
 /// What each table of a partition is for. Sizes are the engine's own defaults.
@@ -36,11 +37,55 @@ pub fn restore(config: PartitionConfig, engine: &mut Engine) -> Result<Partition
     };
     let keyspaces = Keyspace::ALL.iter().copied().filter(is_wanted);
     let rows = keyspaces.flat_map(|keyspace| {
+        let (from, to) = keyspace.restored_keys();
         snapshot
-            .range(keyspace as u8, &[], None)
+            .range(keyspace as u8, from, to)
             .map(move |row| row.map(|(key, value)| (keyspace, key, value)))
     });
     Partition::restore(config, rows)
+}
+
+/// What a state machine recalls: rows as they are after the last entry that was written.
+///
+/// An id that is said for the first time is found nowhere without a file being read, for the tables' filters are in
+/// memory. What is there may have to be read from a file, on the thread that asks: it is asked for by commands
+/// that come seldom.
+#[derive(Debug)]
+pub struct Recall<'a> {
+    engine: &'a mut Engine,
+    snapshot: Option<Snapshot>,
+}
+
+impl<'a> Recall<'a> {
+    /// From this store. Nothing may be written to it meanwhile.
+    #[must_use]
+    pub fn new(engine: &'a mut Engine) -> Recall<'a> {
+        Recall { engine, snapshot: None }
+    }
+
+    fn snapshot(&mut self) -> &Snapshot {
+        self.snapshot.get_or_insert_with(|| self.engine.snapshot())
+    }
+}
+
+impl History for Recall<'_> {
+    /// # Panics
+    /// When the store cannot be read: this replica cannot tell what the others do.
+    fn get(&mut self, keyspace: Keyspace, key: &[u8]) -> Option<Vec<u8>> {
+        match self.snapshot().get(keyspace as u8, key) {
+            Ok(value) => value,
+            Err(error) => panic!("a row of {keyspace:?} is needed and cannot be read: {error}"),
+        }
+    }
+
+    /// # Panics
+    /// As [`Recall::get`].
+    fn under(&mut self, keyspace: Keyspace, prefix: &[u8]) -> Vec<StoredRow> {
+        match self.snapshot().prefix(keyspace as u8, prefix).collect() {
+            Ok(rows) => rows,
+            Err(error) => panic!("rows of {keyspace:?} are needed and cannot be read: {error}"),
+        }
+    }
 }
 
 /// Where a store keeps who the members of its group are.

@@ -2,14 +2,14 @@
 //! ledger. Shares none of the ledger's code but the rows' types.
 //!
 //! Claims checked, for every transaction: numbers, log indexes and times run on; each key is booked
-//! once (or again after the ledger may have forgotten it); each row moves money between two accounts
+//! once; each row moves money between two accounts
 //! of one currency; what is set aside is resolved once, whole, and between the same accounts; what is
 //! undone was booked, and is not undone twice; sides of an exchange are in two currencies. At any
 //! time debits equal credits, per currency.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use novax_ledger::{EntryKind, HoldId, JournalRow, KEY_AGE_MIN};
+use novax_ledger::{EntryKind, HoldId, JournalRow};
 use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey};
 
 use crate::canonical::Transaction;
@@ -40,14 +40,6 @@ struct Set {
     /// The sum over its rows that moved money, less what was undone.
     left: Amount,
     is_reversal: bool,
-    at: Timestamp,
-}
-
-impl Set {
-    /// The ledger forgets old keys, and then takes them again.
-    fn may_be_forgotten(&self, now: Timestamp) -> bool {
-        now.since(self.at) > KEY_AGE_MIN
-    }
 }
 
 /// The books, as far as they have been read.
@@ -91,7 +83,7 @@ impl Books {
         let is_expiry = first.kind == EntryKind::Expired;
         if is_expiry {
             self.know(first.key, "the set whose hold expires")?;
-        } else if self.sets.get(&first.key).is_some_and(|set| !set.may_be_forgotten(first.at)) {
+        } else if self.sets.contains_key(&first.key) {
             return Err(format!("key {} is booked a second time", first.key));
         }
         let mut moved: Amount = 0;
@@ -107,7 +99,7 @@ impl Books {
         check_exchange(&transaction.rows)?;
         if !is_expiry {
             let is_reversal = first.reverses.is_some();
-            self.sets.insert(first.key, Set { left: moved, is_reversal, at: first.at });
+            self.sets.insert(first.key, Set { left: moved, is_reversal });
         }
         self.rows += transaction.rows.len() as u64;
         Ok(())

@@ -1,7 +1,7 @@
 //! What an independent auditor sees in books that are signed and whole, and still wrong.
 
 use novax_audit::{Start, What, Writer};
-use novax_ledger::{Code, EntryKind, HoldId, JournalRow, KEY_AGE_MIN, Leg, RateId};
+use novax_ledger::{Code, EntryKind, HoldId, JournalRow, Leg, RateId};
 use novax_model::{Amount, Currency, Timestamp, TransferKey};
 use proptest::prelude::*;
 
@@ -112,21 +112,6 @@ fn a_hold_under_a_foreign_leg_is_seen() {
         row(rows, 0xA0).hold = Some(HoldId { key: TransferKey(0xA0), leg: 3 });
     });
     assert_eq!((at, why.contains("placed by another leg")), (1, true), "{why}");
-}
-
-#[test]
-fn a_key_may_come_back_after_the_ledger_forgot_it() {
-    let mut books = Bookkeeper::new();
-    let deposit = |amount| Leg::Post { debit: BANK, credit: WALLET, amount, code: Code::Deposit };
-    books.post(1, &[deposit(5)]);
-    books.index += KEY_AGE_MIN.as_secs() + 2;
-    books.post(2, &[deposit(6)]);
-    assert_eq!(books.ledger.forget_keys(Timestamp::MAX, 10), 1);
-    books.post(1, &[Leg::Post { debit: WALLET, credit: HOST, amount: 3, code: Code::Energy }]);
-    let journal = Journal::new(&books.rows());
-    let report = check(&journal.export(0, &[3], false, None)).unwrap();
-    assert_eq!(report.signed, 3);
-    assert_eq!(report.trial_balance[0].moved, 14);
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(crate) fn agree(node: &Node) -> i128 {
 
 /// A refund with the rows that it needs, as the gateway reads them.
 pub(crate) fn refund(node: &Node, session: SessionId, sequence: u32, amount: Amount) -> Refund {
-    let bill = node.partition.bill(session);
+    let bill = node.booked(session);
     let before = match bill.map(|bill| bill.undone) {
         Some(Undone::Refunded(before)) => before,
         _ => 0,

@@ -5,7 +5,7 @@
 //! same bytes as in the newest file. `UPDATE_EXPECT=1` writes that anew, which is right only together
 //! with a new entry version and a migration of rows.
 
-use crate::node::{Node, config};
+use crate::node::{Node, Store, config};
 use novax_charging::{
     Answer, Command, ConnectorStatus, DirectoryKind, DocumentKind, DocumentPart, EndTransaction,
     IssueDocument, Keyspace, Outcome, Partition, PasswordHash, PayerRef, PeerCommand, PlaceHold,
@@ -275,6 +275,7 @@ fn stored_entries_and_rows_are_read() {
 
 fn check_is_read(stored: &str) {
     let mut replayed = Partition::new(config(0));
+    let mut store = Store::new();
     let mut rows = Vec::new();
     for line in stored.lines() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -282,7 +283,14 @@ fn check_is_read(stored: &str) {
             ["entry", index, entry] => {
                 let entry = unhex(entry);
                 assert!(decode_entry(&entry).is_ok());
-                replayed.apply(index.parse().unwrap(), &entry).unwrap();
+                let applied = replayed.apply(index.parse().unwrap(), &entry, &mut store).unwrap();
+                for row in applied.rows.iter() {
+                    let key = (row.keyspace, row.key.to_vec());
+                    match row.value {
+                        Some(value) => store.insert(key, value.to_vec()),
+                        None => store.remove(&key),
+                    };
+                }
             }
             ["row", number, key, value] => {
                 let keyspace = keyspace(number.parse().unwrap());

@@ -6,6 +6,7 @@ mod chaos;
 mod documents;
 mod erase;
 mod format;
+mod history;
 mod node;
 mod nodes;
 mod peers;

@@ -4,10 +4,11 @@
 use novax_audit::canonical::{encode, transactions};
 use novax_audit::merkle::leaf_hash;
 use novax_charging::{
-    Applied, Command, Keyspace, Outcome, Partition, PartitionConfig, RowWrites, encode_entry, rows,
+    Applied, Command, Invoicing, Keyspace, Outcome, Partition, PartitionConfig, RowWrites,
+    encode_entry, rows,
 };
-use novax_ledger::{EntryKind, JournalRow};
-use novax_model::{PartitionId, Timestamp};
+use novax_ledger::{EntryKind, JournalRow, KeyRow};
+use novax_model::{PartitionId, SessionId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
@@ -24,7 +25,8 @@ pub(crate) struct Node {
 
 /// A configuration with small bounds, so that tests meet them.
 pub(crate) fn config(partition: u16) -> PartitionConfig {
-    PartitionConfig { partition: PartitionId(partition), ..PartitionConfig::default() }
+    let partition = PartitionId(partition);
+    PartitionConfig { partition, keys_max: 3, ..PartitionConfig::default() }
 }
 
 impl Node {
@@ -45,9 +47,10 @@ impl Node {
     pub(crate) fn apply(&mut self, at: Timestamp, commands: Vec<Command>) -> Applied {
         let heads = self.partition.seal_heads();
         self.write(&heads);
-        let mut twin = self.restored();
+        let (mut twin, mut before) = (self.restored(), self.store.clone());
         let applied = self.apply_once(at, commands.clone());
-        let same = twin.apply(self.index, &encode_entry(at, commands)).expect("a sound entry");
+        let same = twin.apply(self.index, &encode_entry(at, commands), &mut before);
+        let same = same.expect("a sound entry");
         assert_eq!(applied, same, "a restored partition does the same");
         assert_eq!(self.partition.state_hash(), twin.state_hash());
         assert_eq!(self.partition.next_deadline(), twin.next_deadline());
@@ -61,7 +64,8 @@ impl Node {
         let count = commands.len();
         let before = self.partition.now();
         let entry = encode_entry(at, commands);
-        let applied = self.partition.apply(self.index, &entry).expect("a sound entry");
+        let applied = self.partition.apply(self.index, &entry, &mut self.store);
+        let applied = applied.expect("a sound entry");
         assert_eq!(applied.outcomes.len(), count, "one outcome for each command");
         assert!(self.partition.now() > before, "time grows");
         self.write(&applied.rows);
@@ -69,6 +73,18 @@ impl Node {
             assert!(self.partition.outbox_row(*id).is_some(), "only standing rows are announced");
         }
         applied
+    }
+
+    /// Where the journal has the bill of a session, as the store says.
+    pub(crate) fn booked(&self, session: SessionId) -> Option<KeyRow> {
+        let key = Partition::bill_key(session).0.to_be_bytes().to_vec();
+        let row = self.store.get(&(Keyspace::Keys, key))?;
+        Some(rows::read(row).expect("a row that apply wrote"))
+    }
+
+    /// How a session stands with its documents.
+    pub(crate) fn invoicing(&mut self, session: SessionId) -> Option<Invoicing> {
+        self.partition.invoicing(session, &mut self.store)
     }
 
     /// One command in an entry of its own.

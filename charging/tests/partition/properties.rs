@@ -395,10 +395,11 @@ fn replicate(config: PartitionConfig, entries: &[(u64, Vec<Command>)], restore_a
             node.write(&heads);
             restored = Some(node.restored());
         }
+        let mut before = node.store.clone();
         let applied = node.apply_once(Timestamp(now), commands.clone());
         let entry = encode_entry(Timestamp(now), commands.clone());
         for replica in [Some(&mut follower), restored.as_mut()].into_iter().flatten() {
-            let same = replica.apply(node.index, &entry).expect("a sound entry");
+            let same = replica.apply(node.index, &entry, &mut before).expect("a sound entry");
             assert_eq!(applied, same, "replicas do the same");
             assert_eq!(node.partition.state_hash(), replica.state_hash());
             assert_eq!(node.partition.next_deadline(), replica.next_deadline());
@@ -438,10 +439,10 @@ fn an_entry_that_is_damaged_changes_nothing() {
     node.apply(Timestamp(BEGIN), setup());
     let hash = node.partition.state_hash();
     let mut entry = encode_entry(Timestamp(BEGIN + 1), vec![Command::Tick]);
-    assert!(node.partition.apply(2, &entry[..15]).is_err(), "too short");
+    assert!(node.partition.apply(2, &entry[..15], &mut node.store).is_err(), "too short");
     entry[0] = 9;
-    assert!(node.partition.apply(2, &entry).is_err(), "of an unknown version");
-    assert!(node.partition.apply(2, &[1; 64]).is_err(), "no archive");
+    assert!(node.partition.apply(2, &entry, &mut node.store).is_err(), "of an unknown version");
+    assert!(node.partition.apply(2, &[1; 64], &mut node.store).is_err(), "no archive");
     assert_eq!((node.partition.applied_index(), node.partition.state_hash()), (1, hash));
 }
 
@@ -450,7 +451,7 @@ fn an_empty_entry_moves_the_index_alone() {
     let mut node = Node::new(config(0));
     node.apply(Timestamp(BEGIN), setup());
     let (hash, now) = (node.partition.state_hash(), node.partition.now());
-    let applied = node.partition.apply(5, &[]).unwrap();
+    let applied = node.partition.apply(5, &[], &mut node.store).unwrap();
     assert_eq!((applied.outcomes.len(), applied.rows.len()), (0, 1));
     assert_eq!((node.partition.state_hash(), node.partition.now()), (hash, now));
     node.write(&applied.rows);

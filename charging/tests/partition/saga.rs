@@ -249,7 +249,7 @@ impl World {
     /// The journal's lines of a session's bill, as whoever asks for a refund brings them.
     fn bill(&self, node: usize, session: SessionId) -> Vec<JournalRow> {
         let node = &self.nodes[node];
-        let Some(bill) = node.partition.bill(session) else { return Vec::new() };
+        let Some(bill) = node.booked(session) else { return Vec::new() };
         let rows = node.rows::<JournalRow>(Keyspace::Transfers);
         let of_it = bill.first..bill.first + u64::from(bill.rows);
         rows.into_iter().filter(|row| of_it.contains(&row.number)).collect()

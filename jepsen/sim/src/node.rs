@@ -14,7 +14,7 @@ use novax_log::{
     recover_on,
 };
 use novax_model::{Duration, NodeId, PartitionId, Timestamp};
-use novax_raft::{GroupSpec, MultiRaft, PeerMessage, RaftConfig};
+use novax_raft::{Committed, GroupSpec, MultiRaft, PeerMessage, RaftConfig};
 use novax_shard::control::{Control, ShardPort};
 use novax_shard::counters::Counters;
 use novax_shard::mesh::{Mesh, MeshMessage};
@@ -385,6 +385,7 @@ impl Node {
                 conns: Conns::default(),
             });
         }
+        self.disk.let_the_dead_read(true);
         let control = Control::new(ports, self.shape.partitions);
         let expected = BTreeMap::new();
         self.up = Some(Running { seats, control, asked, expected, wakes, worker });
@@ -516,8 +517,9 @@ impl Node {
                 }
                 // Who the members are is no matter of the state.
                 let data = if *kind == EntryKind::Change { &[][..] } else { data };
-                let applied = slot.machine.apply(at.index, data);
-                applied.map_err(|error| WorldError::promise(&format!("{}: {error}", slot.id)))?;
+                let data = data.to_vec().into();
+                let (partition, index, term) = (slot.id, at.index, at.term);
+                slot.apply(&Committed { partition, index, term, data, members: None });
             }
             let found = slot.machine.applied_index();
             if found == 0 && known.hash == 0 && known.index <= u64::from(self.shape.nodes) {

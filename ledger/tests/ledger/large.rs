@@ -1,7 +1,7 @@
 //! Batches of thousands with ids as in the field, slots used again and again: a ledger that goes on,
 //! one restored after each batch, and the sums that follow from what was asked.
 
-use novax_ledger::{Code, HoldId, KEY_AGE_MIN, Ledger, Leg, Limit, Opening, Posted, Stamp};
+use novax_ledger::{Code, HoldId, Ledger, Leg, Limit, Opening, Posted, Stamp};
 use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey};
 
 use crate::store::Store;
@@ -92,70 +92,28 @@ fn large_batches_change_what_they_should_and_nothing_else() {
 }
 
 #[test]
-fn slots_of_forgotten_keys_and_resolved_holds_serve_again() {
-    let age = u64::try_from(KEY_AGE_MIN.as_micros()).unwrap();
+fn slots_of_keys_that_left_and_of_resolved_holds_serve_again() {
     let (mut ledger, mut store) = (Ledger::new(), Store::default());
     open(&mut ledger);
     store.follow(&mut ledger);
     for round in 1..=5_u64 {
-        let at = round * (age + 1);
-        // The same keys each time: forgotten in between.
-        for number in 0..500 {
-            book(&mut ledger, at, id(3, number), hold(number));
-            book(&mut ledger, at, id(4, number), capture(number));
+        for number in 500 * round..500 * (round + 1) {
+            book(&mut ledger, round, id(3, number), hold(number));
+            book(&mut ledger, round, id(4, number), capture(number));
         }
-        book(&mut ledger, at, id(5, round), hold(round));
+        book(&mut ledger, round, id(5, round), hold(round));
         store.follow(&mut ledger);
-        let last = at + age + 1;
-        book(&mut ledger, last, id(6, round), hold(round));
-        // The key of the hold that is open stays; those of deposits and captures go.
-        let deposits = if round == 1 { 1_500 } else { 0 };
-        assert_eq!(ledger.forget_keys(Timestamp::MAX, usize::MAX), 1_000 + deposits);
-        for number in 0..100 {
+        ledger.trim_keys(10);
+        // The keys of holds that are open stay.
+        for number in 500 * round..500 * (round + 1) - 10 {
             assert_eq!(ledger.set(TransferKey(id(3, number))), None);
         }
-        if round % 2 == 0 {
-            store.follow(&mut ledger);
-            assert_eq!(store.keys.len() as u64, 2 * round);
+        for round in 1..=round {
+            assert!(ledger.set(TransferKey(id(5, round))).is_some());
         }
         ledger.audit().unwrap();
     }
-    store.follow(&mut ledger);
     let restored = store.restore().unwrap();
     assert!(restored.holds().eq(ledger.holds()));
-    assert_eq!(ledger.holds().count(), 10);
-}
-
-#[test]
-fn a_hold_that_stands_again_under_a_forgotten_key_changes_once() {
-    let age = u64::try_from(KEY_AGE_MIN.as_micros()).unwrap();
-    let mut ledger = Ledger::new();
-    open(&mut ledger);
-    ledger.take_changes();
-    book(&mut ledger, 1, id(3, 0), hold(0));
-    book(&mut ledger, 2, id(4, 0), capture(0));
-    book(&mut ledger, 3 + age, id(5, 0), hold(1));
-    // The deposits' keys, and both of the first hold.
-    assert_eq!(ledger.forget_keys(Timestamp::MAX, usize::MAX), 1_502);
-    book(&mut ledger, 4 + age, id(3, 0), hold(0));
-    let held = |number| HoldId { key: TransferKey(number), leg: 0 };
-    let (first, second) = (held(id(3, 0)), held(id(5, 0)));
-    let changes = ledger.take_changes();
-    let holds: Vec<HoldId> = changes.holds().map(|(id, _)| id).collect();
-    let mut expected = [first, second];
-    expected.sort_unstable();
-    assert_eq!(holds, expected);
-    assert!(changes.holds().all(|(_, hold)| hold.is_some()));
-    let stands =
-        |key| changes.keys().find(|(known, _)| known.0 == key).map(|(_, row)| row.is_some());
-    assert_eq!(changes.keys().len(), 1_503);
-    assert_eq!((stands(id(3, 0)), stands(id(4, 0))), (Some(true), Some(false)));
-    // Slots of what is gone are given out again, and what stands is left alone.
-    assert!(ledger.take_changes().is_empty());
-    for number in 10..20 {
-        book(&mut ledger, 5 + age, id(3, number), hold(number));
-    }
-    assert_eq!(ledger.take_changes().holds().len(), 10);
-    assert_eq!(ledger.holds().count(), 12);
-    ledger.audit().unwrap();
+    assert_eq!(ledger.holds().count(), 5);
 }

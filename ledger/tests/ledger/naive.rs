@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use novax_ledger::{
-    AccountEntry, Balances, Code, EntryKind, HOLD_LEGS_MAX, Hold, HoldId, JournalRow, KEY_AGE_MIN,
-    LEGS_MAX, LedgerError, Leg, Limit, POST_ALL, Posted, RateId, Stamp, Undone,
+    AccountEntry, Balances, Code, EntryKind, HOLD_LEGS_MAX, Hold, HoldId, JournalRow, LEGS_MAX,
+    LedgerError, Leg, Limit, POST_ALL, Posted, RateId, Stamp, Undone,
 };
 use novax_model::{AccountId, Amount, Currency, Timestamp, TransferKey};
 
@@ -465,23 +465,6 @@ impl Naive {
         }
         self.closed_until = until;
         Ok(())
-    }
-
-    pub(crate) fn forget(&mut self, before: Timestamp, max: usize) -> usize {
-        let age = u64::try_from(KEY_AGE_MIN.as_micros()).unwrap();
-        let before = before.min(Timestamp(self.newest.0.saturating_sub(age)));
-        let is_open = |key: &TransferKey| {
-            self.holds.iter().any(|(id, (_, fate))| id.key == *key && *fate == Fate::Open)
-        };
-        let old = self.sets.iter().filter(|(key, set)| set.at < before && !is_open(key));
-        let mut due: Vec<(u64, TransferKey)> = old.map(|(key, set)| (set.first, *key)).collect();
-        due.sort();
-        due.truncate(max);
-        for (_, key) in &due {
-            self.sets.remove(key);
-            self.holds.retain(|id, _| id.key != *key);
-        }
-        due.len()
     }
 }
 

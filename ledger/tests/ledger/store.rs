@@ -60,17 +60,25 @@ impl Store {
             assert!(before.is_none(), "a row touches an account once");
         }
         for (key, row) in changes.keys() {
-            match row {
-                Some(row) => {
-                    let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&row).unwrap();
-                    self.keys.insert(key, bytes.to_vec());
-                }
-                None => {
-                    self.keys.remove(&key);
-                }
-            }
+            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&row).unwrap();
+            self.keys.insert(key, bytes.to_vec());
         }
         assert_eq!(self.head.next_journal, self.journal.len() as u64);
+    }
+
+    /// What is kept of a set.
+    pub(crate) fn key(&self, key: TransferKey) -> Option<KeyRow> {
+        let bytes = self.keys.get(&key)?;
+        Some(rkyv::from_bytes::<KeyRow, rkyv::rancor::Error>(bytes).unwrap())
+    }
+
+    /// Has the ledger take back a set that has left its memory.
+    pub(crate) fn recall(&self, ledger: &mut Ledger, key: TransferKey) {
+        if ledger.set(key).is_none()
+            && let Some(row) = self.key(key)
+        {
+            ledger.recall_key(key, &row);
+        }
     }
 
     pub(crate) fn accounts(&self) -> Vec<Account> {

@@ -64,6 +64,12 @@ impl SimDisk {
         self.lock_world().power_cut_at = None;
     }
 
+    /// Whether files are read all the same when the power is gone. A thread of the machine goes on to the end of its
+    /// turn then, and nobody will ever see what it makes of what it reads.
+    pub fn let_the_dead_read(&self, let_them: bool) {
+        self.lock_world().dead_may_read = let_them;
+    }
+
     /// Whether the power is gone: every operation fails from now on.
     #[must_use]
     pub fn is_power_gone(&self) -> bool {
@@ -272,7 +278,7 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, file: &Path) -> io::Result<Box<dyn DiskRead>> {
-        let file = self.lock_world().find(file)?;
+        let file = self.lock_world().find_to_read(file)?;
         Ok(Box::new(SimFile { disk: self.clone(), file }))
     }
 

@@ -61,6 +61,8 @@ pub(super) struct World {
     pub(super) operations: u64,
     /// The power goes with this operation.
     pub(super) power_cut_at: Option<u64>,
+    /// Files are read all the same when the power is gone.
+    pub(super) dead_may_read: bool,
     /// One in so many writing operations fails.
     pub(super) fault_one_in: Option<(u64, Rng)>,
     pub(super) syncs_fail: bool,
@@ -88,6 +90,12 @@ impl World {
             return Err(io::Error::other("the power is gone"));
         }
         Ok(())
+    }
+
+    /// Counts an operation that reads a file.
+    fn power_to_read(&mut self) -> io::Result<()> {
+        let power = self.power();
+        if self.dead_may_read { Ok(()) } else { power }
     }
 
     /// Counts an operation that writes; it may fail by chance.
@@ -132,6 +140,11 @@ impl World {
 
     pub(super) fn find(&mut self, file: &Path) -> io::Result<usize> {
         self.power()?;
+        self.find_named(file)
+    }
+
+    pub(super) fn find_to_read(&mut self, file: &Path) -> io::Result<usize> {
+        self.power_to_read()?;
         self.find_named(file)
     }
 
@@ -214,7 +227,7 @@ impl World {
     }
 
     pub(super) fn read(&mut self, file: usize, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.power()?;
+        self.power_to_read()?;
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let end = start.checked_add(buffer.len()).ok_or(io::ErrorKind::InvalidInput)?;
         let part = self.files[file].bytes.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;

@@ -175,7 +175,9 @@ impl Shard {
         let entry = encode_entry(self.time, vec![command]);
         let part = self.part(partition);
         part.index += 1;
-        let applied = part.partition.apply(part.index, &entry).expect("our own entry");
+        let applied =
+            part.partition.apply(part.index, &entry, &mut stores::Recall::new(&mut part.engine));
+        let applied = applied.expect("our own entry");
         write(part, &applied.rows);
         self.counters.commands_applied.increment();
         applied.outcomes.into_iter().next().expect("one command, one outcome")
