@@ -10,6 +10,7 @@ use novax_model::{
     ConnectorRef, Currency, Identity, NodeId, SessionId, Timestamp, TokenUid, TransferKey,
     WattHours,
 };
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 const STATIONS: u64 = 1_000;
@@ -96,7 +97,7 @@ fn run(partition: &mut Partition, index: &mut u64, entries: &[Vec<u8>]) -> f64 {
     let begin = Instant::now();
     for entry in entries {
         *index += 1;
-        let applied = partition.apply(*index, entry).expect("a sound entry");
+        let applied = partition.apply(*index, entry, &mut BTreeMap::new()).expect("a sound entry");
         let good = |outcome: &Outcome| matches!(outcome, Outcome::Started { refusal: None, .. });
         assert!(applied.outcomes.iter().all(good), "every start is held for");
     }
@@ -106,7 +107,8 @@ fn run(partition: &mut Partition, index: &mut u64, entries: &[Vec<u8>]) -> f64 {
 fn main() {
     let mut partition = Partition::new(PartitionConfig::default());
     let mut index = 1;
-    partition.apply(1, &encode_entry(Timestamp(BEGIN), provision())).expect("a sound entry");
+    let provision = encode_entry(Timestamp(BEGIN), provision());
+    partition.apply(1, &provision, &mut BTreeMap::new()).expect("a sound entry");
     let first = run(&mut partition, &mut index, &starts(1));
     let mut rounds: Vec<f64> =
         (2..ROUNDS).map(|round| run(&mut partition, &mut index, &starts(round))).collect();

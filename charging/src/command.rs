@@ -469,7 +469,8 @@ pub enum PayerRef {
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StartTransaction {
     /// Derived from what identifies the transaction: 1.6 (station, connector, timestamp, meterStart,
-    /// idTag), 2.x (station, transactionId, token). Unused when it answers a remote start.
+    /// idTag), 2.x (station, transactionId, token). Unused when it answers a remote start. Two 1.6 transactions
+    /// that began at different times, or elsewhere, never have the same.
     pub session: SessionId,
     /// Which station.
     pub identity: Identity,

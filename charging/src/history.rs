@@ -9,8 +9,8 @@
 //!   this one, and what this entry has changed of them since is in memory.
 //! * What is in memory between two entries follows from the rows alone, so it is the same on a replica that was
 //!   restored. Nothing stays that was recalled.
-//! * Commands of the main path recall nothing but the rows of ids that are said for the first time, of which
-//!   there are none.
+//! * Commands of the main path recall nothing, or rows of ids that are said for the first time, of which there are
+//!   none.
 
 use crate::accounts::Purpose;
 use crate::command::{Command, PeerCommand};
@@ -78,6 +78,7 @@ impl State {
             Command::ProviderBooked(entry) => self.recall_entries(entry, history),
             Command::RequestStart(ask) => self.recall_session(ask.session, history),
             Command::RequestStop { session } => self.recall_session(*session, history),
+            Command::StartTransaction(start) if self.is_new(start) => {}
             Command::StartTransaction(start) => self.recall_session(start.session, history),
             Command::Refund(ask) => {
                 self.recall_set(Purpose::Settle.key(ask.session, 0), history);

@@ -728,6 +728,8 @@ pub struct ConnectorRow {
     pub status_at: Timestamp,
     /// The session that has it.
     pub session: Option<SessionId>,
+    /// When the latest of its 1.6 transactions began, by the station's clock: one that began later is a new one.
+    pub begun_last: Timestamp,
     /// The newest value of each measurand; `at` is that of the newest tick.
     pub live: MeterTick,
     /// What the scheduler allows it; `None` is no limit.

@@ -46,6 +46,9 @@ impl State {
         if let Some(session) = self.resumed_session(station, start) {
             self.release_unused(&start.payer, start.session);
             let transaction = self.transaction_of(station, start);
+            if self.touch_begun(station, start).is_err() {
+                self.except(&start.identity, "a transaction goes on on one connector too many");
+            }
             let answer = self.resume(station, session, transaction.clone(), start);
             self.pair_parked(station, start, &transaction);
             return answer;
@@ -128,7 +131,7 @@ impl State {
         if overtaken_by.is_none() {
             self.close_stale(station, start.connector);
         }
-        if self.touch_connector_or_new(station, start.connector).is_err() {
+        if self.touch_begun(station, start).is_err() {
             self.except(&start.identity, "a transaction runs on one connector too many");
         }
         let transaction = self.transaction_of(station, start);
@@ -201,6 +204,7 @@ impl State {
         start: &StartTransaction,
         deal: &Deal,
     ) -> Result<Secured, Refusal> {
+        self.touch_begun(station, start)?;
         if self.is_marked(start.session, &start.payer) {
             return Err(Refusal::WrongState(SessionState::Refused));
         }
@@ -210,7 +214,6 @@ impl State {
         if !self.session_has_room() {
             return Err(Refusal::Full);
         }
-        self.touch_connector_or_new(station, start.connector)?;
         self.secure(start.session, &start.token, &start.payer, deal)
     }
 
@@ -272,8 +275,13 @@ impl State {
         if let Some(row) = running.and_then(|id| self.sessions.get(&id)).map(|found| &found.row) {
             return self.is_newer(row, start).then_some(Newer::Running(row.session));
         }
-        let mut open = self.station(station).past.awaiting();
-        open.any(|(_, row)| self.is_newer(row, start)).then_some(Newer::Unpaid)
+        let here = self.station(station);
+        // Closed without its stop, and its payer has not answered yet.
+        let open = here.transactions.values().filter(|open| open.connector == start.connector);
+        let settling = open.filter_map(|open| self.sessions.get(&open.session));
+        let settling = settling.map(|session| &*session.row).filter(|row| row.estimated);
+        let mut awaiting = settling.chain(here.past.awaiting().map(|(_, row)| row));
+        awaiting.any(|row| self.is_newer(row, start)).then_some(Newer::Unpaid)
     }
 
     /// Whether a transaction that was told before began after this one.
@@ -308,6 +316,29 @@ impl State {
     fn running_on(&self, station: StationNumber, connector: ConnectorRef) -> Option<SessionId> {
         let mut running = self.sessions_on(station, connector);
         running.find(|row| row.transaction.is_some()).map(|row| row.session)
+    }
+
+    /// Whether no session has ever had this start's id: that of a 1.6 transaction says when it began. One whose
+    /// hold another partition has may have been given up before it came here.
+    pub(crate) fn is_new(&self, start: &StartTransaction) -> bool {
+        let Some(station) = self.find_station(start.identity.as_str()) else { return false };
+        let connector = self.station(station).connectors.get(&start.connector);
+        given_transaction(start).is_none()
+            && start.payer == PayerRef::Local
+            && connector.is_some_and(|row| start.at > row.begun_last)
+    }
+
+    /// The connector that begins a transaction, made when the station never spoke of it before.
+    fn touch_begun(
+        &mut self,
+        station: StationNumber,
+        start: &StartTransaction,
+    ) -> Result<(), Refusal> {
+        let row = self.touch_connector_or_new(station, start.connector)?;
+        if given_transaction(start).is_none() {
+            row.begun_last = row.begun_last.max(start.at);
+        }
+        Ok(())
     }
 
     /// As the station named it, or the next 1.6 number.

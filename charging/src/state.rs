@@ -325,6 +325,7 @@ impl State {
             error: "".into(),
             status_at: Timestamp::ZERO,
             session: None,
+            begun_last: Timestamp::ZERO,
             live: MeterTick::default(),
             limit: None,
         }))

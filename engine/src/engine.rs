@@ -10,11 +10,12 @@ mod stages;
 use crate::batch::Batch;
 use crate::blob::{self, BlobFile};
 use crate::disk::{Disk, DiskLock, RealDisk};
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::ingest::{self, BuiltTables, Ingest, TableBuilder};
 use crate::jobs::{Compaction, Done, DropWindows, Flush, FlushRun, Shared};
 use crate::manifest;
-use crate::memtable::Memtable;
+use crate::memtable::{MemRun, Memtable};
 use crate::options::Options;
 use crate::output::Written;
 use crate::pacer::Pacer;
@@ -127,6 +128,9 @@ pub struct Engine {
     planner: Planner,
     /// The latest snapshot, while nothing has changed since.
     snapshot: Option<Snapshot>,
+    /// All but the newest changes, and how often the runs in memory had changed by when: while they and the tables do
+    /// not.
+    settled: Option<(Snapshot, (u64, u64))>,
     mark: u64,
     flushed_mark: u64,
     /// By which entries expire: never goes back.
@@ -217,6 +221,7 @@ impl Engine {
             version: Arc::new(version),
             planner: Planner::new(),
             snapshot: None,
+            settled: None,
             mark: state.mark,
             flushed_mark: state.mark,
             clock_s: state.clock_s,
@@ -255,6 +260,9 @@ impl Engine {
         self.clock_s = self.clock_s.max(batch.time_s.unwrap_or_default());
         self.memtable.apply(batch, &self.shared.options);
         batch.clear();
+        // What became one with others is not held for its sake.
+        let changes = self.memtable.changes_of_runs();
+        self.settled.take_if(|(_, (known, _))| *known != changes);
     }
 
     /// True when [`Engine::take_sorted`] may be called. Where nothing is left in memory, it is so at last, after some
@@ -308,16 +316,46 @@ impl Engine {
         if let Some(snapshot) = &self.snapshot {
             return snapshot.clone();
         }
-        let snapshot = Snapshot::new(Inner {
+        let runs = self.memtable.newest_first(&self.shared.options);
+        let snapshot = self.view(runs);
+        self.snapshot = Some(snapshot.clone());
+        snapshot
+    }
+
+    /// The value of a key as it is now, for the thread that owns the store. As [`Snapshot::get`], but the newest
+    /// changes are looked at as they lie: a view of them would have them sorted first. May read files.
+    ///
+    /// # Errors
+    /// When a file cannot be read, a block is damaged, or there is no such keyspace.
+    pub fn get(&mut self, ks: u8, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        match self.memtable.newest(ks, key) {
+            None => self.settled().get(ks, key),
+            Some(entry) if entry.expires().is_due(self.clock_s) => Ok(None),
+            Some(Entry::Put { value, .. }) => Ok(Some(value.to_vec())),
+            Some(Entry::Tombstone) => Ok(None),
+            // What it is merged onto is older.
+            Some(Entry::Merge { .. } | Entry::Blob { .. }) => self.snapshot().get(ks, key),
+        }
+    }
+
+    /// A view of all but the newest changes.
+    fn settled(&mut self) -> &Snapshot {
+        let as_of = (self.memtable.changes_of_runs(), self.clock_s);
+        if self.settled.as_ref().is_none_or(|(_, known)| *known != as_of) {
+            self.settled = Some((self.view(self.memtable.settled()), as_of));
+        }
+        &self.settled.as_ref().expect("just made").0
+    }
+
+    fn view(&self, runs: Vec<Arc<MemRun>>) -> Snapshot {
+        Snapshot::new(Inner {
             mark: self.mark,
             clock_s: self.clock_s,
             options: Arc::clone(&self.shared.options),
-            runs: self.memtable.newest_first(&self.shared.options),
+            runs,
             version: Arc::clone(&self.version),
             fetches: Fetches::default(),
-        });
-        self.snapshot = Some(snapshot.clone());
-        snapshot
+        })
     }
 
     /// Asks for everything written so far to be flushed; [`Engine::poll`] sees to it.
@@ -554,6 +592,7 @@ impl Engine {
             }
         }
         self.version = Arc::new(version);
+        self.settled = None;
         self.snapshot = None;
         self.plan_due = true;
     }

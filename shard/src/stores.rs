@@ -6,7 +6,7 @@
 use novax_charging::history::{History, StoredRow};
 use novax_charging::rows::{Keyspace, window_time};
 use novax_charging::{Partition, PartitionConfig, RestoreError};
-use novax_engine::{Compaction, Engine, KeyspaceOptions, Options, Snapshot};
+use novax_engine::{Compaction, Engine, KeyspaceOptions, Options};
 use novax_raft::Members;
 
 /// What each table of a partition is for. Sizes are the engine's own defaults.
@@ -51,20 +51,13 @@ pub fn restore(config: PartitionConfig, engine: &mut Engine) -> Result<Partition
 /// memory. What is there may have to be read from a file, on the thread that asks: it is asked for by commands
 /// that come seldom.
 #[derive(Debug)]
-pub struct Recall<'a> {
-    engine: &'a mut Engine,
-    snapshot: Option<Snapshot>,
-}
+pub struct Recall<'a>(&'a mut Engine);
 
 impl<'a> Recall<'a> {
-    /// From this store. Nothing may be written to it meanwhile.
+    /// From this store.
     #[must_use]
     pub fn new(engine: &'a mut Engine) -> Recall<'a> {
-        Recall { engine, snapshot: None }
-    }
-
-    fn snapshot(&mut self) -> &Snapshot {
-        self.snapshot.get_or_insert_with(|| self.engine.snapshot())
+        Recall(engine)
     }
 }
 
@@ -72,7 +65,7 @@ impl History for Recall<'_> {
     /// # Panics
     /// When the store cannot be read: this replica cannot tell what the others do.
     fn get(&mut self, keyspace: Keyspace, key: &[u8]) -> Option<Vec<u8>> {
-        match self.snapshot().get(keyspace as u8, key) {
+        match self.0.get(keyspace as u8, key) {
             Ok(value) => value,
             Err(error) => panic!("a row of {keyspace:?} is needed and cannot be read: {error}"),
         }
@@ -81,7 +74,7 @@ impl History for Recall<'_> {
     /// # Panics
     /// As [`Recall::get`].
     fn under(&mut self, keyspace: Keyspace, prefix: &[u8]) -> Vec<StoredRow> {
-        match self.snapshot().prefix(keyspace as u8, prefix).collect() {
+        match self.0.snapshot().prefix(keyspace as u8, prefix).collect() {
             Ok(rows) => rows,
             Err(error) => panic!("rows of {keyspace:?} are needed and cannot be read: {error}"),
         }

@@ -51,8 +51,37 @@ fn card() -> impl Strategy<Value = TokenUid> {
     prop::sample::select(vec!["A", "A", "A", "B", "C", "X"]).prop_map(token)
 }
 
+/// Transactions of stations have the first ids, apps' starts the others.
 fn session() -> impl Strategy<Value = SessionId> {
-    (1..9_u128).prop_map(SessionId)
+    (1..15_u128).prop_map(SessionId)
+}
+
+fn begun_by_station() -> impl Strategy<Value = SessionId> {
+    (1..13_u128).prop_map(SessionId)
+}
+
+fn asked_by_app() -> impl Strategy<Value = SessionId> {
+    (13..15_u128).prop_map(SessionId)
+}
+
+/// What the id of a transaction is derived from: where and when it began.
+fn place_of(session: SessionId) -> (Identity, ConnectorRef, Timestamp) {
+    let (station, evse, connector) = [
+        ("CP1", 1, 1),
+        ("CP1", 1, 1),
+        ("CP2", 1, 1),
+        ("CP1", 2, 1),
+        ("CP1", 1, 1),
+        ("CP3", 1, 1),
+        ("CP1", 3, 1),
+        ("CP1", 1, 2),
+        ("CP2", 1, 0),
+        ("CP1", 4, 1),
+        ("CP2", 1, 1),
+        ("CP1", 0, 0),
+    ][session.0 as usize - 1];
+    let at = Timestamp(BEGIN + session.0 as u64 * 300_000_000);
+    (id(station), ConnectorRef { evse, connector }, at)
 }
 
 fn register() -> impl Strategy<Value = WattHours> {
@@ -181,18 +210,19 @@ fn telemetry() -> impl Strategy<Value = Command> {
 fn charge() -> impl Strategy<Value = Command> {
     let remote = prop_oneof![3 => Just(None), 1 => (1..4_i32).prop_map(Some)];
     let named = prop_oneof![3 => Just(None), 1 => transaction().prop_map(Some)];
-    let request = (session(), 0..2_u64, station(), connector(), card(), payer()).prop_map(
+    let request = (asked_by_app(), 0..2_u64, station(), connector(), card(), payer()).prop_map(
         |(session, payload_hash, identity, connector, token, payer)| {
             let ask = RequestStart { session, payload_hash, identity, connector, token, payer };
             Command::RequestStart(ask)
         },
     );
     let start = (
-        (session(), station(), connector(), named, remote),
-        (card(), prop::option::weighted(0.9, register()), stamp(), payer()),
+        (begun_by_station(), named, remote),
+        (card(), prop::option::weighted(0.9, register()), payer()),
     )
-        .prop_map(|((session, identity, connector, transaction, remote_start_id), rest)| {
-            let (token, meter_start, at, payer) = rest;
+        .prop_map(|((session, transaction, remote_start_id), rest)| {
+            let (token, meter_start, payer) = rest;
+            let (identity, connector, at) = place_of(session);
             Command::StartTransaction(StartTransaction {
                 session,
                 identity,

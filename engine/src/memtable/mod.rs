@@ -49,11 +49,13 @@ pub(crate) struct Memtable {
     runs: Vec<Arc<MemRun>>,
     /// What is being flushed.
     frozen: Option<Frozen>,
+    changes_of_runs: u64,
 }
 
 impl Memtable {
     pub(crate) fn new(keyspaces: u8) -> Memtable {
-        Memtable { keyspaces, tail: Tail::default(), runs: Vec::new(), frozen: None }
+        let (tail, runs) = (Tail::default(), Vec::new());
+        Memtable { keyspaces, tail, runs, frozen: None, changes_of_runs: 0 }
     }
 
     /// Takes all changes of a batch in.
@@ -110,6 +112,7 @@ impl Memtable {
     /// Adds the newest run. Runs of like size become one: so an entry moves as often as the number of entries can be
     /// halved, and there are no more runs than that.
     fn add_run(&mut self, run: MemRun, options: &Options) {
+        self.changes_of_runs += 1;
         let mut newest = run;
         while let Some(older) = self.runs.last() {
             let (weight, both) = (2 * newest.weight(), older.weight() + newest.weight());
@@ -140,19 +143,36 @@ impl Memtable {
     /// All runs as they are now, newest first, for a reader.
     pub(crate) fn newest_first(&mut self, options: &Options) -> Vec<Arc<MemRun>> {
         self.settle(options);
+        self.settled()
+    }
+
+    /// The newest change of a key that is in no run yet.
+    pub(crate) fn newest(&mut self, keyspace: u8, key: &[u8]) -> Option<Entry<'_>> {
+        self.tail.get(keyspace, key)
+    }
+
+    /// All that is in runs, newest first.
+    pub(crate) fn settled(&self) -> Vec<Arc<MemRun>> {
         let frozen = self.frozen.iter().flat_map(|runs| runs.iter());
         self.runs.iter().rev().chain(frozen).cloned().collect()
+    }
+
+    /// How often what is in runs has changed.
+    pub(crate) fn changes_of_runs(&self) -> u64 {
+        self.changes_of_runs
     }
 
     /// Puts everything aside for a flush and returns it.
     pub(crate) fn freeze(&mut self, options: &Options) -> Frozen {
         assert!(self.frozen.is_none(), "one flush at a time");
         self.settle(options);
+        self.changes_of_runs += 1;
         Arc::clone(self.frozen.insert(self.runs.drain(..).rev().collect()))
     }
 
     /// The frozen runs are in a durable table: forget them.
     pub(crate) fn thaw(&mut self) -> Option<Frozen> {
+        self.changes_of_runs += 1;
         self.frozen.take()
     }
 }

@@ -18,8 +18,8 @@ pub(super) enum Kind {
     Merge,
 }
 
-/// A keyspace and a key in it, in the form in which they are compared.
-#[derive(Clone, Copy, Debug)]
+/// A keyspace and a key in it, in the form in which they are compared. Keys longer than a head may have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     head: u128,
     key_len: u16,

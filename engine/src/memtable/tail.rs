@@ -1,10 +1,14 @@
 //! The newest changes, as they came: what a run is made of.
+//!
+//! Whoever asks for a single key finds it by an index of the keyspaces that were asked for so far, which takes in what
+//! came since the last question: who only writes pays nothing for it.
 
 use super::run::{ENTRY_OVERHEAD_BYTES, MemRun, Said, operator_of};
-use super::slot::{Piece, Slot};
+use super::slot::{Piece, Place, Slot};
 use crate::entry::Entry;
 use crate::options::Options;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 /// So many changes become a run: few enough that what sorts them stays in the processor's cache.
 const CHANGES_MAX: usize = 4_096;
@@ -16,6 +20,33 @@ const BYTES_MAX: usize = 1 << 20;
 pub(super) struct Tail {
     slots: Vec<Slot>,
     piece: Piece,
+    found: Found,
+}
+
+/// Where the changes of a key are.
+#[derive(Debug, Default)]
+struct Found {
+    /// The last slot of each place.
+    last: HashMap<Place, u32>,
+    /// Of each slot that was looked at: the one before it of its place.
+    before: Vec<Option<u32>>,
+    /// One bit a keyspace, by its number modulo 128.
+    asked: u128,
+}
+
+impl Found {
+    fn clear(&mut self) {
+        self.last.clear();
+        self.before.clear();
+    }
+
+    fn is_asked(&self, keyspace: u8) -> bool {
+        self.asked & bit_of(keyspace) != 0
+    }
+}
+
+fn bit_of(keyspace: u8) -> u128 {
+    1 << (keyspace % 128)
 }
 
 impl Tail {
@@ -52,6 +83,30 @@ impl Tail {
         assert_eq!(at as usize, self.piece.bytes.len(), "the entries are all that is there");
     }
 
+    /// The last change of a key.
+    pub(super) fn get(&mut self, keyspace: u8, key: &[u8]) -> Option<Entry<'_>> {
+        let bytes = self.piece.bytes.as_slice();
+        let found = &mut self.found;
+        if !found.is_asked(keyspace) {
+            found.clear();
+            found.asked |= bit_of(keyspace);
+        }
+        for slot in &self.slots[found.before.len()..] {
+            let at = found.before.len() as u32;
+            let is_asked = found.is_asked(slot.keyspace());
+            found.before.push(if is_asked { found.last.insert(slot.place, at) } else { None });
+        }
+        let mut next = found.last.get(&Place::new(keyspace, key)).copied();
+        while let Some(at) = next {
+            let slot = &self.slots[at as usize];
+            if slot.key(bytes) == key {
+                return Some(slot.entry(bytes));
+            }
+            next = found.before[at as usize];
+        }
+        None
+    }
+
     /// Makes a run of all changes and forgets them.
     pub(super) fn take(&mut self, options: &Options) -> MemRun {
         let bytes = self.piece.bytes.as_slice();
@@ -71,6 +126,7 @@ impl Tail {
             };
             sorted.push(slot);
         }
+        self.found.clear();
         self.slots.clear();
         self.piece.bytes.clear();
         // One huge value must not hold its memory for ever.

@@ -259,6 +259,7 @@ enum Op {
     DropWindows(u8, u64),
     /// Of the series, what a view that was held shows.
     DropSeen(prop::sample::Index, u64),
+    Get(u8, Vec<u8>),
     Range(u8, Vec<u8>, Option<Vec<u8>>, (u64, u64)),
 }
 
@@ -299,6 +300,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..KEYSPACES, key(), proptest::option::of(key()), times)
             .prop_map(|(ks, from, to, times)| Op::Range(ks, from, to, times)),
         1 => (any::<prop::sample::Index>(), 0u64..12).prop_map(|(i, time)| Op::DropSeen(i, time)),
+        6 => (0..KEYSPACES, key()).prop_map(|(ks, key)| Op::Get(ks, key)),
     ]
 }
 
@@ -355,6 +357,10 @@ fn run(ops: Vec<Op>) {
                 }
                 store = Store::open(&disk, options()).unwrap();
                 assert_eq!((store.engine.mark(), store.engine.flushed_mark()), (mark, mark));
+            }
+            Op::Get(keyspace, key) => {
+                let found = store.engine.get(keyspace, &key).unwrap();
+                assert_eq!(found.as_ref(), model.shown().get(&(keyspace, key)));
             }
             Op::Range(keyspace, from, to, times) => {
                 check_range(

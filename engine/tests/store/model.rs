@@ -1,5 +1,5 @@
 //! Random operations against a sorted map: whatever is flushed, compacted or reopened in between, every snapshot
-//! shows what the map held when it was taken.
+//! shows what the map held when it was taken, and a question for one key is answered with what it holds now.
 
 use crate::common::{KEYSPACES, Model, Store, contents, noise, small, tiny};
 use crate::sim_disk::SimDisk;
@@ -19,6 +19,7 @@ enum Op {
     Poll,
     Drain,
     Reopen { clean: bool },
+    Get { keyspace: u8, key: Vec<u8> },
     Range { keyspace: u8, from: Vec<u8>, to: Option<Vec<u8>> },
 }
 
@@ -38,6 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Poll),
         1 => Just(Op::Drain),
         1 => any::<bool>().prop_map(|clean| Op::Reopen { clean }),
+        6 => (0..KEYSPACES, key()).prop_map(|(keyspace, key)| Op::Get { keyspace, key }),
         2 => (0..KEYSPACES, key(), proptest::option::of(key()))
             .prop_map(|(keyspace, from, to)| Op::Range { keyspace, from, to }),
     ]
@@ -130,6 +132,10 @@ fn run(ops: Vec<Op>) {
                 }
                 store = Store::open(&disk, tiny()).unwrap();
                 assert_eq!((store.engine.mark(), store.engine.flushed_mark()), (mark, mark));
+            }
+            Op::Get { keyspace, key } => {
+                let found = store.engine.get(keyspace, &key).unwrap();
+                assert_eq!(found.as_ref(), model.get(&(keyspace, key)));
             }
             Op::Range { keyspace, from, to } => {
                 let snapshot = store.engine.snapshot();

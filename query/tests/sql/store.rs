@@ -269,6 +269,7 @@ fn connector(name: &str, evse: u16, status: ConnectorStatus, live: MeterTick) ->
         error: "".into(),
         status_at: at(120),
         session: (status == ConnectorStatus::Charging).then_some(SessionId(0xab)),
+        begun_last: at(20),
         live,
         limit: Some(Watts(11_000)),
     }
