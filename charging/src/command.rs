@@ -822,7 +822,7 @@ pub struct Entry {
 /// First byte of an entry: the version of this coding.
 const ENTRY_VERSION: u8 = 3;
 /// rkyv wants its root aligned; the version byte is padded to this.
-const ENTRY_HEADER_LEN: usize = 16;
+pub(crate) const ENTRY_HEADER_LEN: usize = 16;
 
 /// The bytes are no entry of a version this build reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -49,6 +49,7 @@ mod documents;
 pub mod erase;
 mod evidence;
 mod finished;
+pub mod fuzz;
 mod fx;
 mod hash;
 pub mod history;

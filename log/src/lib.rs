@@ -16,7 +16,8 @@
 //! Files, from the ground up: `block` (aligned memory), `disk` (the file system), `sim` (one in memory, with the
 //! faults of real ones), `error`, `merge` (frames to groups), `format` (bytes of batches and frames),
 //! `batch` (writing them), `scan` (reading a run), `root` (what the shards of a node share), `recover`, `check`,
-//! `replay`, `segments` (files made and retired by a thread), `writer` (the log of one shard).
+//! `replay`, `segments` (files made and retired by a thread), `writer` (the log of one shard), `fuzz` (foreign bytes
+//! through all that reads).
 
 mod batch;
 mod block;
@@ -24,6 +25,7 @@ mod check;
 mod disk;
 mod error;
 mod format;
+pub mod fuzz;
 mod merge;
 mod recover;
 mod replay;

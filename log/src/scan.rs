@@ -86,6 +86,16 @@ pub(crate) fn scan_run(
     Ok(Extent { seq: scan.chain.map_or(0, |last| last.seq), ends })
 }
 
+/// Where the batches of a run's first segment end, all frames read.
+pub(crate) fn scan_segment(
+    incarnation: u64,
+    number: u64,
+    bytes: &[u8],
+) -> Result<usize, (usize, Corruption)> {
+    let mut scan = Scan { incarnation, fence: None, chain: None, ended: false };
+    scan.segment(number, bytes, |_, _| Ok(()))
+}
+
 /// The fences in the opening batch of a run's oldest segment; None if that cannot be read.
 pub(crate) fn read_fences(
     disk: &dyn Disk,

@@ -31,6 +31,7 @@
 mod config;
 mod error;
 mod event;
+pub mod fuzz;
 mod group;
 mod guard;
 mod members;

@@ -111,14 +111,45 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result {
     if let Some(unknown) = named.iter().find(|name| !known.contains(name)) {
         return Err(format!("no fuzz target {unknown:?}; there are {}", known.join(", ")));
     }
-    if !answers("cargo", &["+nightly", "fuzz", "--version"]) {
-        return Err("needs a nightly toolchain and cargo-fuzz (cargo install cargo-fuzz)".into());
+    nightly()?;
+    if !answers("cargo", &["fuzz", "--version"]) {
+        eprintln!("xtask: installing cargo-fuzz");
+        run("cargo", &["install", "--locked", "cargo-fuzz"])?;
     }
     let limit = format!("-max_total_time={seconds}");
     for target in if named.is_empty() { &known } else { named } {
         step(target, || run("cargo", &["+nightly", "fuzz", "run", target, "--", &limit]))?;
     }
     Ok(())
+}
+
+/// The ring's shared memory under Miri, and the whole ring, on real sockets, under AddressSanitizer.
+pub(crate) fn sanitize() -> Result {
+    nightly()?;
+    if !answers("cargo", &["+nightly", "miri", "--version"]) {
+        run("rustup", &["component", "add", "--toolchain", "nightly", "miri", "rust-src"])?;
+    }
+    let folder = text(&target().join("sanitize"))?;
+    let checked = |(flag, value), arguments: &[&str]| {
+        let mut cargo = command("cargo", &["+nightly"]);
+        run_command(cargo.args(arguments).env("CARGO_TARGET_DIR", &folder).env(flag, value))
+    };
+    // The kernel is told addresses as numbers, and so is the one that the tests play.
+    let miri = ("MIRIFLAGS", "-Zmiri-permissive-provenance");
+    step("miri", || {
+        checked(miri, &["miri", "test", "-q", "-p", "novax-ring", "--lib", "::tests::"])
+    })?;
+    let address = ("RUSTFLAGS", "-Zsanitizer=address");
+    let host = "x86_64-unknown-linux-gnu";
+    let test = ["test", "-q", "-p", "novax-ring", "--lib", "--target", host];
+    step("address", || checked(address, &test))
+}
+
+fn nightly() -> Result {
+    if answers("cargo", &["+nightly", "--version"]) {
+        return Ok(());
+    }
+    run("rustup", &["toolchain", "install", "nightly", "--profile", "minimal"])
 }
 
 /// The targets that the manifest of `fuzz/` lists.

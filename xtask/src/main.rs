@@ -27,7 +27,8 @@ cargo xtask <command>
                                          a whole hub in one thread, its faults from a seed
   sim --bugs [BUG..]                     puts bugs in on purpose, and demands that each is found
   crash-store [--kills N] [--seed S]     kill a process that writes to a store, reopen it, check every promise
-  fuzz [--seconds N] [TARGET..]          fuzz what reads foreign bytes (needs cargo-fuzz and nightly)
+  fuzz [--seconds N] [TARGET..]          fuzz what reads foreign bytes
+  sanitize                               the ring under Miri and AddressSanitizer
   lint                                   rustfmt, and clippy over everything
   setup                                  only install what the tests need
 ";
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         "sim" => bench::sim(rest),
         "crash-store" => bench::crash_store(rest),
         "fuzz" => bench::fuzz(rest),
+        "sanitize" => bench::sanitize(),
         "lint" => test::lint_everything(),
         "setup" => setup::run(),
         "help" | "--help" | "-h" => {

@@ -116,7 +116,7 @@ const FLOORS: [(&str, &[&str]); 26] = [
         "fuzz",
         &[
             "model", "wire", "charging", "tsdb", "engine", "ledger", "raft", "tariff", "payments",
-            "audit", "peer",
+            "audit", "peer", "log",
         ],
     ),
     ("xtask", &[]),

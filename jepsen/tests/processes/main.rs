@@ -9,6 +9,7 @@ mod cluster_members;
 mod cluster_ops;
 mod console;
 mod documents;
+mod exhaustion;
 mod payments;
 mod persons;
 mod restarts;
